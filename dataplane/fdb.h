@@ -55,6 +55,7 @@ struct fdb {
     uint32_t grow_wanted;   /* an address found no room; worker: w, control: rw */
     uint32_t addresses_max;
     uint64_t sweep_position; /* control */
+    uint32_t now_s;          /* control: of the last fdb_maintain */
     void (*quiesce)(void);
 };
 
