@@ -213,8 +213,7 @@ static uint32_t nd_options_offset(uint8_t type)
 }
 
 /* Link-layer addresses in the options are the port's. What does not fit the private bytes cannot be checked
- * and does not pass: a forged option must not hide behind long ones. With an unspecified source there is none
- * (RFC 4861, 4.1 and 4.3). */
+ * and does not pass: a forged option must not hide behind long ones. */
 static bool nd_options_pass(const struct spoof_table *table, const uint8_t *options, uint32_t size)
 {
     while (size > 0) {
