@@ -8,6 +8,7 @@
  * control thread.
  */
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include "dataplane_api.h"
 
