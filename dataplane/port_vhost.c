@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * vhost-user ports: a guest's rings as a port. The backend (vhost/backend.h) owns the socket, the guest's memory and the
- * rings; here are the workers' calls on the rings, and what the rest of the dataplane hears of the connection: link,
- * offloads, usable queues, kick descriptors, announcements.
+ * vhost-user ports: a guest's rings as a port. The backend (vhost/backend.h) owns the socket, the guest's
+ * memory and the rings; here are the workers' calls on the rings, and what the rest of the dataplane hears of
+ * the connection: link, offloads, usable queues, kick descriptors, announcements.
  *
- * Frames that a ring itself dropped (runts and the like) are counted by the ring; each reception adds what was new to
- * the port's counters, so that received = forwarded + dropped holds.
+ * Frames that a ring itself dropped (runts and the like) are counted by the ring; each reception adds what
+ * was new to the port's counters, so that received = forwarded + dropped holds.
  */
 #include <errno.h>
 #include <event2/event.h>
@@ -60,7 +60,8 @@ static void count_ring_drops(struct port *port, unsigned queue, const struct vri
     }
 }
 
-static unsigned vhost_rx(struct port *port, unsigned queue, struct packet_vector *vector, struct worker_io *io)
+static unsigned vhost_rx(struct port *port, unsigned queue, struct packet_vector *vector,
+                         struct worker_io *io)
 {
     struct vhost_port *vhost = port->private;
     struct vring *ring = vhost->receive[queue];
@@ -113,8 +114,8 @@ static uint32_t offloads_of(uint64_t features)
     return offloads;
 }
 
-/* A worker that fell asleep while a ring was not usable is not kicked for frames that were there before: it is woken
- * for each change. */
+/* A worker that fell asleep while a ring was not usable is not kicked for frames that were there before: it
+ * is woken for each change. */
 static void on_changed(void *context)
 {
     struct port *port = context;
@@ -203,8 +204,8 @@ static int open_backend(struct port *port, struct vhost_port *vhost)
     }
     vhost->shown_up = !(config->flags & DP_PORT_F_DOWN);
     vhost_backend_set_link(vhost->backend, vhost->shown_up);
-    vhost->event = event_new(control_event_base(), vhost_backend_fd(vhost->backend), EV_READ | EV_PERSIST, on_readable,
-                             port);
+    vhost->event = event_new(control_event_base(), vhost_backend_fd(vhost->backend), EV_READ | EV_PERSIST,
+                             on_readable, port);
     if (!vhost->event || event_add(vhost->event, NULL) < 0)
         return -ENOMEM;
     return 0;
@@ -213,7 +214,8 @@ static int open_backend(struct port *port, struct vhost_port *vhost)
 static int vhost_open(struct port *port, const int *fds, unsigned fd_count, char *text)
 {
     if (fd_count) {
-        snprintf(text, VHOST_TEXT_SIZE, "port %.63s: a vhost-user port takes no descriptors", port->config.name);
+        snprintf(text, VHOST_TEXT_SIZE, "port %.63s: a vhost-user port takes no descriptors",
+                 port->config.name);
         return -EINVAL;
     }
     struct vhost_port *vhost = aligned_alloc(64, sizeof(*vhost));

@@ -197,7 +197,8 @@ struct packet *fixture_receive(struct fixture *fixture, const void *bytes, uint3
     packet->spans = &vector->spans[vector->spans_used];
     memcpy(packet->data, bytes, packet->header_size);
     if (size > PACKET_HEADER_MAX) {
-        packet->spans[0] = (struct packet_span){(const uint8_t *)bytes + PACKET_HEADER_MAX, size - PACKET_HEADER_MAX};
+        packet->spans[0] =
+            (struct packet_span){(const uint8_t *)bytes + PACKET_HEADER_MAX, size - PACKET_HEADER_MAX};
         packet->span_count = 1;
         vector->spans_used++;
     }

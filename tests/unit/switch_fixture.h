@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * A switch in memory: ports whose frames come from and go to arrays, a snapshot that points to them, and one program as
- * a worker would have it. Used by the unit tests of the program and by perf/program_bench.c.
+ * A switch in memory: ports whose frames come from and go to arrays, a snapshot that points to them, and one
+ * program as a worker would have it. Used by the unit tests of the program and by perf/program_bench.c.
  */
 #include <stdbool.h>
 #include "fdb.h"
@@ -50,7 +50,8 @@ struct packet *fixture_receive(struct fixture *fixture, const void *bytes, uint3
 void fixture_run(struct fixture *fixture, struct ingress *from);
 /* Both, for one frame. */
 void fixture_send(struct fixture *fixture, struct ingress *from, const void *bytes, uint32_t size);
-/* A minimal frame: last bytes of the addresses (02:00:00:00:00:xx; 0xff: broadcast), tags (tpid << 16 | tci), their count. */
+/* A minimal frame: last bytes of the addresses (02:00:00:00:00:xx; 0xff: broadcast), tags (tpid << 16 | tci),
+ * their count. */
 uint32_t fixture_frame(uint8_t *bytes, uint8_t to, uint8_t from, const uint32_t *tags, unsigned tag_count);
 void fixture_unicast(struct fixture *fixture, struct ingress *from, uint8_t to, uint8_t source);
 
