@@ -230,9 +230,11 @@ struct dp_port_state {
 };
 
 /*
- * What passed a port. For every port, always:  rx_packets == rx_forwarded + rx_flooded + sum(rx_drops)
- * where rx_forwarded went to one output, rx_flooded to several, and for the switch as a whole the outputs'
- * copies are accounted at the output port:  copies addressed to it == tx_packets + sum(tx_drops)
+ * What passed a port. For every port, always:
+ *   rx_packets == rx_forwarded + rx_flooded + sum(rx_drops)
+ *   tx_offered == tx_packets + sum(tx_drops)
+ * rx_forwarded are known unicast frames, addressed to exactly one output; rx_flooded were addressed to every other
+ * member, even if that is a single one. What became of each copy is accounted at the output port.
  * A frame segmented in software counts once in tx_packets and its pieces in tx_segments.
  */
 struct dp_port_counters {
@@ -240,8 +242,8 @@ struct dp_port_counters {
     uint32_t pad;
     uint64_t rx_packets;   /* frames received from the port, dropped ones included */
     uint64_t rx_bytes;     /* bytes of those frames, without virtio header and FCS */
-    uint64_t rx_forwarded; /* frames sent on to exactly one output */
-    uint64_t rx_flooded;   /* frames sent on to every other member */
+    uint64_t rx_forwarded; /* frames to a known address: one output */
+    uint64_t rx_flooded;   /* frames addressed to every other member */
     uint64_t rx_drops[DP_DROP_COUNT]; /* frames dropped before an output was chosen */
     uint64_t tx_offered;   /* copies addressed to the port */
     uint64_t tx_packets;
