@@ -114,7 +114,7 @@ static void parse_l4(const struct packet *packet, struct frame_info *info)
 static bool parse_ipv4(const struct packet *packet, struct frame_info *info)
 {
     const uint8_t *header = packet->data + info->l3_offset;
-    if (packet->header_size - info->l3_offset < IPV4_HEADER_MIN || header[0] >> 4 != 4)
+    if ((uint32_t)packet->header_size - info->l3_offset < IPV4_HEADER_MIN || header[0] >> 4 != 4)
         return false;
     uint32_t header_size = (header[0] & 0x0fu) * 4u, total = read_be16(header + 2);
     uint16_t fragment = read_be16(header + 6);
@@ -188,7 +188,7 @@ static bool skip_extensions(const struct packet *packet, struct frame_info *info
 static bool parse_ipv6(const struct packet *packet, struct frame_info *info)
 {
     const uint8_t *header = packet->data + info->l3_offset;
-    if (packet->header_size - info->l3_offset < IPV6_HEADER_SIZE || header[0] >> 4 != 6)
+    if ((uint32_t)packet->header_size - info->l3_offset < IPV6_HEADER_SIZE || header[0] >> 4 != 6)
         return false;
     uint32_t payload = read_be16(header + 4);
     if (payload > packet->size - info->l3_offset - IPV6_HEADER_SIZE)
