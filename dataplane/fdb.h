@@ -8,6 +8,7 @@
  * control thread.
  */
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include "dataplane_api.h"
 
@@ -55,6 +56,7 @@ struct fdb {
     uint32_t grow_wanted;   /* an address found no room; worker: w, control: rw */
     uint32_t addresses_max;
     uint64_t sweep_position; /* control */
+    uint32_t now_s;          /* control: of the last fdb_maintain */
     void (*quiesce)(void);
 };
 

@@ -9,5 +9,7 @@
 
 /* control: TSC cycles a frame at `pps` frames a second; 0 for 0 (no limit) */
 uint64_t storm_interval(uint32_t pps);
+/* control: TSC cycles that a port may be ahead of its rate: a tenth of a second */
+uint64_t storm_burst(void);
 /* worker: true if the port may flood one more frame now (TSC cycles). interval is not 0. */
-bool storm_allows(struct port *port, uint64_t interval, uint64_t now);
+bool storm_allows(struct port *port, uint64_t interval, uint64_t burst, uint64_t now);
