@@ -22,15 +22,16 @@ static bool source_allowed(struct program *program, const struct frame *frame, u
         .segment_limit = frame->bridge->mac_limit,
         .now_s = program->now_s,
     };
-    enum fdb_learned learned = fdb_learn(program->snapshot->fdb, program->table, frame->source, hash, &source);
+    enum fdb_learned learned =
+        fdb_learn(program->snapshot->fdb, program->table, frame->source, hash, &source);
     if (__builtin_expect(learned == FDB_LEARNED, 1))
         return true;
     program_drop(program, learned == FDB_LIMIT ? DP_DROP_MAC_LIMIT : DP_DROP_RX_PROTECTED);
     return false;
 }
 
-/* The port must be a member of this bridge by that tag in this very configuration: an entry from before a change, or of
- * another segment, is not a way out. */
+/* The port must be a member of this bridge by that tag in this very configuration: an entry from before a
+ * change, or of another segment, is not a way out. */
 static struct way way_to(const struct program *program, const struct frame *frame, uint64_t hash)
 {
     struct way way = {0};

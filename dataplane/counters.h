@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * Counters of a port: one struct port_counters a worker, written by that worker only, summed by the control thread.
- * A reader may see a batch half counted; once traffic rests the invariants of dataplane_api.h hold exactly.
+ * Counters of a port: one struct port_counters a worker, written by that worker only, summed by the control
+ * thread. A reader may see a batch half counted; once traffic rests the invariants of dataplane_api.h hold
+ * exactly.
  */
 #include <stdbool.h>
 #include "port.h"

@@ -2,26 +2,30 @@
 /*
  * The address table.
  *
- * Theory of operation. A hash table of 16-byte entries, four to a bucket of one cache line. An address may be in either
- * of two buckets; it goes to the first unless that is full. If both are full an entry of the first moves to its own
- * other bucket, one step. The table starts small and the control thread replaces it by a copy of twice the size when it is
- * half full, so memory grows with the addresses and a small switch stays within its cache.
+ * Theory of operation. A hash table of 16-byte entries, four to a bucket of one cache line. An address may be
+ * in either of two buckets; it goes to the first unless that is full. If both are full an entry of the first
+ * moves to its own other bucket, for which up to two more may have to move. The table starts small and the
+ * control thread replaces it by a copy of twice the size when it is half full, so memory grows with the
+ * addresses and a small switch stays within its cache.
  *
- * Readers take no lock. A key is stored after its value, and a slot is emptied (key 0) before its value changes; a reader
- * that finds its key on both sides of the value's read has that key's value. What it may see is a state of a moment ago,
- * or (while an entry moves to its other bucket) nothing: the frame is flooded, which a bridge may always do. That a
- * value belongs to another segment is excluded a second time by the bridge, which checks the membership of the port it
- * names.
+ * Readers take no lock. A key is stored after its value, and a slot is emptied (key 0) before its value
+ * changes; a reader that finds its key on both sides of the value's read has that key's value. What it may
+ * see is a state of a moment ago, or (while an entry moves to its other bucket) nothing: the frame is
+ * flooded, which a bridge may always do. That a value belongs to another segment is excluded a second time by
+ * the bridge, which checks the membership of the port it names.
  *
- * Writers hold one lock, except for ages, which are a compare-and-swap of the value. Workers only try the lock: whoever
- * does not get it forwards without learning and learns from the next frame. The control thread waits for it and holds
- * it for a few buckets at a time (for the whole copy when the table grows: learning pauses, forwarding does not).
+ * Writers hold one lock, except for ages, which are a compare-and-swap of the value. Workers only try the
+ * lock: whoever does not get it forwards without learning and learns from the next frame. The control thread
+ * waits for it and holds it for a few buckets at a time (for the whole copy when the table grows: learning
+ * pauses, forwarding does not).
  *
- * Flush adds one to the generation of the segment or port, which takes effect at once; the sweep that follows on the
- * control thread only gives the room back. An entry is valid while its generation is the sum of both, modulo 2^16: sums
- * only grow and a sweep passes the whole table within 64 calls of fdb_maintain, so a stale entry cannot become valid.
+ * Flush adds one to the generation of the segment or port, which takes effect at once; the sweep that follows
+ * on the control thread only gives the room back. An entry is valid while its generation is the sum of both,
+ * modulo 2^16: sums only grow and a sweep passes the whole table within 64 calls of fdb_maintain, so a stale
+ * entry cannot become valid.
  *
- * `learned` of segment and port count entries that are in the table; they change under the lock, with the entry.
+ * `learned` of segment and port count entries that are in the table; they change under the lock, with the
+ * entry.
  *
  * Limits: ages are modulo 2^23 seconds; entries that never age are kept at most FDB_AGE_MAX old.
  */
@@ -33,15 +37,17 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 
-#define FDB_BUCKETS_MIN 4096u          /* 256 KiB */
-#define FDB_HUGEPAGE    (2u << 20)     /* bytes */
-#define FDB_AGE_MAX     (1u << 21)     /* seconds, 24 days */
-#define FDB_SWEEPS      64u            /* calls of fdb_maintain for a whole table */
-#define FDB_LOCKED      64u            /* buckets the control thread handles under one taking of the lock */
+#define FDB_BUCKETS_MIN 4096u      /* 256 KiB */
+#define FDB_MOVES       2u         /* entries that move on for one that comes, beside the first */
+#define FDB_HUGEPAGE    (2u << 20) /* bytes */
+#define FDB_AGE_MAX     (1u << 21) /* seconds, 24 days */
+#define FDB_SWEEPS      64u        /* calls of fdb_maintain for a whole table */
+#define FDB_LOCKED      64u        /* buckets the control thread handles under one taking of the lock */
 
 static bool fdb_trylock(struct fdb *fdb)
 {
-    return !__atomic_load_n(&fdb->lock, __ATOMIC_RELAXED) && !__atomic_exchange_n(&fdb->lock, 1, __ATOMIC_ACQUIRE);
+    return !__atomic_load_n(&fdb->lock, __ATOMIC_RELAXED) &&
+           !__atomic_exchange_n(&fdb->lock, 1, __ATOMIC_ACQUIRE);
 }
 
 static void fdb_lock(struct fdb *fdb)
@@ -130,8 +136,9 @@ static void entry_clear(struct fdb_entry *entry)
     __atomic_store_n(&entry->key, 0, __ATOMIC_RELEASE);
 }
 
-/* Makes room in `bucket` by moving one of its entries to that entry's other bucket. */
-static struct fdb_entry *table_displace(struct fdb_table *table, struct fdb_bucket *bucket)
+/* Makes room in `bucket` by moving one of its entries to that entry's other bucket, where that takes up to
+ * `depth` further moves. With two, no address was refused in 100 fillings to one half. */
+static struct fdb_entry *table_displace(struct fdb_table *table, struct fdb_bucket *bucket, unsigned depth)
 {
     for (unsigned i = 0; i < FDB_WAYS; i++) {
         struct fdb_entry *entry = &bucket->entries[i];
@@ -140,7 +147,9 @@ static struct fdb_entry *table_displace(struct fdb_table *table, struct fdb_buck
         if (other == bucket)
             other = fdb_second(table, hash);
         struct fdb_entry *room = fdb_find_in(other, 0);
-        if (other == bucket || !room)
+        if (!room && depth)
+            room = table_displace(table, other, depth - 1);
+        if (!room)
             continue;
         entry_fill(room, entry->key, __atomic_load_n(&entry->value, __ATOMIC_RELAXED));
         entry_clear(entry);
@@ -157,9 +166,9 @@ static bool table_insert(struct fdb_table *table, uint64_t key, uint64_t value)
     if (!entry)
         entry = fdb_find_in(fdb_second(table, hash), 0);
     if (!entry)
-        entry = table_displace(table, fdb_first(table, hash));
+        entry = table_displace(table, fdb_first(table, hash), FDB_MOVES);
     if (!entry)
-        entry = table_displace(table, fdb_second(table, hash));
+        entry = table_displace(table, fdb_second(table, hash), FDB_MOVES);
     if (!entry)
         return false;
     entry_fill(entry, key, value);
@@ -266,7 +275,8 @@ enum fdb_learned fdb_learn_slow(struct fdb *fdb, const struct fdb_table *table, 
             return FDB_VALUE_PORT(value) == port ? FDB_LEARNED : FDB_PROTECTED;
         if (FDB_VALUE_TO(value) == source->to && value_valid(fdb, key, value)) {
             if (value_age(value, source->now_s))
-                __atomic_compare_exchange_n(&entry->value, &value, fresh, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+                __atomic_compare_exchange_n(&entry->value, &value, fresh, false, __ATOMIC_RELEASE,
+                                            __ATOMIC_RELAXED);
             return FDB_LEARNED;
         }
     } else if (owner_full(&fdb->segments[segment], source->segment_limit) ||
@@ -392,7 +402,8 @@ int fdb_static_del(struct fdb *fdb, uint32_t segment, const uint8_t mac[6])
     return result;
 }
 
-/* One entry of a sweep, under the lock: 1 if it was removed (flushed; with `ageing` also if it is too old). */
+/* One entry of a sweep, under the lock: 1 if it was removed (flushed; with `ageing` also if it is too old).
+ */
 static unsigned sweep_entry(struct fdb *fdb, struct fdb_entry *entry, uint32_t now_s, bool ageing)
 {
     uint64_t key = entry->key, value = __atomic_load_n(&entry->value, __ATOMIC_RELAXED);
@@ -488,7 +499,8 @@ uint32_t fdb_flush(struct fdb *fdb, uint32_t segment, uint32_t port)
     return sweep(fdb, 0, fdb->table->mask + 1, fdb->now_s, false);
 }
 
-unsigned fdb_walk(const struct fdb *fdb, uint64_t *cursor, uint32_t now_s, struct dp_fdb_entry *entries, unsigned count)
+unsigned fdb_walk(const struct fdb *fdb, uint64_t *cursor, uint32_t now_s, struct dp_fdb_entry *entries,
+                  unsigned count)
 {
     const struct fdb_table *table = fdb->table;
     unsigned filled = 0;

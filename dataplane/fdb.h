@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * The address table (IEEE 802.1Q, 8.8: filtering database): which port of a segment leads to a MAC address. One table
- * for all segments; the key is segment and address. Theory of operation in fdb.c.
+ * The address table (IEEE 802.1Q, 8.8: filtering database): which port of a segment leads to a MAC address.
+ * One table for all segments; the key is segment and address. Theory of operation in fdb.c.
  *
- * Threads: fdb_prefetch, fdb_lookup, fdb_learn: any worker, while it is on-line in the workers' grace periods. The rest:
- * control thread.
+ * Threads: fdb_prefetch, fdb_lookup, fdb_learn: any worker, while it is on-line in the workers' grace
+ * periods. The rest: control thread.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -13,13 +13,13 @@
 #include "dataplane_api.h"
 
 /* value: port 0-11, vid 12-23, static 24, generation 25-40, second last seen 41-63 */
-#define FDB_VALUE_PORT(value) ((uint32_t)(value) & 0xfffu)
-#define FDB_VALUE_VID(value)  ((uint32_t)((value) >> 12) & 0xfffu)
-#define FDB_VALUE_TO(value)   ((uint32_t)(value) & 0xffffffu) /* port and vid together */
-#define FDB_VALUE_STATIC      (UINT64_C(1) << 24)
+#define FDB_VALUE_PORT(value)       ((uint32_t)(value)&0xfffu)
+#define FDB_VALUE_VID(value)        ((uint32_t)((value) >> 12) & 0xfffu)
+#define FDB_VALUE_TO(value)         ((uint32_t)(value)&0xffffffu) /* port and vid together */
+#define FDB_VALUE_STATIC            (UINT64_C(1) << 24)
 #define FDB_VALUE_GENERATION(value) ((uint32_t)((value) >> 25) & 0xffffu)
-#define FDB_VALUE_SEEN(value) ((uint32_t)((value) >> 41))
-#define FDB_SEEN_MASK         0x7fffffu
+#define FDB_VALUE_SEEN(value)       ((uint32_t)((value) >> 41))
+#define FDB_SEEN_MASK               0x7fffffu
 
 #define FDB_WAYS 4u
 
@@ -41,19 +41,20 @@ struct fdb_table {
 
 /* workers: rw under the lock, r without; control: the same */
 struct fdb_owner {
-    uint32_t learned;    /* entries in the table that are not static, flushed but not yet removed ones included */
+    uint32_t
+        learned; /* entries in the table that are not static, flushed but not yet removed ones included */
     uint32_t generation; /* flush: control adds 1; entries with another sum of generations are not there */
     uint32_t ageing_s;   /* segments: control: rw */
 } __attribute__((aligned(64)));
 
 struct fdb {
-    struct fdb_table *table; /* control: w (release); workers: r */
+    struct fdb_table *table;    /* control: w (release); workers: r */
     struct fdb_owner *segments; /* DP_SEGMENTS_MAX */
     struct fdb_owner *ports;    /* DP_PORTS_MAX */
     /* cold: lock, sweep position (fdb.c) */
     uint32_t lock;
-    uint32_t used;          /* entries, under the lock */
-    uint32_t grow_wanted;   /* an address found no room; worker: w, control: rw */
+    uint32_t used;        /* entries, under the lock */
+    uint32_t grow_wanted; /* an address found no room; worker: w, control: rw */
     uint32_t addresses_max;
     uint64_t sweep_position; /* control */
     uint32_t now_s;          /* control: of the last fdb_maintain */
@@ -72,19 +73,20 @@ void fdb_free(struct fdb *fdb);
 
 /* Ageing time of a segment, seconds; 0: never. New segments have 0. */
 void fdb_set_ageing(struct fdb *fdb, uint32_t segment, uint32_t ageing_s);
-/* A configured address: replaces a learned or configured one. Again for the same address when the port's vid in the
- * segment changed. 0, -ENOSPC (addresses_max), -ENOMEM. */
+/* A configured address: replaces a learned or configured one. Again for the same address when the port's vid
+ * in the segment changed. 0, -ENOSPC (addresses_max), -ENOMEM. */
 int fdb_static_set(struct fdb *fdb, uint32_t segment, const uint8_t mac[6], uint32_t port, uint32_t vid);
 /* 0 or -ENOENT. */
 int fdb_static_del(struct fdb *fdb, uint32_t segment, const uint8_t mac[6]);
 /* Forgets learned addresses of a segment (0: all) and port (0: all). In force at once. Returns how many. */
 uint32_t fdb_flush(struct fdb *fdb, uint32_t segment, uint32_t port);
-/* About every 100 ms: removes aged entries of a part of the table, grows it. Bounded, except when it grows. now_s:
- * CLOCK_MONOTONIC. */
+/* About every 100 ms: removes aged entries of a part of the table, grows it. Bounded, except when it grows.
+ * now_s: CLOCK_MONOTONIC. */
 void fdb_maintain(struct fdb *fdb, uint32_t now_s);
-/* Up to `count` entries from *cursor (0 at first) on; returns how many, 0: end. Entries that come or go meanwhile may be
- * missed. */
-unsigned fdb_walk(const struct fdb *fdb, uint64_t *cursor, uint32_t now_s, struct dp_fdb_entry *entries, unsigned count);
+/* Up to `count` entries from *cursor (0 at first) on; returns how many, 0: end. Entries that come or go
+ * meanwhile may be missed. */
+unsigned fdb_walk(const struct fdb *fdb, uint64_t *cursor, uint32_t now_s, struct dp_fdb_entry *entries,
+                  unsigned count);
 /* Addresses learned in the segment, at the port. */
 uint32_t fdb_segment_count(const struct fdb *fdb, uint32_t segment);
 uint32_t fdb_port_count(const struct fdb *fdb, uint32_t port);
@@ -145,7 +147,8 @@ static inline uint32_t fdb_generation(const struct fdb *fdb, uint32_t segment, u
 }
 
 /* The value of a known address, 0 (no port) if it is not known. `table`: fdb->table read once a batch. */
-static inline uint64_t fdb_lookup(const struct fdb *fdb, const struct fdb_table *table, uint64_t key, uint64_t hash)
+static inline uint64_t fdb_lookup(const struct fdb *fdb, const struct fdb_table *table, uint64_t key,
+                                  uint64_t hash)
 {
     const struct fdb_entry *entry = fdb_find(table, key, hash);
     uint64_t value;
@@ -170,8 +173,8 @@ enum fdb_learned fdb_learn_slow(struct fdb *fdb, const struct fdb_table *table, 
                                 const struct fdb_source *source);
 
 /* Notes that `key` was seen. The common case writes nothing: same port, seen in this second. */
-static inline enum fdb_learned fdb_learn(struct fdb *fdb, const struct fdb_table *table, uint64_t key, uint64_t hash,
-                                         const struct fdb_source *source)
+static inline enum fdb_learned fdb_learn(struct fdb *fdb, const struct fdb_table *table, uint64_t key,
+                                         uint64_t hash, const struct fdb_source *source)
 {
     const struct fdb_entry *entry = fdb_find_in(fdb_first(table, hash), key);
     uint64_t value;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * tx copies synchronously, so one private header serves all outputs: its tag is edited from one member to the next.
- * Frames of one bridge go out together, member by member, which gives each member one tx call.
+ * tx copies synchronously, so one private header serves all outputs: its tag is edited from one member to the
+ * next. Frames of one bridge go out together, member by member, which gives each member one tx call.
  */
 #include "flood.h"
 
@@ -49,7 +49,8 @@ static void flood_bridge(struct program *program, struct frame *const *frames, u
     if (sent)
         counter_add(&program->counters->rx_flooded, count);
     else
-        counter_add(&program->counters->rx_drops[isolated ? DP_DROP_ISOLATED_PORT : DP_DROP_NO_MEMBER], count);
+        counter_add(&program->counters->rx_drops[isolated ? DP_DROP_ISOLATED_PORT : DP_DROP_NO_MEMBER],
+                    count);
 }
 
 void flood_frames(struct program *program, unsigned count)

@@ -44,7 +44,8 @@ static unsigned output_queue(const struct output_stage *stage, const struct port
                            __ATOMIC_RELAXED);
 }
 
-static void transmit(struct output_stage *stage, struct port *port, struct packet *const *packets, unsigned count)
+static void transmit(struct output_stage *stage, struct port *port, struct packet *const *packets,
+                     unsigned count)
 {
     struct port_counters *counters = port->counters[stage->io.worker];
     unsigned queue = output_queue(stage, port);
@@ -60,7 +61,8 @@ static void transmit(struct output_stage *stage, struct port *port, struct packe
     }
 }
 
-/* A frame of which not all pieces were written is lost to its receiver's TCP at that point: it counts as dropped. */
+/* A frame of which not all pieces were written is lost to its receiver's TCP at that point: it counts as
+ * dropped. */
 static void transmit_segmented(struct output_stage *stage, struct port *port, const struct packet *packet)
 {
     struct port_counters *counters = port->counters[stage->io.worker];
@@ -70,7 +72,8 @@ static void transmit_segmented(struct output_stage *stage, struct port *port, co
     enum dp_drop drop = DP_DROP_COUNT;
 
     segmenter_start(stage->segmenter, packet, offloads);
-    while (drop == DP_DROP_COUNT && (count = segmenter_next(stage->segmenter, pieces, PACKET_VECTOR_MAX)) > 0) {
+    while (drop == DP_DROP_COUNT &&
+           (count = segmenter_next(stage->segmenter, pieces, PACKET_VECTOR_MAX)) > 0) {
         struct vring_tx_result result = {0};
         port->ops->tx(port, queue, pieces, count, &stage->io, &result);
         counter_add(&counters->tx_segments, result.sent);
@@ -121,7 +124,8 @@ static void restore(struct output_stage *stage, unsigned saved)
 }
 
 /* The way of batches with an offload request or a large frame in them; frames stay in order. */
-static void send_adapted(struct output_stage *stage, struct port *port, const struct output_batch *batch, bool keep)
+static void send_adapted(struct output_stage *stage, struct port *port, const struct output_batch *batch,
+                         bool keep)
 {
     struct port_counters *counters = port->counters[stage->io.worker];
     uint32_t offloads = __atomic_load_n(&port->offloads, __ATOMIC_RELAXED);

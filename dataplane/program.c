@@ -45,7 +45,8 @@ static inline enum dp_drop admit(const struct ingress *ingress, struct packet *p
     return DP_DROP_COUNT;
 }
 
-/* Keys of the address table; their buckets are on the way to the cache while the rest of the batch is looked at. */
+/* Keys of the address table; their buckets are on the way to the cache while the rest of the batch is looked
+ * at. */
 static inline void address_keys(const struct program *program, struct frame *frame, uint64_t last_source,
                                 uint64_t last_destination)
 {
@@ -90,8 +91,8 @@ static unsigned classify(struct program *program, struct packet_vector *vector, 
     return count;
 }
 
-void program_run(struct program *program, const struct snapshot *snapshot, struct ingress *ingress, unsigned queue,
-                 struct packet_vector *vector)
+void program_run(struct program *program, const struct snapshot *snapshot, struct ingress *ingress,
+                 unsigned queue, struct packet_vector *vector)
 {
     uint64_t bytes = 0;
     program->snapshot = snapshot;

@@ -3,7 +3,8 @@
 /*
  * The L2 program: what happens to the frames of one reception. A packet's way:
  *
- *   port rx -> classify (program.c: size, parse, VLAN, offload request, anti-spoofing) -> bridge.c (learn, look up)
+ *   port rx -> classify (program.c: size, parse, VLAN, offload request, anti-spoofing) -> bridge.c (learn,
+ * look up)
  *           -> output.c (known address) or flood.c (every member) -> port tx -> port rx_done
  *
  * Threads: a struct program belongs to one worker; nothing of a frame stays in it after program_run.
@@ -41,9 +42,10 @@ struct program {
 int program_init(struct program *program, struct notifier *notifier, unsigned worker);
 void program_fini(struct program *program);
 
-/* Handles vector->packets[0..count), received from the ingress port's queue. program->now and now_s are the caller's. */
-void program_run(struct program *program, const struct snapshot *snapshot, struct ingress *ingress, unsigned queue,
-                 struct packet_vector *vector);
+/* Handles vector->packets[0..count), received from the ingress port's queue. program->now and now_s are the
+ * caller's. */
+void program_run(struct program *program, const struct snapshot *snapshot, struct ingress *ingress,
+                 unsigned queue, struct packet_vector *vector);
 
 /* Counts a received frame that goes nowhere. */
 static inline void program_drop(struct program *program, enum dp_drop reason)

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * The configuration as workers see it: immutable once published, replaced as a whole by one release store, freed after
- * a grace period. compile.c (control) builds it from the objects of the programming socket; program.c and bridge.c
- * (workers) only read it. What changes while it is in force (learned addresses, counters, link) lives in objects that
- * the snapshot points to and that outlive it (struct port, struct fdb).
+ * The configuration as workers see it: immutable once published, replaced as a whole by one release store,
+ * freed after a grace period. compile.c (control) builds it from the objects of the programming socket;
+ * program.c and bridge.c (workers) only read it. What changes while it is in force (learned addresses,
+ * counters, link) lives in objects that the snapshot points to and that outlive it (struct port, struct fdb).
  *
- * A commit, on the control thread: open new ports; fdb_set_ageing and fdb_static_set for what is new; build the
- * snapshot; workers_publish(); workers_quiesce(); fdb_static_del and fdb_flush for removed segments and ports; close
- * removed ports; snapshot_free(old).
+ * A commit, on the control thread: open new ports; fdb_set_ageing and fdb_static_set for what is new; build
+ * the snapshot; workers_publish(); workers_quiesce(); fdb_static_del and fdb_flush for removed segments and
+ * ports; close removed ports; snapshot_free(old).
  */
 #include "port.h"
 #include "spoof.h"
@@ -23,7 +23,7 @@ struct output {
 };
 
 struct bridge {
-    uint32_t id;     /* segment id */
+    uint32_t id; /* segment id */
     uint32_t tenant;
     uint32_t mac_limit; /* learned addresses; 0: none but the table's */
     unsigned output_count;
@@ -33,14 +33,14 @@ struct bridge {
 /* One port, as the place where frames come in and as the end of a known address. */
 struct ingress {
     struct port *port;
-    uint32_t id;                   /* the port's */
-    uint32_t tenant;               /* the port's; 0: any. Output is refused if it is another than the bridge's */
-    uint32_t flags;                /* DP_PORT_F_*; two ports with DP_PORT_F_ISOLATED do not reach each other */
-    uint32_t mac_limit;            /* learned addresses; 0: none but the segment's */
-    uint64_t storm_interval;       /* TSC cycles a flooded frame costs: storm_interval(pps); 0: no limit */
-    struct bridge *native;         /* untagged and priority-tagged frames; NULL: refused */
-    struct bridge **by_vid;        /* trunk: 4096 entries; NULL: tagged frames are refused (access port) */
-    struct spoof_table *spoof;     /* NULL: no check */
+    uint32_t id;               /* the port's */
+    uint32_t tenant;           /* the port's; 0: any. Output is refused if it is another than the bridge's */
+    uint32_t flags;            /* DP_PORT_F_*; two ports with DP_PORT_F_ISOLATED do not reach each other */
+    uint32_t mac_limit;        /* learned addresses; 0: none but the segment's */
+    uint64_t storm_interval;   /* TSC cycles a flooded frame costs: storm_interval(pps); 0: no limit */
+    struct bridge *native;     /* untagged and priority-tagged frames; NULL: refused */
+    struct bridge **by_vid;    /* trunk: 4096 entries; NULL: tagged frames are refused (access port) */
+    struct spoof_table *spoof; /* NULL: no check */
 };
 
 struct poll_queue {
@@ -51,7 +51,7 @@ struct poll_queue {
 struct snapshot {
     uint64_t generation;
     struct fdb *fdb;
-    struct ingress *ingress[DP_PORTS_MAX];  /* by port id; NULL: no such port */
+    struct ingress *ingress[DP_PORTS_MAX];   /* by port id; NULL: no such port */
     struct bridge *bridges[DP_SEGMENTS_MAX]; /* by segment id */
     unsigned poll_count[DP_WORKERS_MAX];
     struct poll_queue *polls[DP_WORKERS_MAX]; /* receive queues of each worker */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Storm limit: the virtual scheduling form of the token bucket (ITU-T I.371, generic cell rate algorithm). The port's
- * time says when the frames it was allowed so far would have been sent at the limit's rate; it may run STORM_BURST ahead
- * of the clock. One compare and one compare-and-swap a flooded frame, no division, no refill.
+ * Storm limit: the virtual scheduling form of the token bucket (ITU-T I.371, generic cell rate algorithm).
+ * The port's time says when the frames it was allowed so far would have been sent at the limit's rate; it may
+ * run STORM_BURST ahead of the clock. One compare and one compare-and-swap a flooded frame, no division, no
+ * refill.
  */
 #include "storm.h"
 

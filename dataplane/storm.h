@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * The storm limit of a port: how many frames a second it may have flooded. One 64-bit time a port, shared by the
- * workers that poll its queues and written only when a frame of a limited port is flooded.
+ * The storm limit of a port: how many frames a second it may have flooded. One 64-bit time a port, shared by
+ * the workers that poll its queues and written only when a frame of a limited port is flooded.
  */
 #include <stdbool.h>
 #include "port.h"

@@ -11,7 +11,8 @@ static uint64_t measure(void)
     clock_gettime(CLOCK_MONOTONIC, &from);
     do {
         clock_gettime(CLOCK_MONOTONIC, &now);
-        elapsed = (uint64_t)(now.tv_sec - from.tv_sec) * 1000000000u + (uint64_t)now.tv_nsec - (uint64_t)from.tv_nsec;
+        elapsed = (uint64_t)(now.tv_sec - from.tv_sec) * 1000000000u + (uint64_t)now.tv_nsec -
+                  (uint64_t)from.tv_nsec;
     } while (elapsed < 1000000u);
     return (uint64_t)((unsigned __int128)(tsc_now() - start) * 1000000000u / elapsed);
 }

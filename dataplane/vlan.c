@@ -4,8 +4,8 @@
 #define VLAN_VID_RESERVED 0xfffu /* IEEE 802.1Q, table 9-2 */
 #define ADDRESSES_SIZE    12u    /* destination and source */
 
-enum dp_drop vlan_ingress_tagged(const struct ingress *ingress, const struct frame_info *info, struct vlan_state *state,
-                                 struct bridge **bridge)
+enum dp_drop vlan_ingress_tagged(const struct ingress *ingress, const struct frame_info *info,
+                                 struct vlan_state *state, struct bridge **bridge)
 {
     uint16_t vid = info->tci & VLAN_VID_MASK;
     *state = (struct vlan_state){

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * VLAN tags (IEEE 802.1Q, 9) at the edges of a segment: which bridge a frame belongs to when it comes in, and which tag
- * it bears when it leaves. Inside a segment frames have no tag of their own; inner tags (802.1ad, QinQ) are payload.
+ * VLAN tags (IEEE 802.1Q, 9) at the edges of a segment: which bridge a frame belongs to when it comes in, and
+ * which tag it bears when it leaves. Inside a segment frames have no tag of their own; inner tags (802.1ad,
+ * QinQ) are payload.
  *
  * Threads: worker; changes nothing but the packet's private header.
  */
@@ -17,11 +18,11 @@ struct vlan_state {
 };
 
 /* The rest of vlan_ingress: frames with tags. */
-enum dp_drop vlan_ingress_tagged(const struct ingress *ingress, const struct frame_info *info, struct vlan_state *state,
-                                 struct bridge **bridge);
+enum dp_drop vlan_ingress_tagged(const struct ingress *ingress, const struct frame_info *info,
+                                 struct vlan_state *state, struct bridge **bridge);
 
-/* The bridge of a frame as received. DP_DROP_COUNT, or VLAN_TAG (access port), VLAN_UNKNOWN. The frame is not changed
- * yet: see vlan_normalise. */
+/* The bridge of a frame as received. DP_DROP_COUNT, or VLAN_TAG (access port), VLAN_UNKNOWN. The frame is not
+ * changed yet: see vlan_normalise. */
 static inline enum dp_drop vlan_ingress(const struct ingress *ingress, const struct frame_info *info,
                                         struct vlan_state *state, struct bridge **bridge)
 {
@@ -35,11 +36,12 @@ static inline enum dp_drop vlan_ingress(const struct ingress *ingress, const str
 /* Takes the priority tag (VID 0) off a frame that came with one; for frames with info->tag_count only. */
 void vlan_normalise(struct packet *packet, const struct frame_info *info);
 
-/* Gives the frame the tag with which it leaves by a member: vid, or none for 0. May be called again for the next member
- * of a flood. */
+/* Gives the frame the tag with which it leaves by a member: vid, or none for 0. May be called again for the
+ * next member of a flood. */
 void vlan_egress_edit(struct packet *packet, struct vlan_state *state, uint16_t vid);
 
-/* False: the frame may not leave so. Untagged on a trunk with an inner tag in front, it would enter another VLAN there. */
+/* False: the frame may not leave so. Untagged on a trunk with an inner tag in front, it would enter another
+ * VLAN there. */
 static inline bool vlan_egress(struct packet *packet, struct vlan_state *state, uint16_t vid, bool is_trunk)
 {
     if (__builtin_expect(!vid && !state->tagged && !state->inner, 1))

@@ -2,16 +2,19 @@
 /*
  * A worker's thread.
  *
- * Theory of operation. A round takes up to 64 frames of each of its receive queues, runs the program on them, and gives
- * the source's buffers back; guests are signalled once, at its end. The snapshot is read at the start of a round and
- * forgotten at its end. Every QUIESCENT_ROUNDS rounds the worker says so to the grace period.
+ * Theory of operation. A round takes up to 64 frames of each of its receive queues, runs the program on them,
+ * and gives the source's buffers back; guests are signalled once, at its end. The snapshot is read at the
+ * start of a round and forgotten at its end. Every QUIESCENT_ROUNDS rounds the worker says so to the grace
+ * period.
  *
- * A worker without work pauses between rounds, so as not to pull the rings' cache lines from the guests that write
- * them, and after `spin` cycles arms its queues (asks for kicks), which looks at each once more. If there is nothing it
- * goes off-line for grace periods and sleeps in epoll until a guest kicks, a tap or NIC has a frame, or the control
- * thread has something new. A queue that cannot wake a sleeper says "work" when it is armed: then the worker polls on.
+ * A worker without work pauses between rounds, so as not to pull the rings' cache lines from the guests that
+ * write them, and after `spin` cycles arms its queues (asks for kicks), which looks at each once more. If
+ * there is nothing it goes off-line for grace periods and sleeps in epoll until a guest kicks, a tap or NIC
+ * has a frame, or the control thread has something new. A queue that cannot wake a sleeper says "work" when
+ * it is armed: then the worker polls on.
  *
- * `spin` adapts between its limits: a sleep that was short was not worth it and doubles it, a long one halves it.
+ * `spin` adapts between its limits: a sleep that was short was not worth it and doubles it, a long one halves
+ * it.
  *
  * After a sleep the old snapshot may be gone; its queues are not touched again but through the new one.
  */
@@ -169,8 +172,8 @@ static void round_run(struct worker *worker, const struct snapshot *snapshot, ui
 void *worker_run(void *argument)
 {
     struct worker *worker = argument;
-    /* With EAL up (it knows the TSC then) mempools give a registered thread a cache; without a free lcore id it works
-     * as well, uncached. */
+    /* With EAL up (it knows the TSC then) mempools give a registered thread a cache; without a free lcore id
+     * it works as well, uncached. */
     bool registered = rte_get_tsc_hz() && rte_thread_register() == 0;
 
     rte_rcu_qsbr_thread_online(worker->rcu, worker->id);

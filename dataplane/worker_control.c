@@ -2,9 +2,9 @@
 /*
  * The control thread's side of the workers: start, stop, publication, wake-up descriptors, injected frames.
  *
- * A receive queue that moves from one worker to another must not be polled by both for a moment. When a publication
- * moves queues, all workers first get no snapshot at all and pass a grace period (microseconds; the rings hold the
- * frames), then the new one. Other publications are one store a worker.
+ * A receive queue that moves from one worker to another must not be polled by both for a moment. When a
+ * publication moves queues, all workers first get no snapshot at all and pass a grace period (microseconds;
+ * the rings hold the frames), then the new one. Other publications are one store a worker.
  *
  * A queue's wake-up descriptor is in the epoll set of the worker that polls it. `watches` says what is where.
  */
@@ -19,10 +19,10 @@
 #include <unistd.h>
 #include "tsc.h"
 
-#define SPIN_MIN_US   25u
-#define SPIN_MAX_US   200u
-#define TICKS_PER_S   64u
-#define RARP_SIZE     60u /* bytes: RFC 903 in a minimal Ethernet frame without FCS */
+#define SPIN_MIN_US    25u
+#define SPIN_MAX_US    200u
+#define TICKS_PER_S    64u
+#define RARP_SIZE      60u /* bytes: RFC 903 in a minimal Ethernet frame without FCS */
 #define ETHERTYPE_RARP 0x8035u
 
 struct watch {
@@ -36,7 +36,8 @@ static struct {
     struct worker *workers[DP_WORKERS_MAX];
     const struct snapshot *snapshot;
     struct watch watches[DP_PORTS_MAX][DP_QUEUES_MAX];
-    int8_t next[DP_PORTS_MAX][DP_QUEUES_MAX]; /* worker of each queue in the snapshot that is being published; -1: none */
+    int8_t next[DP_PORTS_MAX]
+               [DP_QUEUES_MAX]; /* worker of each queue in the snapshot that is being published; -1: none */
     const struct port *ports[DP_PORTS_MAX]; /* whose queues watches[] are */
 } state;
 
@@ -302,7 +303,9 @@ static bool published(const struct port *port)
 
 int workers_of_queue(const struct port *port, unsigned queue)
 {
-    return published(port) && state.ports[port->config.id] == port ? state.watches[port->config.id][queue].worker : -1;
+    return published(port) && state.ports[port->config.id] == port
+               ? state.watches[port->config.id][queue].worker
+               : -1;
 }
 
 int workers_inject(const struct port *port, const void *frame, uint32_t size)

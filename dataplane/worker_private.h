@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
-/* One worker, as worker.c (its thread) and worker_control.c (the control thread) see it. Nobody else includes this. */
+/* One worker, as worker.c (its thread) and worker_control.c (the control thread) see it. Nobody else includes
+ * this. */
 #include <pthread.h>
 #include <rte_rcu_qsbr.h>
 #include "program.h"

@@ -15,7 +15,8 @@
  *
  * Request: struct dp_request, then exactly the struct its op and kind say, with the descriptors the kind says (tap:
  * one descriptor a queue). Answer: one or more struct dp_reply with the request's sequence; DP_REPLY_MORE is set on all
- * but the last. Byte order: the host's. Versioned by HELLO; sizes are part of the version.
+ * but the last. A reply with sequence 0 refuses the connection (-EACCES, -EUSERS, -EMFILE), which is then closed. HELLO
+ * comes first. Byte order: the host's. Versioned by HELLO; sizes are part of the version.
  *
  * Threads: the control thread of the dataplane serves it. Errors: dp_reply.status is 0 or -errno, with a text.
  */
