@@ -394,8 +394,9 @@ int fdb_static_del(struct fdb *fdb, uint32_t segment, const uint8_t mac[6])
     int result = -ENOENT;
     fdb_lock(fdb);
     struct fdb_entry *entry = fdb_find(fdb->table, key, fdb_hash(fdb->table, key));
-    if (entry && entry->value & FDB_VALUE_STATIC) {
-        entry_remove(fdb, entry, key, entry->value);
+    uint64_t value = entry ? __atomic_load_n(&entry->value, __ATOMIC_RELAXED) : 0;
+    if (value & FDB_VALUE_STATIC) {
+        entry_remove(fdb, entry, key, value);
         result = 0;
     }
     fdb_unlock(fdb);
