@@ -230,6 +230,7 @@ static void sleeps_and_wakes_on_a_kick(void **state)
         offer(round % QUEUES, 1);
         wait_for(all_sent);
     }
+    wait_for(both_asleep); /* the round that sent is over and counted */
     struct dp_worker_state worker;
     assert_true(workers_state(0, &worker));
     assert_true(worker.sleeps >= 25);
