@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* lint: syscalls allowed, sleeping and waking are system calls */
 /*
  * A worker's thread.
  *
