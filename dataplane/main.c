@@ -120,7 +120,9 @@ static int start_eal(const struct options *options)
     static char name[] = "weft-dataplane", file_prefix[80], no_telemetry[] = "--no-telemetry",
                 no_pci[] = "--no-pci", no_shconf[] = "--no-shconf", in_memory[] = "--in-memory",
                 no_huge[] = "--no-huge", memory[] = "-m", small[] = "32", large[] = "256",
-                log_level[] = "--log-level=*:warning";
+                log_level[] = "--log-level=*:warning",
+                eal_log_level[] =
+                    "--log-level=lib.eal:error"; /* it warns of every page size that is not there */
     snprintf(file_prefix, sizeof(file_prefix), "--file-prefix=%s", prefix);
     arguments[count++] = name;
     arguments[count++] = lcores;
@@ -128,6 +130,7 @@ static int start_eal(const struct options *options)
     arguments[count++] = no_telemetry;
     arguments[count++] = no_pci;
     arguments[count++] = log_level;
+    arguments[count++] = eal_log_level;
     if (huge) {
         arguments[count++] = in_memory;
     } else {
@@ -137,6 +140,9 @@ static int start_eal(const struct options *options)
         arguments[count++] = options->allow_ethdev ? large : small;
     }
     arguments[count] = NULL;
+    /* EAL's own thread goes where the control thread may run, not to a worker's core. */
+    if (sched_setaffinity(0, sizeof(options->control_cpus), &options->control_cpus) < 0)
+        control_log(LOG_WARNING, "the control thread runs on any core: %s", strerror(errno));
     if (rte_eal_init(count, arguments) < 0) {
         control_log(LOG_ERR, "DPDK's environment could not start: %s", rte_strerror(rte_errno));
         return -EIO;
