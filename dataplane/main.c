@@ -3,6 +3,7 @@
  * weft-dataplane: start-up and end of the process. The main thread becomes the control thread.
  *
  *   options, run directory, lock      errors here are usage or environment: told on stderr, exit 1 or 2
+ *   sandbox_privileges                capabilities given up, before there are threads
  *   EAL                               one lcore, the control thread's; nothing scanned, no files, no
  * telemetry control_start                     event loop, workers, programming socket sandbox_enter
  * capabilities and system calls given up, on all threads READY, control_run                until a signal or
@@ -202,12 +203,13 @@ int main(int argc, char **argv)
     if (lock < 0)
         return 1;
     raise_limits();
-    if (join_group(options.socket_group) < 0 || log_dpdk() < 0 || start_eal(&options) < 0)
+    if (join_group(options.socket_group) < 0 || sandbox_privileges(options.allow_ethdev) < 0 ||
+        log_dpdk() < 0)
         return 1;
-    if (control_start(&options) < 0)
+    if (start_eal(&options) < 0 || control_start(&options) < 0)
         return 1;
     int status = 0;
-    if (sandbox_enter(options.allow_ethdev) < 0) {
+    if (sandbox_filter(options.allow_ethdev) < 0) {
         status = 1;
     } else {
         control_log(LOG_NOTICE, "weft-dataplane %s serves %s/dataplane.sock with %u workers", WEFT_VERSION,

@@ -164,7 +164,7 @@ static int filter_calls(bool ethdev)
     return error;
 }
 
-int sandbox_enter(bool ethdev)
+int sandbox_privileges(bool ethdev)
 {
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
         int error = -errno;
@@ -172,11 +172,14 @@ int sandbox_enter(bool ethdev)
         return error;
     }
     int error = drop_capabilities(ethdev);
-    if (error) {
+    if (error)
         control_log(LOG_ERR, "capabilities could not be dropped: %s", strerror(-error));
-        return error;
-    }
-    error = filter_calls(ethdev);
+    return error;
+}
+
+int sandbox_filter(bool ethdev)
+{
+    int error = filter_calls(ethdev);
     if (error)
         control_log(LOG_ERR, "system call filter could not be loaded: %s", strerror(-error));
     return error;
