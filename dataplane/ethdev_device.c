@@ -113,7 +113,8 @@ static uint64_t choose_offloads(struct port *port, const struct ethdev *ethdev,
         return chosen;
     port->offloads |= OFFLOAD_CSUM;
     chosen |= csum;
-    if (ethdev->chains && (info->tx_offload_capa & tso) == tso) {
+    if (ethdev->chains && (info->tx_offload_capa & tso) == tso &&
+        ethdev->segments_max > PACKET_SIZE_MAX >> ETHDEV_ROOM_SHIFT) {
         port->offloads |= OFFLOAD_TSO4 | OFFLOAD_TSO6;
         chosen |= tso;
     }

@@ -64,7 +64,7 @@ bool parse_l2_tagged(const struct packet *packet, struct frame_info *info);
 
 /* L2 fields. False: truncated (drop as RX_MALFORMED). At most 4 tags, more is false, and so is a tag inside
  * SNAP (where a receiver might find it and no VLAN check would). Inline, because an untagged IP or ARP frame
- * needs 16 instructions of it: a call costs as much again (callgrind, 29 against 16 a frame). */
+ * takes 29 instructions here and 49 by way of parse_l2_tagged (callgrind). */
 static inline bool parse_l2(const struct packet *packet, struct frame_info *info)
 {
     const uint8_t *data = packet->data;

@@ -176,7 +176,7 @@ static void request_offloads(struct rte_mbuf *mbuf, const struct packet *packet)
 static unsigned send_frames(struct ethdev *ethdev, unsigned queue, struct rte_mbuf **frames, unsigned count)
 {
     unsigned ready = count;
-    rte_spinlock_lock(&ethdev->tx[queue].lock);
+    rte_spinlock_lock(&ethdev->tx[queue].lock); /* lint: contended only by more workers than queues */
     if (ethdev->prepare)
         ready = rte_eth_tx_prepare(ethdev->id, (uint16_t)queue, frames, (uint16_t)count);
     unsigned sent = ready ? rte_eth_tx_burst(ethdev->id, (uint16_t)queue, frames, (uint16_t)ready) : 0;

@@ -12,6 +12,8 @@
  *
  * Sleeping: the descriptor is watched edge triggered. A queue may sleep only after a read said EAGAIN: a
  * frame that arrives after that raises the edge, which epoll keeps until it is waited for. `drained` says so.
+ * While its worker is busy with other queues, an empty tap is looked at less and less often (every 16th
+ * reception at last), because a look is a system call.
  *
  * Link: a tap polls writable exactly while its interface is up (tun_sock_writeable), so no look into the
  * interface's network namespace is needed.
@@ -35,18 +37,21 @@
 #include "counters.h"
 #include "port.h"
 
-#define TAP_BATCH     32u             /* frames a reception: bounds the arena and the round */
-#define TAP_SLOT_SIZE PACKET_SIZE_MAX /* bytes: 1025 cache lines */
-#define TAP_TEXT_SIZE 112u
-#define TUN_MAJOR     10u
-#define TUN_MINOR     200u
+#define TAP_BATCH        32u             /* frames a reception: bounds the arena and the round */
+#define TAP_SLOT_SIZE    PACKET_SIZE_MAX /* bytes: 1025 cache lines */
+#define TAP_BACK_OFF_MAX 15u             /* receptions */
+#define TAP_TEXT_SIZE    112u
+#define TUN_MAJOR        10u
+#define TUN_MINOR        200u
 
 _Static_assert(TAP_SLOT_SIZE % 128 == 64, "slots start in different cache sets");
 
 struct tap_queue {
-    int fd;         /* control: w before publication */
-    bool drained;   /* worker: the last read said that there is nothing */
-    uint8_t *arena; /* TAP_BATCH slots */
+    int fd;           /* control: w before publication */
+    bool drained;     /* worker: the last read said that there is nothing */
+    uint8_t back_off; /* worker: receptions left out after that; doubles up to TAP_BACK_OFF_MAX */
+    uint8_t skip;     /* worker: receptions still to be left out */
+    uint8_t *arena;   /* TAP_BATCH slots */
 } __attribute__((aligned(64)));
 
 struct tap {
@@ -88,10 +93,20 @@ static void take_frame(struct packet_vector *vector, struct packet *packet, uint
     vector->count++;
 }
 
+static uint8_t more_back_off(uint8_t back_off)
+{
+    unsigned more = back_off * 2u + 1;
+    return (uint8_t)(more < TAP_BACK_OFF_MAX ? more : TAP_BACK_OFF_MAX);
+}
+
 static unsigned tap_rx(struct port *port, unsigned queue, struct packet_vector *vector, struct worker_io *io)
 {
     struct tap_queue *tap = &((struct tap *)port->private)->queues[queue];
     packet_vector_reset(vector);
+    if (tap->skip > 0) {
+        tap->skip--;
+        return 0;
+    }
     tap->drained = false;
     for (unsigned reads = 0; reads < TAP_BATCH; reads++) {
         struct packet *packet = &vector->packets[vector->count];
@@ -114,6 +129,8 @@ static unsigned tap_rx(struct port *port, unsigned queue, struct packet_vector *
         else
             take_frame(vector, packet, slot, frame);
     }
+    tap->back_off = vector->count > 0 ? 0 : more_back_off(tap->back_off);
+    tap->skip = tap->drained ? tap->back_off : 0;
     return vector->count;
 }
 
@@ -170,11 +187,13 @@ static bool tap_arm(struct port *port, unsigned queue)
     return !((struct tap *)port->private)->queues[queue].drained;
 }
 
+/* Woken or not slept: the next reception looks. */
 static void tap_disarm(struct port *port, unsigned queue)
 {
+    ((struct tap *)port->private)->queues[queue].skip = 0;
 }
 
-/* Refuses what is not a queue of the interface that the port names. */
+/* Refuses what is not a queue of the interface that the port names. */ /* lint: control path */
 static int check_descriptor(const struct port *port, int fd, unsigned queue, char *text)
 {
     struct stat status;
@@ -203,6 +222,7 @@ static int check_descriptor(const struct port *port, int fd, unsigned queue, cha
     return 0;
 }
 
+/* lint: control path */
 static int set_up_queue(struct port *port, struct tap_queue *queue, int fd, char *text)
 {
     int header_size = VIRTIO_NET_HEADER_SIZE, little_endian = 1, flags = fcntl(fd, F_GETFL);
@@ -226,6 +246,7 @@ static int set_up_queue(struct port *port, struct tap_queue *queue, int fd, char
     return 0;
 }
 
+/* lint: control path */
 static void free_queues(struct tap *tap)
 {
     for (unsigned i = 0; i < DP_QUEUES_MAX; i++)
@@ -243,7 +264,7 @@ static void tap_check(struct port *port)
     __atomic_store_n(&port->link, up, __ATOMIC_RELAXED);
 }
 
-/* On an error the descriptors stay the caller's. */
+/* On an error the descriptors stay the caller's. */ /* lint: control path */
 static int tap_open(struct port *port, const int *fds, unsigned fd_count, char *text)
 {
     if (fd_count == 0 || fd_count > DP_QUEUES_MAX) {
@@ -277,6 +298,7 @@ static int tap_open(struct port *port, const int *fds, unsigned fd_count, char *
     return 0;
 }
 
+/* lint: control path */
 static void tap_close(struct port *port)
 {
     struct tap *tap = port->private;
