@@ -3,6 +3,7 @@
  * weft-dataplane: start-up and end of the process. The main thread becomes the control thread.
  *
  *   options, run directory, lock      errors here are usage or environment: told on stderr, exit 1 or 2
+ *   sandbox_privileges                capabilities given up, before there are threads
  *   EAL                               one lcore, the control thread's; nothing scanned, no files, no
  * telemetry control_start                     event loop, workers, programming socket sandbox_enter
  * capabilities and system calls given up, on all threads READY, control_run                until a signal or
@@ -120,7 +121,9 @@ static int start_eal(const struct options *options)
     static char name[] = "weft-dataplane", file_prefix[80], no_telemetry[] = "--no-telemetry",
                 no_pci[] = "--no-pci", no_shconf[] = "--no-shconf", in_memory[] = "--in-memory",
                 no_huge[] = "--no-huge", memory[] = "-m", small[] = "32", large[] = "256",
-                log_level[] = "--log-level=*:warning";
+                log_level[] = "--log-level=*:warning",
+                eal_log_level[] =
+                    "--log-level=lib.eal:error"; /* it warns of every page size that is not there */
     snprintf(file_prefix, sizeof(file_prefix), "--file-prefix=%s", prefix);
     arguments[count++] = name;
     arguments[count++] = lcores;
@@ -128,6 +131,7 @@ static int start_eal(const struct options *options)
     arguments[count++] = no_telemetry;
     arguments[count++] = no_pci;
     arguments[count++] = log_level;
+    arguments[count++] = eal_log_level;
     if (huge) {
         arguments[count++] = in_memory;
     } else {
@@ -137,6 +141,9 @@ static int start_eal(const struct options *options)
         arguments[count++] = options->allow_ethdev ? large : small;
     }
     arguments[count] = NULL;
+    /* EAL's own thread goes where the control thread may run, not to a worker's core. */
+    if (sched_setaffinity(0, sizeof(options->control_cpus), &options->control_cpus) < 0)
+        control_log(LOG_WARNING, "the control thread runs on any core: %s", strerror(errno));
     if (rte_eal_init(count, arguments) < 0) {
         control_log(LOG_ERR, "DPDK's environment could not start: %s", rte_strerror(rte_errno));
         return -EIO;
@@ -196,12 +203,13 @@ int main(int argc, char **argv)
     if (lock < 0)
         return 1;
     raise_limits();
-    if (join_group(options.socket_group) < 0 || log_dpdk() < 0 || start_eal(&options) < 0)
+    if (join_group(options.socket_group) < 0 || sandbox_privileges(options.allow_ethdev) < 0 ||
+        log_dpdk() < 0)
         return 1;
-    if (control_start(&options) < 0)
+    if (start_eal(&options) < 0 || control_start(&options) < 0)
         return 1;
     int status = 0;
-    if (sandbox_enter(options.allow_ethdev) < 0) {
+    if (sandbox_filter(options.allow_ethdev) < 0) {
         status = 1;
     } else {
         control_log(LOG_NOTICE, "weft-dataplane %s serves %s/dataplane.sock with %u workers", WEFT_VERSION,

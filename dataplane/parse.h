@@ -42,8 +42,9 @@
 #define FRAME_F_IPV6           16u
 #define FRAME_F_FRAGMENT       32u /* IP fragment (any) */
 #define FRAME_F_FRAGMENT_LATER 64u /* IP fragment with offset > 0: no L4 header */
-#define FRAME_F_L4             128u /* l4_offset and ip_proto name a whole L4 header (TCP, UDP, ICMP) in private bytes \
-                                     */
+#define FRAME_F_L4                                                                                           \
+    128u /* l4_offset and ip_proto name a whole L4 header (TCP, UDP, ICMP) in private bytes                  \
+          */
 
 struct frame_info {
     uint16_t flags; /* FRAME_F_* */

@@ -121,6 +121,7 @@ static int send_request(struct dp_client *client, enum dp_op op, enum dp_kind ki
 static int receive_reply(struct dp_client *client, struct dp_reply *reply, size_t *size)
 {
     int64_t deadline = now_ms() + client->timeout_ms;
+    bool reset = false;
     for (;;) {
         ssize_t count = recv(client->fd, client->buffer, sizeof(client->buffer), MSG_DONTWAIT | MSG_TRUNC);
         if (count == 0)
@@ -137,6 +138,8 @@ static int receive_reply(struct dp_client *client, struct dp_reply *reply, size_
             int error = wait_ready(client, POLLIN, deadline);
             if (error)
                 return error;
+        } else if (errno == ECONNRESET && !reset) {
+            reset = true; /* the kernel tells that first, and then what was sent before */
         } else if (errno != EINTR) {
             return fail(client, -errno, "connection to the dataplane: %s", strerror(errno));
         }
