@@ -5,8 +5,8 @@
  * Theory of operation. A hash table of 16-byte entries, four to a bucket of one cache line. An address may be
  * in either of two buckets; it goes to the first unless that is full. If both are full an entry of the first
  * moves to its own other bucket, for which up to two more may have to move. The table starts small and the
- * control thread replaces it by a copy of twice the size when it is half full, so memory grows with the
- * addresses and a small switch stays within its cache.
+ * control thread replaces it by a larger copy when it is half full, so memory grows with the addresses and a
+ * small switch stays within its cache.
  *
  * Readers take no lock. A key is stored after its value, and a slot is emptied (key 0) before its value
  * changes; a reader that finds its key on both sides of the value's read has that key's value. What it may
@@ -125,6 +125,8 @@ enum fdb_learned fdb_learn_slow(struct fdb *fdb, const struct fdb_table *table, 
     } else if (fdb_owner_full(&fdb->segments[segment], source->segment_limit) ||
                fdb_owner_full(&fdb->ports[port], source->port_limit)) {
         return FDB_LIMIT;
+    } else if (__atomic_load_n(&fdb->grow_wanted, __ATOMIC_RELAXED)) {
+        return FDB_LEARNED; /* no use looking for room before the table has grown */
     }
 
     if (!fdb_trylock(fdb))

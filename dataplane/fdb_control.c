@@ -10,6 +10,7 @@
 #include <sys/random.h>
 
 #define FDB_BUCKETS_MIN 4096u      /* 256 KiB */
+#define FDB_GROWTH_FAST 4u         /* times, when addresses came faster than it grew */
 #define FDB_HUGEPAGE    (2u << 20) /* bytes */
 #define FDB_AGE_MAX     (1u << 21) /* seconds, 24 days */
 #define FDB_SWEEPS      64u        /* calls of fdb_maintain for a whole table */
@@ -93,14 +94,16 @@ void fdb_set_ageing(struct fdb *fdb, uint32_t segment, uint32_t ageing_s)
     fdb->segments[segment].ageing_s = ageing_s;
 }
 
-/* A table twice the size with the same entries. Under the lock a copy is complete: nobody else writes but
+/* A table `times` the size with the same entries. Under the lock a copy is complete: nobody else writes but
  * ages, of which the last few may be lost. */
-static int fdb_grow(struct fdb *fdb)
+static int fdb_grow(struct fdb *fdb, unsigned times)
 {
     struct fdb_table *old = fdb->table;
     if (old->mask + 1 >= (uint64_t)fdb->addresses_max * 2)
         return -ENOSPC;
-    struct fdb_table *table = table_new((old->mask + 1) * 2, old->seed);
+    while (times > 2 && (old->mask + 1) * times * FDB_WAYS > (uint64_t)fdb->addresses_max * 4)
+        times /= 2;
+    struct fdb_table *table = table_new((old->mask + 1) * times, old->seed);
     if (!table)
         return -ENOMEM;
     fdb_lock(fdb);
@@ -110,7 +113,7 @@ static int fdb_grow(struct fdb *fdb)
             uint64_t value = __atomic_load_n(&old->buckets[b].entries[i].value, __ATOMIC_RELAXED);
             if (!key || fdb_insert(table, key, value))
                 continue;
-            fdb->used--; /* twice the room and yet none: forgotten, as by ageing */
+            fdb->used--; /* more room and yet none: forgotten, as by ageing */
             if (!(value & FDB_VALUE_STATIC))
                 fdb_learned_count(fdb, key, value, -1);
         }
@@ -159,7 +162,7 @@ int fdb_static_set(struct fdb *fdb, uint32_t segment, const uint8_t mac[6], uint
         fdb_unlock(fdb);
         if (result != -EAGAIN)
             return result;
-        result = fdb_grow(fdb);
+        result = fdb_grow(fdb, 2);
         if (result)
             return result;
     }
@@ -230,9 +233,11 @@ void fdb_maintain(struct fdb *fdb, uint32_t now_s)
     uint64_t used = fdb->used;
     fdb_unlock(fdb);
     fdb->now_s = now_s;
-    if (used * 2 > buckets * FDB_WAYS || __atomic_load_n(&fdb->grow_wanted, __ATOMIC_RELAXED)) {
-        if (fdb_grow(fdb) == 0) /* without memory it stays as it is and is tried again */
+    bool full = used * 2 > buckets * FDB_WAYS, refused = __atomic_load_n(&fdb->grow_wanted, __ATOMIC_RELAXED);
+    if (full || refused) {
+        if (fdb_grow(fdb, full && refused ? FDB_GROWTH_FAST : 2) == 0)
             return;
+        __atomic_store_n(&fdb->grow_wanted, 0, __ATOMIC_RELAXED); /* it stays as it is */
     }
     uint64_t count = buckets / FDB_SWEEPS < FDB_BUCKETS_MIN ? FDB_BUCKETS_MIN : buckets / FDB_SWEEPS;
     if (used)
