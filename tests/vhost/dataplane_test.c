@@ -82,17 +82,6 @@ static void expect_nothing(unsigned at)
     assert_int_equal(receive(at, frame), 0);
 }
 
-/* Waits until a condition that another process brings about holds. */
-#define wait_until(condition)                                                                                \
-    do {                                                                                                     \
-        time_t end = time(NULL) + SWITCH_TIMEOUT_MS / 1000;                                                  \
-        while (!(condition)) {                                                                               \
-            if (time(NULL) > end)                                                                            \
-                fail_msg("waited in vain for %s", #condition);                                               \
-            sched_yield();                                                                                   \
-        }                                                                                                    \
-    } while (0)
-
 static void program_switch(void)
 {
     static const uint32_t segment_of[] = {0, 1, 1, 1, 2, 3}, tenant_of[] = {0, 1, 1, 1, 1, 2};

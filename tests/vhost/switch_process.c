@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -20,14 +21,20 @@
     (UINT64_C(1) << 32 /* VERSION_1 */ | UINT64_C(1) << VIRTIO_NET_F_MRG_RXBUF |                             \
      UINT64_C(1) << VIRTIO_RING_F_EVENT_IDX)
 
+#define ARGUMENTS_MAX 16u
+
 static void run_program(const struct switch_process *sw, const char *program, int ready_fd)
 {
     char number[16];
+    const char *arguments[ARGUMENTS_MAX + 8] = {program, "--run-dir",  sw->run_dir, "--hugepages",
+                                                "never", "--ready-fd", number};
+    for (unsigned i = 0; sw->arguments && sw->arguments[i] && i < ARGUMENTS_MAX; i++)
+        arguments[7 + i] = sw->arguments[i];
     int log = open(sw->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     snprintf(number, sizeof(number), "%d", ready_fd);
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nothing running */
     dup2(log, STDERR_FILENO);
-    execl(program, program, "--run-dir", sw->run_dir, "--hugepages", "never", "--ready-fd", number, NULL);
+    execv(program, (char *const *)(uintptr_t)arguments);
     _exit(127);
 }
 
@@ -157,6 +164,32 @@ struct dp_port_state switch_port_state(struct switch_process *sw, uint32_t port)
     struct dp_port_state state;
     find_object(sw, DP_KIND_PORT_STATE, port, &state);
     return state;
+}
+
+unsigned switch_descriptors(const struct switch_process *sw)
+{
+    char path[64];
+    unsigned count = 0;
+    snprintf(path, sizeof(path), "/proc/%d/fd", (int)sw->pid);
+    DIR *directory = opendir(path);
+    assert_non_null(directory);
+    while (readdir(directory))
+        count++;
+    closedir(directory);
+    return count;
+}
+
+unsigned switch_mappings(const struct switch_process *sw)
+{
+    char path[64], line[1024];
+    unsigned count = 0;
+    snprintf(path, sizeof(path), "/proc/%d/maps", (int)sw->pid);
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    while (fgets(line, sizeof(line), file))
+        count += strstr(line, "memfd:") != NULL; /* a guest's memory */
+    fclose(file);
+    return count;
 }
 
 struct driver_device *switch_guest(const struct switch_process *sw, uint32_t port)

@@ -14,7 +14,8 @@
 #define SWITCH_TIMEOUT_MS 20000
 
 struct switch_process {
-    pid_t pid; /* 0: not running */
+    pid_t pid;                    /* 0: not running */
+    const char *const *arguments; /* more of the program's, NULL at the end; NULL: none */
     struct dp_client *client;
     char run_dir[64];
     char log_path[96];
@@ -34,8 +35,23 @@ void switch_put_segment(struct switch_process *sw, uint32_t id, uint32_t tenant)
 void switch_put_port(struct switch_process *sw, uint32_t id, uint32_t tenant, uint32_t segment, uint32_t mtu);
 void switch_port_path(const struct switch_process *sw, uint32_t id, char path[108]);
 
+/* Open descriptors, memory mappings of the process. */
+unsigned switch_descriptors(const struct switch_process *sw);
+unsigned switch_mappings(const struct switch_process *sw);
+
 struct dp_port_counters switch_counters(struct switch_process *sw, uint32_t port);
 struct dp_port_state switch_port_state(struct switch_process *sw, uint32_t port);
 
 /* A guest on the port. */
 struct driver_device *switch_guest(const struct switch_process *sw, uint32_t port);
+
+/* Waits until a condition that another process brings about holds. */
+#define wait_until(condition)                                                                                \
+    do {                                                                                                     \
+        time_t end = time(NULL) + SWITCH_TIMEOUT_MS / 1000;                                                  \
+        while (!(condition)) {                                                                               \
+            if (time(NULL) > end)                                                                            \
+                fail_msg("waited in vain for %s", #condition);                                               \
+            sched_yield();                                                                                   \
+        }                                                                                                    \
+    } while (0)
