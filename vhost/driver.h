@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * The driver's side of a virtio network device over vhost-user, in user space: memory, queue pairs and rings
- * (split or packed) of a synthetic guest. Used by the load generator, `weft bench` and the tests; not by the
- * VMM, whose guest has its own driver.
+ * The driver's side of a virtio network device over vhost-user, in user space: memory, queue pairs and rings (split
+ * or packed) of a synthetic guest. Used by the load generator, `weft bench` and the tests; not by the VMM, whose guest
+ * has its own driver.
  *
  * A buffer is named by an index into the queue's own fixed array of equal buffers; its bytes are at
  * driver_buffer(). The first VIRTIO_NET_HEADER_SIZE bytes of each are the virtio header.
@@ -20,14 +20,14 @@ struct driver_device;
 struct driver_queue;
 
 struct driver_config {
-    const char *path; /* vhost-user socket of the switch */
-    bool listen;      /* the switch dials us */
+    const char *path;        /* vhost-user socket of the switch */
+    bool listen;             /* the switch dials us */
     unsigned queue_pairs;
-    uint16_t ring_size;   /* descriptors, power of two for split rings */
-    uint32_t buffer_size; /* bytes a buffer, with the virtio header */
-    uint64_t features;    /* virtio features wanted; the intersection with what is offered is used */
+    uint16_t ring_size;      /* descriptors, power of two for split rings */
+    uint32_t buffer_size;    /* bytes a buffer, with the virtio header */
+    uint64_t features;       /* virtio features wanted; the intersection with what is offered is used */
     int timeout_ms;
-    bool hugepages; /* try a hugetlb memfd first */
+    bool hugepages;          /* try a hugetlb memfd first */
 };
 
 struct driver_device *driver_open(const struct driver_config *config); /* NULL and errno */
@@ -44,18 +44,16 @@ unsigned driver_buffer_count(const struct driver_queue *queue);
 uint8_t *driver_buffer(struct driver_queue *queue, unsigned buffer);
 uint32_t driver_buffer_size(const struct driver_queue *queue);
 
-/* Simple use. transmit: gathers header and frame into a free buffer (a chain of buffers if it is longer) and
- * publishes it. 0, -EAGAIN (ring full), -EMSGSIZE. receive: copies the next frame out, with its header. Size
- * of the frame, 0: none. */
+/* Simple use. transmit: gathers header and frame into a free buffer (a chain of buffers if it is longer) and publishes
+ * it. 0, -EAGAIN (ring full), -EMSGSIZE. receive: copies the next frame out, with its header. Size of the frame, 0: none. */
 int driver_transmit(struct driver_queue *queue, const struct virtio_net_header *header, const void *frame,
                     uint32_t size);
-int driver_receive(struct driver_queue *queue, struct virtio_net_header *header, void *frame,
-                   uint32_t capacity);
+int driver_receive(struct driver_queue *queue, struct virtio_net_header *header, void *frame, uint32_t capacity);
 
 /* Load generation: descriptors are built once, then only published again.
- * prepare: every buffer of a tx queue holds a frame of sizes[buffer] bytes (virtio header written by the
- * caller). publish: gives up to `count` buffers that came back to the switch again, returns how many. collect
- * (rx): takes up to `count` received frames, calls nothing, fills buffers[] and sizes[] (with virtio header),
+ * prepare: every buffer of a tx queue holds a frame of sizes[buffer] bytes (virtio header written by the caller).
+ * publish: gives up to `count` buffers that came back to the switch again, returns how many.
+ * collect (rx): takes up to `count` received frames, calls nothing, fills buffers[] and sizes[] (with virtio header),
  * returns how many; recycle gives the same number back, oldest first. */
 int driver_prepare(struct driver_queue *queue, const uint32_t *sizes);
 unsigned driver_publish(struct driver_queue *queue, unsigned count);
