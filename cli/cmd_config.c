@@ -72,7 +72,7 @@ static json_t *read_document(const struct cli_context *context, int *code)
     const char *name = option ? option : context->argument_count ? context->arguments[0] : NULL;
     *code = WEFT_USAGE;
     if (!name || (option && context->argument_count)) {
-        output_error("weft config %s: %s; weft config %s FILE, or - for standard input",
+        output_error("config %s: %s; weft config %s FILE, or - for standard input",
                      context->command->verb, name ? "two documents are named" : "which document?",
                      context->command->verb);
         return NULL;
@@ -170,7 +170,7 @@ int cmd_config_history(struct cli_context *context)
 {
     json_t *result;
     if (context->format == CLI_FORMAT_NAME) {
-        output_error("weft config history: generations have no names; -o json prints them for a script");
+        output_error("config history: generations have no names; -o json prints them for a script");
         return WEFT_USAGE;
     }
     int code = client_call(context, "config.history", NULL, false, &result);

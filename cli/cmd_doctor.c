@@ -135,7 +135,7 @@ int cmd_doctor(struct cli_context *context)
     json_t *result, *params = fix ? json_pack("{sb}", "fix", 1) : NULL;
     if (context->format == CLI_FORMAT_NAME) {
         json_decref(params);
-        output_error("weft doctor: checks have no names; -o json prints them for a script");
+        output_error("doctor: checks have no names; -o json prints them for a script");
         return WEFT_USAGE;
     }
     context->client = client_open(context->run_dir, context->timeout_s, &failure);

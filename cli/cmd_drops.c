@@ -60,7 +60,7 @@ int cmd_drops(struct cli_context *context)
     const char *port = cli_given_value(context, "port");
     if (context->format == CLI_FORMAT_NAME) {
         json_decref(params);
-        output_error("weft drops: drops have no names; -o json prints them for a script");
+        output_error("drops: drops have no names; -o json prints them for a script");
         return WEFT_USAGE;
     }
     if (port)

@@ -35,7 +35,7 @@ int cmd_events(struct cli_context *context)
     bool follow = cli_is_given(context, "follow");
     if (context->format == CLI_FORMAT_NAME) {
         json_decref(params);
-        output_error("weft events: events have no names; -o json prints them for a script");
+        output_error("events: events have no names; -o json prints them for a script");
         return WEFT_USAGE;
     }
     if (follow)

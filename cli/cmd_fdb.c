@@ -31,7 +31,7 @@ int cmd_fdb_list(struct cli_context *context)
         json_object_set_new(params, "tenant", output_json_string(context->tenant));
     if (context->format == CLI_FORMAT_NAME) {
         json_decref(params);
-        output_error("weft fdb list: addresses have no names; -o json prints them for a script");
+        output_error("fdb list: addresses have no names; -o json prints them for a script");
         return WEFT_USAGE;
     }
     int code = client_call(context, "list", params, false, &result);

@@ -238,7 +238,7 @@ int cmd_object_set(struct cli_context *context)
     json_t *values = values_of(context, true);
     if (json_object_size(values) == 0) {
         json_decref(values);
-        output_error("weft %s set: nothing to set; \"weft %s set --help\" lists what can be set",
+        output_error("%s set: nothing to set; \"weft %s set --help\" lists what can be set",
                      context->command->noun, context->command->noun);
         return WEFT_USAGE;
     }

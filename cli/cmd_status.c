@@ -146,7 +146,7 @@ int cmd_status(struct cli_context *context)
 {
     json_t *status;
     if (context->format == CLI_FORMAT_NAME) {
-        output_error("weft status: a status has no names; weft port list -o name lists ports");
+        output_error("status: a status has no names; weft port list -o name lists ports");
         return WEFT_USAGE;
     }
     int code = client_call(context, "status", NULL, false, &status);

@@ -213,8 +213,18 @@ void output_cell(char to[OUTPUT_CELL_SIZE], const json_t *item, const struct col
 
 void output_json(FILE *out, const json_t *value, bool line)
 {
-    json_dumpf(value, out, JSON_ENSURE_ASCII | (line ? JSON_COMPACT : JSON_INDENT(2)));
+    char *text = json_dumps(value, JSON_ENSURE_ASCII | (line ? JSON_COMPACT : JSON_INDENT(2)));
+    for (const char *at = text; at && *at;) { /* jansson escapes all but DEL */
+        size_t length = strcspn(at, "\x7f");
+        fwrite(at, 1, length, out);
+        at += length;
+        if (*at) {
+            fputs("\\u007f", out);
+            at++;
+        }
+    }
     fputc('\n', out);
+    free(text);
 }
 
 json_t *output_json_string(const char *text)

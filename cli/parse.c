@@ -215,15 +215,15 @@ static int unknown_verb(const char *noun, const char *verb, char *message)
             words[count++] = cli_commands[i].verb;
     const char *nearest = cli_nearest(verb, words, count);
     if (nearest)
-        return complain(message, "weft %s: unknown verb \"%s\"; did you mean \"weft %s %s\"?", noun, verb,
+        return complain(message, "%s: unknown verb \"%s\"; did you mean \"weft %s %s\"?", noun, verb,
                         noun, nearest);
     if (strchr(verb, '/') && cli_command_find(noun, "show"))
-        return complain(message, "weft %s: a verb comes before the name; did you mean \"weft %s show %s\"?",
+        return complain(message, "%s: a verb comes before the name; did you mean \"weft %s show %s\"?",
                         noun, noun, verb);
     char list[CLI_MESSAGE_SIZE / 2] = "";
     for (size_t i = 0; i < count; i++)
         snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s", i ? ", " : "", words[i]);
-    return complain(message, "weft %s: unknown verb \"%s\"; it has: %s", noun, verb, list);
+    return complain(message, "%s: unknown verb \"%s\"; it has: %s", noun, verb, list);
 }
 
 /* Finds the command that the words name and takes those words off. */
@@ -234,16 +234,13 @@ static int find_command(struct words *words, struct cli_context *context, char *
     if (!cli_noun_find(noun))
         return unknown_noun(noun, message);
     context->help_noun = noun;
-    const struct cli_command *command = cli_command_find(noun, NULL);
-    if (!command || command->verb) {
-        const struct cli_command *named = words->count > 1 ? cli_command_find(noun, words->list[1]) : command;
-        if (!named && words->count > 1)
+    const struct cli_command *command = cli_command_find(noun, NULL); /* a bare noun lists */
+    if (command->verb && words->count > 1) {
+        command = cli_command_find(noun, words->list[1]);
+        if (!command)
             return unknown_verb(noun, words->list[1], message);
-        if (!named)
-            return complain(message, "weft %s: which verb? \"weft %s --help\" lists them", noun, noun);
-        used = words->count > 1 ? 2 : 1;
-        command = named;
-        context->help_verb = used == 2 ? command->verb : NULL;
+        context->help_verb = command->verb;
+        used = 2;
     }
     context->command = command;
     words->count -= used;
@@ -254,7 +251,7 @@ static int find_command(struct words *words, struct cli_context *context, char *
 static const char *command_title(const struct cli_command *command)
 {
     static char title[64];
-    snprintf(title, sizeof(title), "weft %s%s%s", command->noun, command->verb ? " " : "",
+    snprintf(title, sizeof(title), "%s%s%s", command->noun, command->verb ? " " : "",
              command->verb ? command->verb : "");
     return title;
 }
@@ -268,13 +265,9 @@ static int check_value(const struct cli_given *given, char *message)
         return WEFT_OK;
     int error = 0;
     const char *wanted = "";
-    if (option->type == CLI_CHOICE && !cli_is_choice(given->value, option->choices)) {
-        error = -EINVAL;
-        wanted = option->choices;
-    } else if (option->type == CLI_BOOLEAN && !cli_is_choice(given->value, "true|false")) {
-        error = -EINVAL;
-        wanted = "true or false";
-    } else if (option->type == CLI_DURATION) {
+    if (option->type == CLI_CHOICE && !cli_is_choice(given->value, option->choices))
+        return complain(message, "--%s: \"%s\" is not one of %s", option->name, given->value, option->choices);
+    if (option->type == CLI_DURATION) {
         error = cli_parse_duration(given->value, &seconds);
         wanted = "a time like 30s, 5m or 1h";
     } else if (option->type == CLI_NUMBER) {
@@ -297,14 +290,14 @@ static int check_options(struct cli_context *context, const char *unknown, char 
         if (nearest)
             return complain(message, "%s: unknown option \"%s\"; did you mean \"--%s\"?", title, name,
                             nearest);
-        return complain(message, "%s: unknown option \"%s\"; \"%s --help\" lists its options", title, name,
+        return complain(message, "%s: unknown option \"%s\"; \"weft %s --help\" lists its options", title, name,
                         title);
     }
     for (size_t i = 0; i < context->given_count; i++) {
         struct cli_given *given = &context->given[i];
         const struct cli_option *own = cli_option_find(context->command, given->option->name);
         if (!own)
-            return complain(message, "%s has no option \"--%s\"; \"%s --help\" lists its options", title,
+            return complain(message, "%s has no option \"--%s\"; \"weft %s --help\" lists its options", title,
                             given->option->name, title);
         given->option = own;
         int code = check_value(given, message);
@@ -379,7 +372,7 @@ static int check_arguments(const struct words *words, struct cli_context *contex
     while (command->arguments[most].name)
         least += !command->arguments[most++].optional;
     if (words->count < least)
-        return complain(message, "%s: %s is missing; \"%s --help\" shows how it is written",
+        return complain(message, "%s: %s is missing; \"weft %s --help\" shows how it is written",
                         command_title(command), command->arguments[words->count].name,
                         command_title(command));
     if (words->count > most)
@@ -452,6 +445,9 @@ int cli_parse(int argc, char **argv, struct cli_context *context, char message[C
                         "what to do? \"weft --help\" lists the commands; \"weft status\" is a good start");
     }
     code = find_command(&words, context, message);
+    if (code && unknown && context->help_noun) /* what follows a misspelt option is often taken for a verb */
+        return complain(message, "%s: unknown option \"%s\"; \"weft %s --help\" says more", context->help_noun,
+                        unknown, context->help_noun);
     if (code || context->help)
         return code;
     code = check_options(context, unknown, message);

@@ -34,6 +34,7 @@ static struct libscols_table *new_table(FILE *out, bool colour)
     scols_table_set_stream(table, out);
     /* nothing is cut off: a line that does not fit wraps in the terminal, and a pipe gets all of it */
     scols_table_set_termforce(table, SCOLS_TERMFORCE_NEVER);
+    scols_table_enable_noencoding(table, 1); /* cells are clean already */
     scols_table_enable_colors(table, colour);
     return table;
 }
