@@ -72,9 +72,8 @@ static json_t *read_document(const struct cli_context *context, int *code)
     const char *name = option ? option : context->argument_count ? context->arguments[0] : NULL;
     *code = WEFT_USAGE;
     if (!name || (option && context->argument_count)) {
-        output_error("config %s: %s; weft config %s FILE, or - for standard input",
-                     context->command->verb, name ? "two documents are named" : "which document?",
-                     context->command->verb);
+        output_error("config %s: %s; weft config %s FILE, or - for standard input", context->command->verb,
+                     name ? "two documents are named" : "which document?", context->command->verb);
         return NULL;
     }
     *code = WEFT_FAILED;

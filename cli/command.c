@@ -32,10 +32,10 @@ const struct cli_command *cli_command_find(const char *noun, const char *verb)
 static size_t option_lists(const struct cli_command *command, const struct cli_option *lists[7])
 {
     size_t count = 0;
-    if (command && command->options)
-        lists[count++] = command->options;
     if (command && command->keys)
         lists[count++] = cli_keys_options(command->keys);
+    if (command && command->options)
+        lists[count++] = command->options;
     if (command && (command->common & CLI_IN_TENANT))
         lists[count++] = cli_tenant_options;
     if (command && (command->common & CLI_CHANGE))

@@ -215,11 +215,11 @@ static int unknown_verb(const char *noun, const char *verb, char *message)
             words[count++] = cli_commands[i].verb;
     const char *nearest = cli_nearest(verb, words, count);
     if (nearest)
-        return complain(message, "%s: unknown verb \"%s\"; did you mean \"weft %s %s\"?", noun, verb,
-                        noun, nearest);
+        return complain(message, "%s: unknown verb \"%s\"; did you mean \"weft %s %s\"?", noun, verb, noun,
+                        nearest);
     if (strchr(verb, '/') && cli_command_find(noun, "show"))
-        return complain(message, "%s: a verb comes before the name; did you mean \"weft %s show %s\"?",
-                        noun, noun, verb);
+        return complain(message, "%s: a verb comes before the name; did you mean \"weft %s show %s\"?", noun,
+                        noun, verb);
     char list[CLI_MESSAGE_SIZE / 2] = "";
     for (size_t i = 0; i < count; i++)
         snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s", i ? ", " : "", words[i]);
@@ -266,7 +266,8 @@ static int check_value(const struct cli_given *given, char *message)
     int error = 0;
     const char *wanted = "";
     if (option->type == CLI_CHOICE && !cli_is_choice(given->value, option->choices))
-        return complain(message, "--%s: \"%s\" is not one of %s", option->name, given->value, option->choices);
+        return complain(message, "--%s: \"%s\" is not one of %s", option->name, given->value,
+                        option->choices);
     if (option->type == CLI_DURATION) {
         error = cli_parse_duration(given->value, &seconds);
         wanted = "a time like 30s, 5m or 1h";
@@ -290,8 +291,8 @@ static int check_options(struct cli_context *context, const char *unknown, char 
         if (nearest)
             return complain(message, "%s: unknown option \"%s\"; did you mean \"--%s\"?", title, name,
                             nearest);
-        return complain(message, "%s: unknown option \"%s\"; \"weft %s --help\" lists its options", title, name,
-                        title);
+        return complain(message, "%s: unknown option \"%s\"; \"weft %s --help\" lists its options", title,
+                        name, title);
     }
     for (size_t i = 0; i < context->given_count; i++) {
         struct cli_given *given = &context->given[i];
@@ -446,8 +447,8 @@ int cli_parse(int argc, char **argv, struct cli_context *context, char message[C
     }
     code = find_command(&words, context, message);
     if (code && unknown && context->help_noun) /* what follows a misspelt option is often taken for a verb */
-        return complain(message, "%s: unknown option \"%s\"; \"weft %s --help\" says more", context->help_noun,
-                        unknown, context->help_noun);
+        return complain(message, "%s: unknown option \"%s\"; \"weft %s --help\" says more",
+                        context->help_noun, unknown, context->help_noun);
     if (code || context->help)
         return code;
     code = check_options(context, unknown, message);

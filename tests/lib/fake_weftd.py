@@ -59,6 +59,9 @@ class State:
         self.generation = 7
         self.unconfirmed = False
         self.drops = 100
+        self.reset()
+
+    def reset(self):
         self.objects = {
             "tenant": {"acme": {"name": "acme", "limits": {"ports": 64}, "segments": 2, "ports": 2, "ports_up": 1,
                                 **counters(5), "drops": 3}},
@@ -185,6 +188,8 @@ class State:
             raise Refused(8, "generation 8 is in force, the dataplane has not taken it yet")
         if "limit" in text:
             raise Refused(9, "tenant acme has its 64 ports")
+        if not params.get("dry_run"):
+            self.reset()
         result = self.changed(params, ["+ segment acme/new mode isolated"] if "new" in text else [])
         if "confirm_within" in params:
             result["confirm_within"] = params["confirm_within"]

@@ -106,7 +106,8 @@ smoke_start()
 {
     local name=$1
     shift
-    "$@" > "$SMOKE_DIR/$name.log" 2>&1 &
+    : > "$SMOKE_DIR/$name.log" # here, so that nobody waits for a word of the one before
+    "$@" >> "$SMOKE_DIR/$name.log" 2>&1 &
     STARTED=$!
     SMOKE_PIDS+=("$STARTED")
 }
