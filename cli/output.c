@@ -6,6 +6,8 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include <wchar.h>
+#include <wctype.h>
 
 #include "output.h"
 
@@ -28,12 +30,19 @@ static size_t decode(const unsigned char *at, size_t left, uint32_t *code)
     return *code < least[length] || *code > 0x10ffff || surrogate ? 0 : length;
 }
 
+/*
+ * What is not printed as it is. Beyond ASCII that is all that the locale cannot print: libsmartcols does not
+ * get past such a character (in the C locale it never returns), and a terminal would not show it either.
+ */
 static bool is_harmful(uint32_t code)
 {
-    return code < 0x20 || (code >= 0x7f && code < 0xa0) || /* C0, DEL, C1 */
-           (code >= 0x200b && code <= 0x200f) ||           /* zero width, marks of direction */
-           (code >= 0x2028 && code <= 0x202e) ||           /* separators, overrides of direction */
-           (code >= 0x2066 && code <= 0x2069) || code == 0xfeff;
+    if (code < 0x80)
+        return code < 0x20 || code == 0x7f;
+    return MB_CUR_MAX == 1 || !iswprint((wint_t)code) ||
+           wcwidth((wchar_t)code) < 1 ||         /* zero width, combining */
+           (code >= 0x200b && code <= 0x200f) || /* marks of direction */
+           (code >= 0x2028 && code <= 0x202e) ||
+           (code >= 0x2066 && code <= 0x2069); /* overrides of direction */
 }
 
 size_t output_clean(char *to, size_t size, const char *text, size_t length, bool lines)

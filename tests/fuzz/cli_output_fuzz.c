@@ -2,6 +2,7 @@
 /*
  * Any answer, in any format: nothing that a terminal would act on comes out.
  */
+#include <locale.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,13 +24,18 @@ static void check_harmless(const char *text, size_t size)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct column columns[] = {
-        {"NAME", "name", NULL, COLUMN_TEXT, false},    {"COUNT", "count", "other", COLUMN_COUNT, false},
-        {"BYTES", "count", NULL, COLUMN_BYTES, false}, {"AGE", "count", NULL, COLUMN_SECONDS, false},
-        {"BUSY", "busy", NULL, COLUMN_PERCENT, false}, {"TIME", "time", NULL, COLUMN_TIME, false},
-        {"STATE", "state", NULL, COLUMN_STATE, false}, {"YES", "yes", NULL, COLUMN_YES, true},
-        {"BY", "by", NULL, COLUMN_USER, true},         {NULL},
+        {"NAME", "name", NULL, COLUMN_TEXT, false},
+        {"COUNT", "count", "other", COLUMN_COUNT, false},
+        {"BYTES", "count", NULL, COLUMN_BYTES, false},
+        {"AGE", "count", NULL, COLUMN_SECONDS, false},
+        {"BUSY", "busy", NULL, COLUMN_PERCENT, false},
+        {"TIME", "time", NULL, COLUMN_TIME, false},
+        {"STATE", "state", NULL, COLUMN_STATE, false},
+        {"YES", "yes", NULL, COLUMN_YES, true},
+        {NULL},
     };
     char clean[256];
+    setlocale(LC_CTYPE, size & 2 ? "C" : "C.UTF-8");
     check_harmless(clean, output_clean(clean, sizeof(clean), (const char *)data, size, size & 1));
     json_t *result = json_loadb((const char *)data, size, 0, NULL);
     for (enum cli_format format = CLI_FORMAT_TEXT; result && format <= CLI_FORMAT_NAME; format++) {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <locale.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -39,6 +40,11 @@ static void test_clean(void **state)
         output_clean(clean, sizeof(clean), cases[i].text, strlen(cases[i].text), false);
         assert_string_equal(clean, cases[i].clean);
     }
+    /* a locale that cannot print it gets it escaped */
+    setlocale(LC_CTYPE, "C");
+    output_clean(clean, sizeof(clean), "gr\xc3\xbc\xd0\x9b", 6, false);
+    assert_string_equal(clean, "gr\\xfc\\u041b");
+    setlocale(LC_CTYPE, "C.UTF-8");
     assert_int_equal(output_clean(clean, sizeof(clean), "a\0b", 3, false), 6);
     assert_string_equal(clean, "a\\x00b");
     output_clean(clean, sizeof(clean), "a\nb", 3, true);
@@ -170,5 +176,6 @@ int main(void)
         cmocka_unit_test(test_clean),   cmocka_unit_test(test_numbers),     cmocka_unit_test(test_cells),
         cmocka_unit_test(test_formats), cmocka_unit_test(test_json_string),
     };
+    setlocale(LC_CTYPE, "C.UTF-8");
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
