@@ -21,7 +21,7 @@
 #include <unistd.h>
 #include "client.h"
 
-#define WINDOW 128u /* requests */
+#define WINDOW 64u /* requests */
 
 struct dp_client {
     int fd;
@@ -78,6 +78,8 @@ static int wait_ready(struct dp_client *client, short events, int64_t deadline)
     }
 }
 
+/* -EPIPE, and the connection not yet given up: the dataplane hung up, but may have left a reason to be read.
+ */
 static int send_request(struct dp_client *client, enum dp_op op, enum dp_kind kind, const void *body,
                         size_t size, const int *fds, unsigned fd_count)
 {
@@ -109,8 +111,8 @@ static int send_request(struct dp_client *client, enum dp_op op, enum dp_kind ki
             if (error)
                 return error;
         } else if (errno != EINTR) {
-            int error = errno == EPIPE ? ECONNRESET : errno;
-            return fail(client, -error, "connection to the dataplane: %s", strerror(error));
+            return errno == EPIPE ? -EPIPE
+                                  : fail(client, -errno, "connection to the dataplane: %s", strerror(errno));
         }
     }
 }
@@ -181,10 +183,12 @@ static int transact(struct dp_client *client, enum dp_op op, const void *body, s
     int error = collect(client, 0);
     if (!error)
         error = send_request(client, op, DP_KIND_NONE, body, size, NULL, 0);
-    if (!error)
+    if (!error || error == -EPIPE)
         error = receive_reply(client, &reply, &reply_size);
     if (error)
         return error;
+    if (reply.sequence == 0 && reply.status < 0) /* the connection is refused, not the request */
+        return fail(client, reply.status, "%s", reply.text);
     if (reply.sequence != client->sequence || reply.status > 0 ||
         reply_size != (reply.status < 0 ? 0 : expected))
         return fail(client, -EPROTO, "reply out of sequence from the dataplane");
@@ -281,6 +285,8 @@ static int pipeline(struct dp_client *client, enum dp_op op, enum dp_kind kind, 
     if (client->failed)
         return client->failed;
     error = send_request(client, op, kind, object, size, fds, fd_count);
+    if (error == -EPIPE)
+        return fail(client, -ECONNRESET, "the dataplane closed the connection");
     if (!error)
         client->pending++;
     return error;
@@ -333,6 +339,8 @@ int dp_client_dump(struct dp_client *client, enum dp_kind kind)
     int error = collect(client, 0);
     if (!error)
         error = send_request(client, DP_OP_DUMP, kind, NULL, 0, NULL, 0);
+    if (error == -EPIPE)
+        return fail(client, -ECONNRESET, "the dataplane closed the connection");
     if (error)
         return error;
     client->dumping = client->more = true;
