@@ -90,20 +90,21 @@ static void offer_paths(const struct completion *completion, const char *noun)
 }
 
 /* After a comma the list goes on: complete the last member. */
-static void offer_members(struct completion *completion, const char *noun, const char *tenant)
+static void offer_members(const struct completion *completion, const char *noun, const char *tenant)
 {
+    struct completion member = *completion;
     char ahead[512];
     const char *comma = strrchr(completion->prefix, ',');
     if (comma) {
         snprintf(ahead, sizeof(ahead), "%s%.*s", completion->ahead, (int)(comma + 1 - completion->prefix),
                  completion->prefix);
-        completion->ahead = ahead;
-        completion->prefix = comma + 1;
+        member.ahead = ahead;
+        member.prefix = comma + 1;
     }
-    offer_names(completion, noun, tenant, true);
+    offer_names(&member, noun, tenant, true);
 }
 
-static void offer_value(struct completion *completion, enum cli_type type, const char *choices)
+static void offer_value(const struct completion *completion, enum cli_type type, const char *choices)
 {
     char tenant[64];
     switch (type) {
@@ -216,8 +217,9 @@ static const struct cli_option *own_option(const struct completion *completion,
 }
 
 /* The value of an option, as the word after it or behind its "=". False: it is no value's turn. */
-static bool complete_option_value(struct completion *completion, const char *word, const char *before)
+static bool complete_option_value(const struct completion *completion, const char *word, const char *before)
 {
+    struct completion value = *completion;
     const char *equals = strncmp(word, "--", 2) == 0 ? strchr(word, '=') : NULL;
     const struct cli_option *option = equals ? option_of(word) : before ? option_of(before) : NULL;
     char ahead[128];
@@ -227,16 +229,15 @@ static bool complete_option_value(struct completion *completion, const char *wor
         return false;
     if (equals) {
         snprintf(ahead, sizeof(ahead), "%.*s", (int)(equals + 1 - word), word);
-        completion->ahead = ahead;
-        completion->prefix = equals + 1;
+        value.ahead = ahead;
+        value.prefix = equals + 1;
     }
     option = own_option(completion, option);
-    offer_value(completion, option->type, option->choices);
-    completion->ahead = "";
+    offer_value(&value, option->type, option->choices);
     return true;
 }
 
-static void complete_argument(struct completion *completion)
+static void complete_argument(const struct completion *completion)
 {
     const struct cli_command *command = completion->command;
     size_t index = completion->word_count - (command->verb ? 2 : 1), count = 0;

@@ -68,15 +68,14 @@ static const struct {
 /* The words of "a|!b|c" that are built. */
 static const char *built_choices(const char *choices)
 {
-    char *built = calloc(1, strlen(choices) + 1);
+    size_t size = strlen(choices) + 1, used = 0;
+    char *built = calloc(1, size);
     if (!built)
         abort(); /* starting up */
     for (const char *at = choices; *at; at += strcspn(at, "|"), at += *at == '|')
-        if (*at != '!') {
-            if (built[0])
-                strcat(built, "|");
-            strncat(built, at, strcspn(at, "|"));
-        }
+        if (*at != '!')
+            used += (size_t)snprintf(built + used, size - used, "%s%.*s", used ? "|" : "",
+                                     (int)strcspn(at, "|"), at);
     return built;
 }
 

@@ -35,7 +35,6 @@ bad 2 '"two" is one argument too many' port show acme/one two
 bad 2 'did you mean "--segment"?' port add acme/vm1 --segmnt web
 bad 2 'has no option "--queues"' port list --queues 2
 bad 2 "--segment needs a value" port add acme/vm1 --segment
-bad 2 "--dry-run takes no value" port add acme/vm1 --dry-run=yes
 bad 2 "--queues is given twice" port add acme/vm1 --queues 1 --queues 2
 bad 2 "text|wide|json|name" port list -o jsn
 bad 2 'a time like 30s' status --watch=often
@@ -47,8 +46,6 @@ bad 2 "not a tenant's name" tenant show acme/web
 bad 2 "nothing to set" port set acme/vm1
 bad 2 "which document?" config apply
 bad 2 "two documents" config apply a -f b
-bad 2 "is not one of qemu|libvirt" port snippet acme/vm1 --for qemuu
-bad 2 '"zsh" is not one of bash' completion zsh
 bad 2 "have no names" drops -o name
 bad 2 "unknown option" --bogus
 bad 1 "no.yaml: cannot read it: No such file or directory" config apply "$SMOKE_DIR/no.yaml"

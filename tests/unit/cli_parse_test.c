@@ -170,7 +170,7 @@ static void test_too_much(void **state)
 {
     char long_name[900] = "port show ";
     memset(long_name + 10, 'x', 300);
-    strcpy(long_name + 310, " -T acme");
+    memcpy(long_name + 310, " -T acme", sizeof(" -T acme"));
     assert_int_equal(parse(long_name), WEFT_USAGE);
     assert_non_null(strstr(message, "too long"));
     assert_int_equal(parse("a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a"),
