@@ -37,7 +37,10 @@ static uint64_t now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* 0, -ETIMEDOUT, or -errno. Deadline 0: none. */
+/*
+ * 0, -ETIMEDOUT, or -errno. Deadline 0: none; then -ECANCELED when the reader of standard output has gone,
+ * which nothing else would tell before the next event.
+ */
 static int wait_for(struct client *client, short events)
 {
     for (;;) {
@@ -48,10 +51,10 @@ static int wait_for(struct client *client, short events)
                 return -ETIMEDOUT;
             left = (int)(client->deadline_ms - now);
         }
-        struct pollfd poll_fd = {.fd = client->fd, .events = events};
-        int ready = poll(&poll_fd, 1, left);
+        struct pollfd poll_fds[] = {{.fd = client->fd, .events = events}, {.fd = STDOUT_FILENO}};
+        int ready = poll(poll_fds, client->deadline_ms ? 1 : 2, left);
         if (ready > 0)
-            return 0;
+            return poll_fds[0].revents ? 0 : -ECANCELED;
         if (ready < 0 && errno != EINTR)
             return -errno;
     }
@@ -396,7 +399,7 @@ int client_stream(struct cli_context *context, const char *method, json_t *param
         if (is_last || code)
             return code;
     }
-    return print_failure(client, error, false);
+    return error == -ECANCELED ? WEFT_OK : print_failure(client, error, false);
 }
 
 json_t *client_ask(struct client *client, const char *method, json_t *params)
