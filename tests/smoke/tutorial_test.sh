@@ -5,7 +5,7 @@
 # as its first step says. What asks for an editor is done by sed; what asks for guests or systemd is left out.
 . "$(dirname "$0")/lib.sh"
 smoke_need root weftd weft-dataplane
-cd "$SMOKE_DIR"
+mkdir "$SMOKE_DIR/work" && cd "$SMOKE_DIR/work"
 weftd_start <<< 'version: 1'
 
 count=0
