@@ -68,10 +68,9 @@ struct port {
     uint32_t offloads;   /* OFFLOAD_* that the egress takes now; control: w, worker: r (relaxed) */
     bool link;           /* control: w, worker: r (relaxed) */
     struct port_counters *counters[DP_WORKERS_MAX]; /* allocated on the port's creation for each worker */
-    int wake_fds[DP_QUEUES_MAX]; /* control: descriptor to watch (edge triggered) for a sleeping worker; -1:
-                                    none */
-    /* Transmit queue for (worker + receive queue) % PORT_TX_MAP; control: w (port_set_tx_queues), worker: r
-     * (relaxed). All zero, everything leaves by queue 0. */
+    int wake_fds[DP_QUEUES_MAX]; /* control: descriptor to watch (edge triggered) for a sleeping worker; -1: none */
+    /* Transmit queue for (worker + receive queue) % PORT_TX_MAP; control: w (port_set_tx_queues), worker: r (relaxed).
+     * All zero, everything leaves by queue 0. */
     uint8_t tx_map[PORT_TX_MAP];
     /* Storm limit (storm.h): TSC time up to which the port has used its flood budget; workers: rw (atomic).
      */

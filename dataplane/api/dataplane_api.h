@@ -13,11 +13,10 @@
  * an error and changes nothing. One transaction at a time, owned by the connection that began it and aborted when that
  * connection closes. The dataplane carries on forwarding when nobody is connected.
  *
- * Request: struct dp_request, then exactly the struct its op and kind say, with the descriptors the kind says
- * (tap: one descriptor a queue). Answer: one or more struct dp_reply with the request's sequence;
- * DP_REPLY_MORE is set on all but the last. A reply with sequence 0 refuses the connection (-EACCES, -EUSERS,
- * -EMFILE), which is then closed. HELLO comes first. Byte order: the host's. Versioned by HELLO; sizes are
- * part of the version.
+ * Request: struct dp_request, then exactly the struct its op and kind say, with the descriptors the kind says (tap:
+ * one descriptor a queue). Answer: one or more struct dp_reply with the request's sequence; DP_REPLY_MORE is set on all
+ * but the last. A reply with sequence 0 refuses the connection (-EACCES, -EUSERS, -EMFILE), which is then closed. HELLO
+ * comes first. Byte order: the host's. Versioned by HELLO; sizes are part of the version.
  *
  * Threads: the control thread of the dataplane serves it. Errors: dp_reply.status is 0 or -errno, with a text.
  */
@@ -242,10 +241,10 @@ struct dp_port_state {
 struct dp_port_counters {
     uint32_t id;
     uint32_t pad;
-    uint64_t rx_packets;              /* frames received from the port, dropped ones included */
-    uint64_t rx_bytes;                /* bytes of those frames, without virtio header and FCS */
-    uint64_t rx_forwarded;            /* frames to a known address: one output */
-    uint64_t rx_flooded;              /* frames addressed to every other member */
+    uint64_t rx_packets;   /* frames received from the port, dropped ones included */
+    uint64_t rx_bytes;     /* bytes of those frames, without virtio header and FCS */
+    uint64_t rx_forwarded; /* frames to a known address: one output */
+    uint64_t rx_flooded;   /* frames addressed to every other member */
     uint64_t rx_drops[DP_DROP_COUNT]; /* frames dropped before an output was chosen */
     uint64_t tx_offered;   /* copies addressed to the port */
     uint64_t tx_packets;
