@@ -75,8 +75,8 @@ static bool hugepages_free(void)
         return false;
     for (size_t i = 0; i < found.gl_pathc; i++) {
         FILE *file = fopen(found.gl_pathv[i], "re");
-        unsigned long count;
-        if (file && fscanf(file, "%lu", &count) == 1 && count > 0)
+        char count[32];
+        if (file && fgets(count, sizeof(count), file) && strtoul(count, NULL, 10) > 0)
             some = true;
         if (file)
             fclose(file);

@@ -196,7 +196,7 @@ static int compare_old(const void *a, const void *b)
 /* Finds the new ports that need the device of a leaving one. */
 static int plan_exclusive(struct port_changes *changes, char *text)
 {
-    struct port_change **leaving = calloc(changes->count + 1, sizeof(*leaving));
+    struct port_change **leaving = calloc(changes->count + 1, sizeof(struct port_change *));
     size_t count = 0;
     if (!leaving) {
         snprintf(text, OBJECT_TEXT_SIZE, "no memory");
@@ -205,12 +205,13 @@ static int plan_exclusive(struct port_changes *changes, char *text)
     for (unsigned i = 0; i < changes->count; i++)
         if (changes->changes[i].old && changes->changes[i].old->config.type != DP_PORT_TAP)
             leaving[count++] = &changes->changes[i];
-    qsort(leaving, count, sizeof(*leaving), compare_old);
+    qsort(leaving, count, sizeof(struct port_change *), compare_old);
     for (unsigned i = 0; i < changes->count; i++) {
         struct port_change *change = &changes->changes[i];
         struct port_change key = {.old = change->new}, *key_pointer = &key;
         struct port_change **found =
-            change->new ? bsearch(&key_pointer, leaving, count, sizeof(*leaving), compare_old) : NULL;
+            change->new ? bsearch(&key_pointer, leaving, count, sizeof(struct port_change *), compare_old)
+                        : NULL;
         if (!found)
             continue;
         change->exclusive = (*found)->exclusive = changes->exclusive = true;
