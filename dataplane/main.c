@@ -13,14 +13,18 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <grp.h>
+#include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <syslog.h>
 #include <unistd.h>
 #include <rte_eal.h>
@@ -181,9 +185,31 @@ static int join_group(gid_t group)
     return 0;
 }
 
+/* sd_notify(3): the service manager's socket, if there is one. */
+static void notify_manager(void)
+{
+    static const char text[] = "READY=1";
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const char *path = getenv("NOTIFY_SOCKET");
+    size_t length = path ? strlen(path) : 0;
+    if (length == 0 || length >= sizeof(address.sun_path) || (path[0] != '/' && path[0] != '@'))
+        return;
+    memcpy(address.sun_path, path, length);
+    if (address.sun_path[0] == '@')
+        address.sun_path[0] = 0; /* abstract namespace */
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+    if (sendto(fd, text, sizeof(text) - 1, MSG_NOSIGNAL, (struct sockaddr *)&address, size) < 0)
+        control_log(LOG_WARNING, "NOTIFY_SOCKET: %s", strerror(errno));
+    close(fd);
+}
+
 static void announce_ready(int fd)
 {
     static const char text[] = "READY\n";
+    notify_manager();
     if (fd < 0)
         return;
     if (write(fd, text, sizeof(text) - 1) < 0)
