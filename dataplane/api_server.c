@@ -230,16 +230,19 @@ static void on_acceptable(evutil_socket_t listener, short what, void *context)
         refuse(fd, -EUSERS, "as many clients as there may be are connected already");
 }
 
-/* True if somebody listens at the address. */
-static bool alive(const struct sockaddr_un *address)
+/* True if what is at the address is a socket that nobody listens at: a dead process left it. */
+static bool stale(const struct sockaddr_un *address)
 {
+    struct stat status;
+    if (lstat(address->sun_path, &status) < 0 || !S_ISSOCK(status.st_mode))
+        return false;
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
-        return true;
-    bool answers = connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
-                   (errno != ECONNREFUSED && errno != ENOENT);
+        return false;
+    bool refused =
+        connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 && errno == ECONNREFUSED;
     close(fd);
-    return answers;
+    return refused;
 }
 
 static int listen_at(struct api_server *server)
@@ -250,7 +253,7 @@ static int listen_at(struct api_server *server)
         return -errno;
     mode_t mask = umask(0117);
     int status = bind(fd, (const struct sockaddr *)address, sizeof(*address));
-    if (status < 0 && errno == EADDRINUSE && !alive(address) && unlink(address->sun_path) == 0)
+    if (status < 0 && errno == EADDRINUSE && stale(address) && unlink(address->sun_path) == 0)
         status = bind(fd, (const struct sockaddr *)address, sizeof(*address));
     umask(mask);
     if (status == 0)

@@ -33,7 +33,7 @@ static int sort_members(struct members *members, const struct objects *objects,
                         const struct compile_port *ports)
 {
     size_t count = objects_count(objects, DP_KIND_MEMBER);
-    members->sorted = calloc(count ? count : 1, sizeof(*members->sorted));
+    members->sorted = calloc(count ? count : 1, sizeof(struct dp_member *));
     if (!members->sorted)
         return -ENOMEM;
     members->count = 0;
@@ -42,7 +42,7 @@ static int sort_members(struct members *members, const struct objects *objects,
         if (ports[member->port].port)
             members->sorted[members->count++] = member;
     }
-    qsort(members->sorted, members->count, sizeof(*members->sorted), compare_members);
+    qsort(members->sorted, members->count, sizeof(struct dp_member *), compare_members);
     return 0;
 }
 

@@ -195,6 +195,8 @@ static int prepare(struct commit *commit, struct transaction *transaction, char 
         return -ENOMEM;
     }
     commit->snapshot->generation = configuration->snapshot->generation + 1;
+    if (commit->interim)
+        commit->interim->generation = configuration->snapshot->generation;
     return enter_new_statics(commit, text);
 }
 
@@ -208,30 +210,40 @@ static int open_ports(struct commit *commit, char *text)
     return port_changes_exchange(commit->changes, text);
 }
 
+/* The configuration in force, but for ports that are not open any more. Of two snapshots one becomes the
+ * current one, the other is left in *spare to be freed when nobody reads it. */
+static void leave_out_closed_ports(struct commit *commit, struct snapshot **spare)
+{
+    struct configuration *configuration = commit->configuration;
+    struct snapshot *without =
+        compile(configuration->objects, configuration->fdb, ports_view(configuration->ports));
+    if (without) {
+        without->generation = configuration->snapshot->generation;
+    } else { /* the interim snapshot lacks those ports, and some more, but it is there */
+        without = commit->interim;
+        commit->interim = NULL;
+    }
+    *spare = configuration->snapshot;
+    configuration->snapshot = without;
+}
+
 /* Everything as it was. Ports that cannot be opened again are left out of the configuration until the next
  * commit. */
 static void undo(struct commit *commit)
 {
-    struct configuration *configuration = commit->configuration;
+    struct snapshot *spare = NULL;
     if (commit->snapshot)
         undo_new_statics(commit);
-    bool interim = commit->changes && commit->interim;
-    if (commit->changes && !port_changes_undo(commit->changes)) {
-        struct snapshot *without =
-            compile(configuration->objects, configuration->fdb, ports_view(configuration->ports));
-        if (!without) { /* the interim snapshot lacks those ports, and some more, but is there */
-            without = commit->interim;
-            commit->interim = NULL;
+    if (commit->changes) {
+        bool republish = commit->interim != NULL; /* nothing else was published yet */
+        if (!port_changes_undo(commit->changes))
+            leave_out_closed_ports(commit, &spare);
+        if (republish) {
+            workers_publish(commit->configuration->snapshot);
+            workers_quiesce();
         }
-        without->generation = configuration->snapshot->generation;
-        snapshot_free(commit->snapshot);
-        commit->snapshot = configuration->snapshot; /* freed below */
-        configuration->snapshot = without;
     }
-    if (interim) {
-        workers_publish(configuration->snapshot);
-        workers_quiesce();
-    }
+    snapshot_free(spare);
     snapshot_free(commit->interim);
     snapshot_free(commit->snapshot);
 }

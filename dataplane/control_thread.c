@@ -19,6 +19,7 @@
 #include <syslog.h>
 #include <time.h>
 #include "api_server.h"
+#include "backend.h"
 #include "configuration.h"
 #include "control_thread.h"
 #include "fdb.h"
@@ -170,6 +171,8 @@ int control_start(const struct options *options)
     if (options->allow_ethdev)
         ports.ops[DP_PORT_ETHDEV] = &port_ethdev_ops;
     int error = start_events();
+    if (!error)
+        error = vhost_backend_process_init();
     if (!error) {
         control.fdb = fdb_new(FDB_ADDRESSES_MAX, workers_quiesce);
         error = control.fdb ? 0 : -errno;

@@ -15,9 +15,10 @@
 #define LOG_LINE_SIZE 512u
 #define LOG_SITES     128u /* power of two */
 
-/* Sites that fall into one slot share its budget. */
+/* By format string, open addressing; there are more slots than sites. */
 static struct site {
-    time_t since; /* start of the period, CLOCK_MONOTONIC */
+    const char *format; /* NULL: free */
+    time_t since;       /* start of the period, CLOCK_MONOTONIC */
     unsigned lines;
     unsigned suppressed;
 } sites[LOG_SITES];
@@ -37,12 +38,24 @@ static void write_line(int level, const char *text)
     (void)written;
 }
 
+static struct site *find_site(const char *format)
+{
+    unsigned slot = (unsigned)(((uintptr_t)format * 0x9e3779b97f4a7c15u) >> 57) & (LOG_SITES - 1);
+    for (unsigned i = 0; i < LOG_SITES; i++, slot = (slot + 1) & (LOG_SITES - 1)) {
+        if (!sites[slot].format)
+            sites[slot].format = format;
+        if (sites[slot].format == format)
+            break;
+    }
+    return &sites[slot]; /* if the table were full: some site, whose budget is shared */
+}
+
 /* True if the site may write now; *suppressed: lines that it could not since it last could. */
 static bool allowed(const char *format, unsigned *suppressed)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    struct site *site = &sites[((uintptr_t)format * 0x9e3779b97f4a7c15u) >> 57 & (LOG_SITES - 1)];
+    struct site *site = find_site(format);
     *suppressed = 0;
     if (now.tv_sec - site->since >= LOG_PERIOD_S) {
         site->since = now.tv_sec;

@@ -3,6 +3,7 @@
  * weft-dataplane: start-up and end of the process. The main thread becomes the control thread.
  *
  *   options, run directory, lock      errors here are usage or environment: told on stderr, exit 1 or 2
+ *   sandbox_privileges                capabilities given up, before there are threads
  *   EAL                               one lcore, the control thread's; nothing scanned, no files, no
  * telemetry control_start                     event loop, workers, programming socket sandbox_enter
  * capabilities and system calls given up, on all threads READY, control_run                until a signal or
@@ -12,14 +13,18 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <grp.h>
+#include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <syslog.h>
 #include <unistd.h>
 #include <rte_eal.h>
@@ -74,8 +79,8 @@ static bool hugepages_free(void)
         return false;
     for (size_t i = 0; i < found.gl_pathc; i++) {
         FILE *file = fopen(found.gl_pathv[i], "re");
-        unsigned long count;
-        if (file && fscanf(file, "%lu", &count) == 1 && count > 0)
+        char count[32];
+        if (file && fgets(count, sizeof(count), file) && strtoul(count, NULL, 10) > 0)
             some = true;
         if (file)
             fclose(file);
@@ -120,7 +125,9 @@ static int start_eal(const struct options *options)
     static char name[] = "weft-dataplane", file_prefix[80], no_telemetry[] = "--no-telemetry",
                 no_pci[] = "--no-pci", no_shconf[] = "--no-shconf", in_memory[] = "--in-memory",
                 no_huge[] = "--no-huge", memory[] = "-m", small[] = "32", large[] = "256",
-                log_level[] = "--log-level=*:warning";
+                log_level[] = "--log-level=*:warning",
+                eal_log_level[] =
+                    "--log-level=lib.eal:error"; /* it warns of every page size that is not there */
     snprintf(file_prefix, sizeof(file_prefix), "--file-prefix=%s", prefix);
     arguments[count++] = name;
     arguments[count++] = lcores;
@@ -128,6 +135,7 @@ static int start_eal(const struct options *options)
     arguments[count++] = no_telemetry;
     arguments[count++] = no_pci;
     arguments[count++] = log_level;
+    arguments[count++] = eal_log_level;
     if (huge) {
         arguments[count++] = in_memory;
     } else {
@@ -137,6 +145,9 @@ static int start_eal(const struct options *options)
         arguments[count++] = options->allow_ethdev ? large : small;
     }
     arguments[count] = NULL;
+    /* EAL's own thread goes where the control thread may run, not to a worker's core. */
+    if (sched_setaffinity(0, sizeof(options->control_cpus), &options->control_cpus) < 0)
+        control_log(LOG_WARNING, "the control thread runs on any core: %s", strerror(errno));
     if (rte_eal_init(count, arguments) < 0) {
         control_log(LOG_ERR, "DPDK's environment could not start: %s", rte_strerror(rte_errno));
         return -EIO;
@@ -174,9 +185,31 @@ static int join_group(gid_t group)
     return 0;
 }
 
+/* sd_notify(3): the service manager's socket, if there is one. */
+static void notify_manager(void)
+{
+    static const char text[] = "READY=1";
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const char *path = getenv("NOTIFY_SOCKET");
+    size_t length = path ? strlen(path) : 0;
+    if (length == 0 || length >= sizeof(address.sun_path) || (path[0] != '/' && path[0] != '@'))
+        return;
+    memcpy(address.sun_path, path, length);
+    if (address.sun_path[0] == '@')
+        address.sun_path[0] = 0; /* abstract namespace */
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+    if (sendto(fd, text, sizeof(text) - 1, MSG_NOSIGNAL, (struct sockaddr *)&address, size) < 0)
+        control_log(LOG_WARNING, "NOTIFY_SOCKET: %s", strerror(errno));
+    close(fd);
+}
+
 static void announce_ready(int fd)
 {
     static const char text[] = "READY\n";
+    notify_manager();
     if (fd < 0)
         return;
     if (write(fd, text, sizeof(text) - 1) < 0)
@@ -196,12 +229,13 @@ int main(int argc, char **argv)
     if (lock < 0)
         return 1;
     raise_limits();
-    if (join_group(options.socket_group) < 0 || log_dpdk() < 0 || start_eal(&options) < 0)
+    if (join_group(options.socket_group) < 0 || sandbox_privileges(options.allow_ethdev) < 0 ||
+        log_dpdk() < 0)
         return 1;
-    if (control_start(&options) < 0)
+    if (start_eal(&options) < 0 || control_start(&options) < 0)
         return 1;
     int status = 0;
-    if (sandbox_enter(options.allow_ethdev) < 0) {
+    if (sandbox_filter(options.allow_ethdev) < 0) {
         status = 1;
     } else {
         control_log(LOG_NOTICE, "weft-dataplane %s serves %s/dataplane.sock with %u workers", WEFT_VERSION,

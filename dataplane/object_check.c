@@ -239,13 +239,13 @@ static int compare_devices(const void *a, const void *b)
 static int check_devices(const struct objects *objects, char *text)
 {
     size_t count = objects_count(objects, DP_KIND_PORT);
-    const struct dp_port **ports = calloc(count ? count : 1, sizeof(*ports));
+    const struct dp_port **ports = calloc(count ? count : 1, sizeof(struct dp_port *));
     int error = 0;
     if (!ports)
         return refuse(text, -ENOMEM, "no memory to check %zu ports", count);
     for (size_t i = 0; i < count; i++)
         ports[i] = objects_at(objects, DP_KIND_PORT, i);
-    qsort(ports, count, sizeof(const struct dp_port *), compare_devices);
+    qsort(ports, count, sizeof(struct dp_port *), compare_devices);
     for (size_t i = 1; i < count && !error; i++)
         if (compare_devices(&ports[i - 1], &ports[i]) == 0)
             error = refuse(text, -EEXIST, "ports %.36s and %.36s have the same device", ports[i - 1]->name,

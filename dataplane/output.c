@@ -123,6 +123,14 @@ static void restore(struct output_stage *stage, unsigned saved)
     }
 }
 
+/* The output takes the packet as it is, or with its checksum completed. */
+static bool ready(struct output_stage *stage, struct packet *packet, uint32_t offloads, unsigned *saved,
+                  bool keep)
+{
+    return offload_fits(packet, offloads) ||
+           (packet->gso_type == VNET_GSO_NONE && complete(stage, packet, saved, keep));
+}
+
 /* The way of batches with an offload request or a large frame in them; frames stay in order. */
 static void send_adapted(struct output_stage *stage, struct port *port, const struct output_batch *batch,
                          bool keep)
@@ -136,15 +144,13 @@ static void send_adapted(struct output_stage *stage, struct port *port, const st
         struct packet *packet = batch->packets[i];
         if (output_too_big(packet, port->max_frame)) {
             counter_add(&counters->tx_drops[DP_DROP_TX_OVERSIZE], 1);
-        } else if (offload_fits(packet, offloads)) {
+        } else if (ready(stage, packet, offloads, &saved, keep)) {
             run[count++] = packet;
         } else if (packet->gso_type != VNET_GSO_NONE) {
             if (count)
                 transmit(stage, port, run, count);
             count = 0;
             transmit_segmented(stage, port, packet);
-        } else if (complete(stage, packet, &saved, keep)) {
-            run[count++] = packet;
         } else {
             counter_add(&counters->tx_drops[DP_DROP_TX_CHECKSUM], 1);
         }

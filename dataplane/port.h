@@ -72,12 +72,13 @@ struct port {
     /* Transmit queue for (worker + receive queue) % PORT_TX_MAP; control: w (port_set_tx_queues), worker: r (relaxed).
      * All zero, everything leaves by queue 0. */
     uint8_t tx_map[PORT_TX_MAP];
-    /* Storm limit (storm.h): TSC time up to which the port has used its flood budget; workers: rw (atomic). */
+    /* Storm limit (storm.h): TSC time up to which the port has used its flood budget; workers: rw (atomic).
+     */
     uint64_t storm_time __attribute__((aligned(64)));
 } __attribute__((aligned(64)));
 
-/* control: after the set of usable transmit queues changed. mask: bit i for queue i; 0: queue 0. A source queue keeps
- * its output queue as long as the mask is the same, so frames of one flow stay in order. */
+/* control: after the set of usable transmit queues changed. mask: bit i for queue i; 0: queue 0. A source
+ * queue keeps its output queue as long as the mask is the same, so frames of one flow stay in order. */
 static inline void port_set_tx_queues(struct port *port, uint32_t mask)
 {
     uint8_t usable[DP_QUEUES_MAX] = {0};

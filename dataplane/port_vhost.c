@@ -149,6 +149,7 @@ static void on_announce(void *context, const uint8_t mac[6])
     control_announce(context, mac);
 }
 
+/* lint: control path */
 static void on_log(void *context, int level, const char *text)
 {
     const struct port *port = context;
@@ -171,6 +172,7 @@ static void on_readable(evutil_socket_t fd, short what, void *context)
 
 /* Control: the port's operations */
 
+/* lint: control path */
 static void vhost_free(struct port *port)
 {
     struct vhost_port *vhost = port->private;
@@ -211,6 +213,7 @@ static int open_backend(struct port *port, struct vhost_port *vhost)
     return 0;
 }
 
+/* lint: control path */
 static int vhost_open(struct port *port, const int *fds, unsigned fd_count, char *text)
 {
     if (fd_count) {
@@ -233,6 +236,7 @@ static int vhost_open(struct port *port, const int *fds, unsigned fd_count, char
     return 0;
 }
 
+/* lint: control path */
 static void vhost_state(struct port *port, struct dp_port_state *state)
 {
     const struct vhost_port *vhost = port->private;

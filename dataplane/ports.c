@@ -136,6 +136,29 @@ static struct dp_port effective(const struct ports *ports, const struct dp_port 
     return copy;
 }
 
+/* The process can serve a port of this configuration at all. 0 or -errno. */
+static int check_served(const struct ports *ports, const struct dp_port *config, unsigned fd_count,
+                        char *text)
+{
+    if (!ports->config.ops[config->type]) {
+        snprintf(text, OBJECT_TEXT_SIZE, "port %.40s: this dataplane was started without %s", config->name,
+                 config->type == DP_PORT_ETHDEV ? "--allow-ethdev" : "ports of its type");
+        return -EOPNOTSUPP;
+    }
+    if (config->type == DP_PORT_TAP && fd_count == 0) {
+        snprintf(text, OBJECT_TEXT_SIZE, "port %.40s: no descriptors of tap %.16s with the put", config->name,
+                 config->device);
+        return -EBADF;
+    }
+    if (config->type == DP_PORT_VHOST_USER && config->socket_group != UINT32_MAX &&
+        config->socket_group != ports->config.socket_group && config->socket_group != getegid()) {
+        snprintf(text, OBJECT_TEXT_SIZE, "port %.40s: group %u takes a dataplane with --socket-group %u",
+                 config->name, config->socket_group, config->socket_group);
+        return -EPERM;
+    }
+    return 0;
+}
+
 /* Adds what must happen to port `id`; 0 or -errno. */
 static int plan_port(struct port_changes *changes, uint32_t id, const struct dp_port *wanted,
                      struct transaction *transaction, char *text)
@@ -152,18 +175,10 @@ static int plan_port(struct port_changes *changes, uint32_t id, const struct dp_
     if (!wanted)
         return 0;
     change->fd_count = transaction_take_fds(transaction, id, change->fds);
-    const struct port_ops *ops = ports->config.ops[config.type];
-    if (!ops) {
-        snprintf(text, OBJECT_TEXT_SIZE, "port %.40s: this dataplane was started without ports of its type",
-                 config.name);
-        return -EOPNOTSUPP;
-    }
-    if (config.type == DP_PORT_TAP && change->fd_count == 0) {
-        snprintf(text, OBJECT_TEXT_SIZE, "port %.40s: no descriptors of tap %.16s with the put", config.name,
-                 config.device);
-        return -EBADF;
-    }
-    change->new = port_new(&config, ops, ports->config.workers);
+    int error = check_served(ports, &config, change->fd_count, text);
+    if (error)
+        return error;
+    change->new = port_new(&config, ports->config.ops[config.type], ports->config.workers);
     if (!change->new) {
         snprintf(text, OBJECT_TEXT_SIZE, "port %.40s: no memory", config.name);
         return -ENOMEM;
@@ -181,7 +196,7 @@ static int compare_old(const void *a, const void *b)
 /* Finds the new ports that need the device of a leaving one. */
 static int plan_exclusive(struct port_changes *changes, char *text)
 {
-    struct port_change **leaving = calloc(changes->count + 1, sizeof(*leaving));
+    struct port_change **leaving = calloc(changes->count + 1, sizeof(struct port_change *));
     size_t count = 0;
     if (!leaving) {
         snprintf(text, OBJECT_TEXT_SIZE, "no memory");
@@ -190,12 +205,13 @@ static int plan_exclusive(struct port_changes *changes, char *text)
     for (unsigned i = 0; i < changes->count; i++)
         if (changes->changes[i].old && changes->changes[i].old->config.type != DP_PORT_TAP)
             leaving[count++] = &changes->changes[i];
-    qsort(leaving, count, sizeof(*leaving), compare_old);
+    qsort(leaving, count, sizeof(struct port_change *), compare_old);
     for (unsigned i = 0; i < changes->count; i++) {
         struct port_change *change = &changes->changes[i];
         struct port_change key = {.old = change->new}, *key_pointer = &key;
         struct port_change **found =
-            change->new ? bsearch(&key_pointer, leaving, count, sizeof(*leaving), compare_old) : NULL;
+            change->new ? bsearch(&key_pointer, leaving, count, sizeof(struct port_change *), compare_old)
+                        : NULL;
         if (!found)
             continue;
         change->exclusive = (*found)->exclusive = changes->exclusive = true;

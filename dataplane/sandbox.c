@@ -46,7 +46,7 @@ static const int calls[] = {
     SCMP_SYS(setsockopt), SCMP_SYS(getsockname), SCMP_SYS(getpeername), SCMP_SYS(socketpair), SCMP_SYS(unlink),
     SCMP_SYS(unlinkat), SCMP_SYS(chmod), SCMP_SYS(fchmod), SCMP_SYS(fchmodat), SCMP_SYS(chown), SCMP_SYS(lchown),
     SCMP_SYS(fchown), SCMP_SYS(fchownat), SCMP_SYS(umask), SCMP_SYS(stat), SCMP_SYS(lstat), SCMP_SYS(rename),
-    SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(fstatfs),
+    SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(fstatfs), SCMP_SYS(readlink), SCMP_SYS(readlinkat),
     /* guest memory; the heap */
     SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(mprotect), SCMP_SYS(madvise), SCMP_SYS(brk),
     SCMP_SYS(memfd_create), SCMP_SYS(ftruncate), SCMP_SYS(mincore),
@@ -89,14 +89,16 @@ static const int ethdev_calls[] = {
     SCMP_SYS(clone3),
     SCMP_SYS(sched_setaffinity), SCMP_SYS(sched_getparam), SCMP_SYS(sched_getscheduler), SCMP_SYS(sched_setscheduler),
     SCMP_SYS(prctl), SCMP_SYS(get_mempolicy), SCMP_SYS(mbind), SCMP_SYS(set_mempolicy), SCMP_SYS(getdents64),
-    SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(access), SCMP_SYS(faccessat), SCMP_SYS(faccessat2),
+    SCMP_SYS(access), SCMP_SYS(faccessat), SCMP_SYS(faccessat2),
     SCMP_SYS(pread64), SCMP_SYS(pwrite64), SCMP_SYS(mlock), SCMP_SYS(munlock), SCMP_SYS(flock), SCMP_SYS(mkdir),
     SCMP_SYS(uname), SCMP_SYS(fallocate), SCMP_SYS(eventfd), SCMP_SYS(pipe), SCMP_SYS(select), SCMP_SYS(pselect6),
     SCMP_SYS(bpf), SCMP_SYS(inotify_init1), SCMP_SYS(inotify_add_watch), SCMP_SYS(inotify_rm_watch),
 };
 
 static const int refused_calls[] = {
-    SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(access), SCMP_SYS(readlink), SCMP_SYS(readlinkat),
+    SCMP_SYS(open),
+    SCMP_SYS(openat),
+    SCMP_SYS(access),
 };
 
 /* clang-format on */
@@ -162,7 +164,7 @@ static int filter_calls(bool ethdev)
     return error;
 }
 
-int sandbox_enter(bool ethdev)
+int sandbox_privileges(bool ethdev)
 {
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
         int error = -errno;
@@ -170,11 +172,14 @@ int sandbox_enter(bool ethdev)
         return error;
     }
     int error = drop_capabilities(ethdev);
-    if (error) {
+    if (error)
         control_log(LOG_ERR, "capabilities could not be dropped: %s", strerror(-error));
-        return error;
-    }
-    error = filter_calls(ethdev);
+    return error;
+}
+
+int sandbox_filter(bool ethdev)
+{
+    int error = filter_calls(ethdev);
     if (error)
         control_log(LOG_ERR, "system call filter could not be loaded: %s", strerror(-error));
     return error;

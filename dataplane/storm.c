@@ -11,6 +11,7 @@
 
 #define STORM_BURST_PER_S 10u /* the burst is a tenth of a second's frames */
 
+/* lint: control path */
 uint64_t storm_interval(uint32_t pps)
 {
     return pps ? tsc_hz() / pps : 0;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* lint: syscalls allowed, sleeping and waking are system calls */
 /*
  * A worker's thread.
  *
@@ -14,7 +15,8 @@
  * it is armed: then the worker polls on.
  *
  * `spin` adapts between its limits: a sleep that was short was not worth it and doubles it, a long one halves
- * it.
+ * it. An attempt that failed doubles it beyond them: guests are not to be asked for kicks again and again for
+ * the sake of a queue that cannot give one.
  *
  * After a sleep the old snapshot may be gone; its queues are not touched again but through the new one.
  */
@@ -30,6 +32,7 @@
 
 #define QUIESCENT_ROUNDS 16u /* power of two */
 #define PAUSES           4u  /* between rounds without work */
+#define SPIN_AWAKE       64u /* times the longest wait for sleep: between attempts where a queue keeps it awake */
 #define WAKE_EVENTS      16
 
 static void tick(struct worker *worker, uint64_t now)
@@ -104,12 +107,18 @@ static bool arm(struct worker *worker, const struct snapshot *snapshot)
     return true;
 }
 
+static uint64_t at_most(uint64_t value, uint64_t limit)
+{
+    return value < limit ? value : limit;
+}
+
 static void adapt_spin(struct worker *worker, uint64_t slept)
 {
+    uint64_t spin = at_most(worker->spin, worker->spin_max);
     if (slept < worker->spin_max)
-        worker->spin = worker->spin * 2 < worker->spin_max ? worker->spin * 2 : worker->spin_max;
+        worker->spin = at_most(spin * 2, worker->spin_max);
     else
-        worker->spin = worker->spin / 2 > worker->spin_min ? worker->spin / 2 : worker->spin_min;
+        worker->spin = spin / 2 > worker->spin_min ? spin / 2 : worker->spin_min;
 }
 
 /* Kick descriptors are edge triggered and never read; only the wake descriptor is ours to read. */
@@ -142,8 +151,10 @@ static void idle(struct worker *worker, const struct snapshot *snapshot, uint64_
     if (now - worker->idle_since < worker->spin)
         return;
     worker->idle_since = 0;
-    if (!arm(worker, snapshot))
+    if (!arm(worker, snapshot)) {
+        worker->spin = at_most(worker->spin * 2, worker->spin_max * SPIN_AWAKE);
         return;
+    }
     sleep_until_kicked(worker);
     worker->seen = NULL;
 }

@@ -41,6 +41,9 @@ static struct {
     const struct port *ports[DP_PORTS_MAX]; /* whose queues watches[] are */
 } state;
 
+/* In force until the first publication: workers sleep on it. */
+static const struct snapshot no_ports;
+
 unsigned workers_count(void)
 {
     return state.count;
@@ -104,6 +107,7 @@ static struct worker *worker_new(unsigned id, int core, int *error)
     worker->id = id;
     worker->core = core;
     worker->rcu = state.rcu;
+    worker->snapshot = &no_ports;
     worker->epoll_fd = worker->wake_fd = -1;
     *error = worker_init(worker);
     if (*error) {

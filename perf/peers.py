@@ -137,8 +137,8 @@ class Testpmd(Switch):
     def start(self):
         if not shutil.which("dpdk-testpmd"):
             raise Unavailable("dpdk-testpmd is not installed (package dpdk)")
-        memory = ["-m", "512"] if hugepages_free() >= 256 else ["--no-huge", "-m", "512"]
-        self.spawn(["dpdk-testpmd", "-l", f"0,{self.core}", "--no-pci", *memory, "--no-telemetry",
+        memory = ["--in-memory", "-m", "512"] if hugepages_free() >= 256 else ["--no-huge", "-m", "512"]
+        self.spawn(["dpdk-testpmd", "-l", f"0,{self.core}", "--no-pci", "--iova-mode=va", *memory, "--no-telemetry",
                     f"--file-prefix={os.path.basename(self.directory)}",
                     "--vdev", f"net_vhost0,iface={self.sockets[0]},queues=1",
                     "--vdev", f"net_vhost1,iface={self.sockets[1]},queues=1",
@@ -178,7 +178,7 @@ class Ovs(Switch):
         self.control("--no-wait", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true",
                      "other_config:dpdk-lcore-mask=0x1", f"other_config:pmd-cpu-mask={hex(1 << self.core)}",
                      "other_config:dpdk-socket-mem=512", "other_config:userspace-tso-enable=false",
-                     f"other_config:dpdk-extra=--no-pci --no-telemetry --file-prefix={os.path.basename(directory)}")
+                     f"other_config:dpdk-extra=--no-pci --no-telemetry --in-memory --iova-mode=va --file-prefix={os.path.basename(directory)}")
         self.spawn([vswitchd, f"unix:{directory}/db.sock", f"--unixctl={directory}/switch.ctl",
                     f"--pidfile={directory}/switch.pid"], env=self.environment)
         self.control("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 #include "driver_private.h"
 
@@ -449,14 +450,25 @@ void driver_kick(struct driver_queue *queue)
         signal_kick(queue);
 }
 
+/* A call may be late, for a buffer that was already collected: only a buffer counts. */
 int driver_wait(struct driver_queue *queue, int timeout_ms)
 {
+    struct timespec start, now;
     uint64_t count;
+    bool pending;
+    int left = timeout_ms;
+    clock_gettime(CLOCK_MONOTONIC, &start);
     LAYOUT(queue, arm);
-    struct pollfd item = {.fd = queue->call_fd, .events = POLLIN};
-    if (!LAYOUT(queue, pending))
-        poll(&item, 1, timeout_ms);
-    bool called = read(queue->call_fd, &count, sizeof(count)) == sizeof(count);
+    while (!(pending = LAYOUT(queue, pending)) && left >= 0) {
+        struct pollfd item = {.fd = queue->call_fd, .events = POLLIN};
+        if (poll(&item, 1, left) == 1 && read(queue->call_fd, &count, sizeof(count)) == sizeof(count))
+            LAYOUT(queue, arm);
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        left =
+            timeout_ms - (int)((now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000);
+        if (left == 0)
+            left = -1;
+    }
     LAYOUT(queue, disarm);
-    return called || LAYOUT(queue, pending) ? 0 : -ETIMEDOUT;
+    return pending ? 0 : -ETIMEDOUT;
 }

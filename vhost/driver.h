@@ -72,5 +72,5 @@ void driver_recycle(struct driver_queue *queue, unsigned count);
 unsigned driver_in_flight(struct driver_queue *queue);
 /* Kicks the switch if it asked for it, for what was given since the last call. */
 void driver_kick(struct driver_queue *queue);
-/* Waits for a used buffer (or the switch's call) for at most timeout_ms. 0 or -ETIMEDOUT. */
+/* Waits for a used buffer, for at most timeout_ms. 0 or -ETIMEDOUT. */
 int driver_wait(struct driver_queue *queue, int timeout_ms);

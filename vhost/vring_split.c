@@ -239,7 +239,8 @@ void vring_split_tx(struct vring *ring, struct packet *const *packets, unsigned 
     for (; i < count; i++) {
         const struct packet *packet = packets[i];
         uint32_t need = VIRTIO_NET_HEADER_SIZE + packet->size;
-        if (ring->avail_next == ring->avail_cached)
+        /* Merged frames take more buffers than were looked for above. */
+        if (unlikely(ring->avail_next == ring->avail_cached) && refresh(ring) == 0)
             break;
         uint16_t head = load16(&ring->avail->ring[ring->avail_next & ring->mask]);
         uint8_t *base;

@@ -121,6 +121,7 @@ static int send_request(struct dp_client *client, enum dp_op op, enum dp_kind ki
 static int receive_reply(struct dp_client *client, struct dp_reply *reply, size_t *size)
 {
     int64_t deadline = now_ms() + client->timeout_ms;
+    bool reset = false;
     for (;;) {
         ssize_t count = recv(client->fd, client->buffer, sizeof(client->buffer), MSG_DONTWAIT | MSG_TRUNC);
         if (count == 0)
@@ -137,6 +138,8 @@ static int receive_reply(struct dp_client *client, struct dp_reply *reply, size_
             int error = wait_ready(client, POLLIN, deadline);
             if (error)
                 return error;
+        } else if (errno == ECONNRESET && !reset) {
+            reset = true; /* the kernel tells that first, and then what was sent before */
         } else if (errno != EINTR) {
             return fail(client, -errno, "connection to the dataplane: %s", strerror(errno));
         }
@@ -146,8 +149,8 @@ static int receive_reply(struct dp_client *client, struct dp_reply *reply, size_
 /* The answer to the oldest pipelined request. Only a broken connection is an error here. */
 static int collect_one(struct dp_client *client)
 {
-    struct dp_reply reply;
-    size_t size;
+    struct dp_reply reply = {0};
+    size_t size = 0;
     int error = receive_reply(client, &reply, &size);
     if (error)
         return error;
@@ -174,8 +177,8 @@ static int collect(struct dp_client *client, unsigned leave)
 /* A request with one answer of `expected` bytes of body, which stays in the buffer behind the reply. */
 static int transact(struct dp_client *client, enum dp_op op, const void *body, size_t size, size_t expected)
 {
-    struct dp_reply reply;
-    size_t reply_size;
+    struct dp_reply reply = {0};
+    size_t reply_size = 0;
     if (client->broken)
         return client->broken;
     if (client->dumping)
@@ -352,8 +355,8 @@ int dp_client_dump(struct dp_client *client, enum dp_kind kind)
 /* The next reply of a dump. */
 static int receive_objects(struct dp_client *client)
 {
-    struct dp_reply reply;
-    size_t size;
+    struct dp_reply reply = {0};
+    size_t size = 0;
     int error = receive_reply(client, &reply, &size);
     if (error)
         return error;
@@ -396,7 +399,7 @@ int dp_client_dump_all(struct dp_client *client, enum dp_kind kind, void **objec
 {
     size_t size = dp_object_size(kind), capacity = 0;
     uint8_t *array = NULL;
-    const void *object;
+    const void *object = NULL;
     int memory = 0;
     *objects = NULL;
     *count = 0;
@@ -412,7 +415,7 @@ int dp_client_dump_all(struct dp_client *client, enum dp_kind kind, void **objec
             else
                 memory = -ENOMEM; /* the dump is still read to its end */
         }
-        if (!memory)
+        if (!memory && object)
             memcpy(array + size * (*count)++, object, size);
     }
     if (status == 0 && memory) {

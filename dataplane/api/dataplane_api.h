@@ -234,9 +234,9 @@ struct dp_port_state {
  * What passed a port. For every port, always:
  *   rx_packets == rx_forwarded + rx_flooded + sum(rx_drops)
  *   tx_offered == tx_packets + sum(tx_drops)
- * rx_forwarded are known unicast frames, addressed to exactly one output; rx_flooded were addressed to every other
- * member, even if that is a single one. What became of each copy is accounted at the output port.
- * A frame segmented in software counts once in tx_packets and its pieces in tx_segments.
+ * rx_forwarded are known unicast frames, addressed to exactly one output; rx_flooded were addressed to every
+ * other member, even if that is a single one. What became of each copy is accounted at the output port. A
+ * frame segmented in software counts once in tx_packets and its pieces in tx_segments.
  */
 struct dp_port_counters {
     uint32_t id;

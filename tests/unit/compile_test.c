@@ -398,6 +398,13 @@ static void test_taps(void **state)
     ethdev.type = DP_PORT_ETHDEV;
     put(transaction, PORT, ethdev);
     assert_int_equal(commit(transaction), -EOPNOTSUPP);
+    /* a group that the process is not a member of */
+    transaction = begin();
+    struct dp_port vhost = make_port(6, 1);
+    vhost.socket_group = 4711;
+    put(transaction, PORT, vhost);
+    assert_int_equal(commit(transaction), -EPERM);
+    assert_non_null(strstr(text, "--socket-group 4711"));
 }
 
 /* Queues stay with their workers while other ports come and go. */

@@ -254,7 +254,7 @@ static void workers_race_with_control(void **state)
         if (turn % 16 == 0)
             fdb_flush(fdb, turn % 3 + 1, 0);
         if (turn % 32 == 0)
-            fdb->grow_wanted = fdb->table->mask < 1u << 15;
+            __atomic_store_n(&fdb->grow_wanted, fdb->table->mask < 1u << 15, __ATOMIC_RELAXED);
         fdb_static_set(fdb, 1 + turn % 3, mac, 3, turn % 3);
         fdb_static_del(fdb, 1 + turn % 3, mac);
         turn++;

@@ -48,8 +48,12 @@ static void forward(struct harness *harness, unsigned pair)
     unsigned count = vring_rx(from, harness->vector);
     for (unsigned i = 0; i < count; i++)
         packets[i] = &harness->vector->packets[i];
-    if (count > 0)
+    if (count > 0) {
         vring_tx(to, packets, count, harness->notifier, &result);
+        if (result.sent < count && getenv("WEFT_TEST_LOG"))
+            fprintf(stderr, "%u of %u sent, no room %u, too big %u\n", result.sent, count, result.no_room,
+                    result.too_big);
+    }
     vring_rx_done(from, harness->notifier);
     vring_arm(from);
 }
