@@ -100,7 +100,7 @@ static void write_page_tables(const struct ram *ram)
 int boot_load(const struct ram *ram, const struct boot_config *config, struct boot_result *result, const char **why)
 {
     uint8_t header[BOOT_HEADER_SIZE] = {0};
-    uint64_t size;
+    uint64_t size = 0;
     memset(result, 0, sizeof(*result));
     *why = "the kernel is not a regular file";
     int error = file_size(config->kernel_fd, &size);

@@ -33,7 +33,8 @@ struct console {
     int in_fd, out_fd; /* -1: none now */
     int listen_fd;
     int put_fd; /* eventfd: the ring is no longer empty */
-    char path[108];
+    const char *path; /* of the socket */
+    int directory_fd;
     bool in_watched, out_watched, escaped, raw;
     struct termios saved;
     void (*escape)(void *context);
@@ -283,7 +284,8 @@ static int open_kind(struct console *console, const char *spec, const char **wha
     console->listen_fd = unix_socket_listen(spec + 7);
     if (console->listen_fd < 0)
         return console->listen_fd;
-    strncpy(console->path, spec + 7, sizeof(console->path) - 1);
+    console->path = spec + 7;
+    console->directory_fd = unix_socket_directory(console->path);
     return loop_add(console->loop, console->listen_fd, EPOLLIN, accept_event, console);
 }
 
@@ -309,13 +311,6 @@ struct console *console_new(struct loop *loop, const char *spec, void (*escape)(
     return console;
 }
 
-int console_chown(const struct console *console, uid_t uid, gid_t gid)
-{
-    if (console->path[0] && chown(console->path, uid, gid))
-        return -errno;
-    return 0;
-}
-
 void console_free(struct console *console)
 {
     if (!console)
@@ -330,7 +325,7 @@ void console_free(struct console *console)
     if (console->listen_fd >= 0) {
         loop_remove(console->loop, console->listen_fd);
         close(console->listen_fd);
-        unlink(console->path);
+        unix_socket_remove(console->directory_fd, console->path);
     }
     loop_remove(console->loop, console->put_fd);
     close(console->put_fd);

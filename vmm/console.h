@@ -33,5 +33,3 @@ void console_put(void *console, uint8_t byte);
 /* The port has room for input again. */
 void console_resume_input(void *console);
 void console_status(const struct console *console, struct console_status *status);
-/* Gives a listening socket's path to another owner (the sandbox's user). */
-int console_chown(const struct console *console, uid_t uid, gid_t gid);

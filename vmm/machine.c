@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -429,6 +430,7 @@ enum machine_exit machine_run(struct machine *machine)
     int error = machine_run_devices(machine);
     for (unsigned i = 0; !error && i < machine->vcpu_count; i++)
         error = vcpu_start(&machine->vcpus[i]);
+    machine->enter_main();
     pthread_mutex_unlock(&machine->lock);
     if (error) {
         log_error("threads cannot be started: %s", strerror(-error));

@@ -58,7 +58,8 @@ struct machine {
     struct boot_result boot;
     unsigned vcpu_count;
     struct vcpu vcpus[OPTIONS_CPUS_MAX];
-    void (*enter_vcpu)(void); /* first thing a vCPU's thread does: its system call filter */
+    /* System call filters: the first thing that a vCPU's thread does, the last of the main thread's start. */
+    void (*enter_vcpu)(void), (*enter_main)(void);
 
     bool paused;  /* by the user */
     bool holding; /* vCPUs park: paused, or an event is waiting */

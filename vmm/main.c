@@ -115,9 +115,8 @@ int main(int argc, char **argv)
     if (!error && options.sandbox)
         error = sandbox_process(&machine);
     if (!error) {
-        if (options.sandbox)
-            sandbox_enter_main();
         machine.enter_vcpu = sandbox_enter_vcpu;
+        machine.enter_main = sandbox_enter_main;
         code = machine_run(&machine);
     }
     control_free(control);

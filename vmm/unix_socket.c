@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -44,4 +46,28 @@ int unix_socket_listen(const char *path)
         return fd;
     close(fd);
     return error;
+}
+
+const char *unix_socket_file(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+int unix_socket_directory(const char *path)
+{
+    char directory[sizeof(((struct sockaddr_un *)0)->sun_path)] = ".";
+    const char *slash = strrchr(path, '/');
+    if (slash)
+        snprintf(directory, sizeof(directory), "%.*s", slash == path ? 1 : (int)(slash - path), path);
+    int fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+void unix_socket_remove(int directory, const char *path)
+{
+    if (directory < 0)
+        return;
+    unlinkat(directory, unix_socket_file(path), 0);
+    close(directory);
 }

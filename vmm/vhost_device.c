@@ -15,7 +15,6 @@
  * Lock order: machine lock, then vhost->lock. The thread takes only vhost->lock.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -27,6 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "log.h"
+#include "unix_socket.h"
 #include "vhost_device.h"
 
 #define TIMEOUT_MS    1000 /* of one answer of the backend */
@@ -52,7 +52,6 @@ struct vhost {
     void (*changed)(struct virtio *virtio);
     void (*enter)(void);
     int directory_fd; /* of the socket: the thread's working directory */
-    char file[VHOST_PATH_MAX];
     bool thread_running;
     pthread_t thread;
     int wake_fd; /* machine: w, thread: r */
@@ -275,7 +274,7 @@ static int reconcile(struct vhost *vhost, const struct wanted *wanted)
 static void redial(struct vhost *vhost, const struct wanted *wanted)
 {
     const char *what;
-    if (dial(vhost, vhost->file, &what) == 0) {
+    if (dial(vhost, unix_socket_file(vhost->config.path), &what) == 0) {
         int error = reconcile(vhost, wanted);
         if (!error) {
             log_info("%s: connected again", vhost->config.virtio->name);
@@ -363,17 +362,10 @@ static void loop_event(void *context, uint32_t events)
 
 /* For the machine */
 
-static int split_path(struct vhost *vhost, const char *path)
+static int open_directory(struct vhost *vhost)
 {
-    const char *slash = strrchr(path, '/');
-    char directory[VHOST_PATH_MAX] = ".";
-    if (strlen(path) >= sizeof(directory))
-        return -ENAMETOOLONG;
-    if (slash)
-        snprintf(directory, sizeof(directory), "%.*s", slash == path ? 1 : (int)(slash - path), path);
-    snprintf(vhost->file, sizeof(vhost->file), "%s", slash ? slash + 1 : path);
-    vhost->directory_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    return vhost->directory_fd < 0 ? -errno : 0;
+    vhost->directory_fd = unix_socket_directory(vhost->config.path);
+    return vhost->directory_fd < 0 ? vhost->directory_fd : 0;
 }
 
 struct vhost *vhost_open(const struct vhost_config *config, const char **what)
@@ -387,7 +379,7 @@ struct vhost *vhost_open(const struct vhost_config *config, const char **what)
     vhost->loop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     *what = "open the directory of the socket";
     vhost->directory_fd = -1;
-    int error = vhost->wake_fd < 0 || vhost->loop_fd < 0 ? -errno : split_path(vhost, config->path);
+    int error = vhost->wake_fd < 0 || vhost->loop_fd < 0 ? -errno : open_directory(vhost);
     int64_t deadline = now_ms() + config->wait_ms;
     while (!error && (error = dial(vhost, config->path, what)) != 0 && now_ms() < deadline) {
         poll(NULL, 0, REDIAL_MS);

@@ -10,8 +10,6 @@
 #include "frontend.h"
 #include "virtio.h"
 
-#define VHOST_PATH_MAX 108u
-
 struct vhost;
 
 struct vhost_config {

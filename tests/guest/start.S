@@ -70,7 +70,12 @@ long_mode:
 
 level3:
     xorl %ebp, %ebp
+    testl %edi, %edi
+    jnz 2f
+    movl %esi, %edi
     call guest_main
+1:  jmp 1b
+2:  call guest_cpu
 1:  jmp 1b
 
 /*
@@ -92,12 +97,13 @@ system_call:
 1:  iretq
 
     .globl stubs, exceptions
-    .balign 32
+    .balign 64
 stubs:
     .macro interrupt_stub number
-    .balign 32
+    .balign 64
 stub_\number:
     lock incl interrupt_counts+4*\number
+    lock incl interrupt_total
     pushq %rax
     movl $0xfee000b0, %eax
     movl $0, (%rax) /* EOI */
