@@ -23,7 +23,7 @@
      1ull << VIRTIO_NET_F_GUEST_TSO6 | 1ull << VIRTIO_NET_F_GUEST_ECN | 1ull << VIRTIO_NET_F_HOST_TSO4 |      \
      1ull << VIRTIO_NET_F_HOST_TSO6 | 1ull << VIRTIO_NET_F_HOST_ECN | 1ull << VIRTIO_NET_F_MRG_RXBUF |        \
      1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_RING_F_EVENT_IDX | 1ull << VIRTIO_F_VERSION_1 |     \
-     1ull << VIRTIO_NET_F_MTU)
+     1ull << VIRTIO_NET_F_MQ)
 #define FEATURES_OURS (1ull << VIRTIO_NET_F_MAC | 1ull << VIRTIO_NET_F_STATUS)
 
 struct net {
@@ -136,13 +136,15 @@ static void fill_config(struct net *net, const struct net_config *config)
     if (config->mtu)
         net->config.mtu = config->mtu;
     net->pairs = config->queue_pairs < info.queue_pairs ? config->queue_pairs : info.queue_pairs;
+    if (!(info.features >> VIRTIO_NET_F_MQ & 1))
+        net->pairs = 1;
     if (net->pairs > PAIRS_MAX)
         net->pairs = PAIRS_MAX;
     net->config.max_virtqueue_pairs = (uint16_t)net->pairs;
     net->config.status &= VIRTIO_NET_S_LINK_UP;
     net->virtio.config_size = offsetof(struct virtio_net_config, mtu) + sizeof(net->config.mtu);
-    net->virtio.features_offered = info.features | FEATURES_OURS;
-    if (config->mtu)
+    net->virtio.features_offered = (info.features & ~(1ull << VIRTIO_NET_F_MQ)) | FEATURES_OURS;
+    if (net->config.mtu)
         net->virtio.features_offered |= 1ull << VIRTIO_NET_F_MTU;
     if (net->pairs > 1)
         net->virtio.features_offered |= 1ull << VIRTIO_NET_F_MQ | 1ull << VIRTIO_NET_F_CTRL_VQ;
