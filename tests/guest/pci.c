@@ -54,7 +54,7 @@ void pci_msix(uint32_t slot, uint32_t entry, uint32_t vector, bool masked)
 
 void pci_msix_enable(uint32_t slot, bool enable)
 {
-    uint32_t at = find_msix(slot), word = pci_read(slot, at);
+    uint32_t at = find_msix(slot), word = pci_read(slot, at) & ~0x40000000u; /* not masked */
     pci_write(slot, at, enable ? word | 0x80000000u : word & ~0x80000000u);
 }
 
