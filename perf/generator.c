@@ -233,7 +233,8 @@ static int teach(struct generator *generator)
                 return status == -EAGAIN ? -ETIMEDOUT : status;
             driver_kick(queue);
         }
-        uint64_t deadline = now_ns() + 5000000000u; /* a switch may take a while to poll a new guest's rings */
+        uint64_t deadline =
+            now_ns() + 5000000000u; /* a switch may take a while to poll a new guest's rings */
         for (uint64_t last = now_ns(); now_ns() - last < DRAIN_NS || driver_in_flight(queue) > 0;) {
             if (discard(generator))
                 last = now_ns();

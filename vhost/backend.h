@@ -80,7 +80,8 @@ void vhost_backend_run(struct vhost_backend *backend);
  * closed. */
 void vhost_backend_check(struct vhost_backend *backend);
 
-/* Ring 2i receives for the guest (we tx), ring 2i+1 transmits for the guest (we rx); virtio 1.2, 5.1.2. */
+/* Ring 2i receives for the guest (we tx), ring 2i+1 transmits for the guest (we rx); virtio 1.2, 5.1.2. Any
+ * thread. */
 struct vring *vhost_backend_ring(struct vhost_backend *backend, unsigned index);
 void vhost_backend_state(const struct vhost_backend *backend, struct vhost_backend_state *state);
 /* Link state as the guest sees it (VIRTIO_NET_F_STATUS, config space; needs protocol feature CONFIG to be

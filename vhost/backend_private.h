@@ -16,7 +16,7 @@
 #include "vring_config.h"
 
 struct backend_ring {
-    struct vring *vring;
+    struct vring *vring;               /* set once */
     uint16_t size;                     /* descriptors; 0: not set */
     bool addressed;                    /* SET_VRING_ADDR seen */
     struct vhost_ring_address address; /* user addresses */

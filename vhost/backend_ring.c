@@ -11,6 +11,7 @@
  * and release; memory is unmapped after that. One quiesce serves all rings that change together.
  */
 #include <errno.h>
+#include <string.h>
 #include <syslog.h>
 #include <unistd.h>
 #include "backend_private.h"
@@ -227,6 +228,15 @@ void backend_set_memory(struct vhost_backend *backend, struct memory_table *memo
         backend_changed(backend);
 }
 
+/* All but the ring itself, whose pointer any thread may read at any time. */
+static void reset_ring(struct backend_ring *ring)
+{
+    ring->size = ring->base = ring->base_used = 0;
+    ring->addressed = ring->kicked = ring->enabled = ring->error_told = false;
+    ring->error = VRING_ERROR_NONE;
+    memset(&ring->address, 0, sizeof(ring->address));
+}
+
 void backend_rings_forget(struct vhost_backend *backend)
 {
     backend_rings_stop(backend, 0, backend->ring_count);
@@ -235,7 +245,7 @@ void backend_rings_forget(struct vhost_backend *backend)
         vring_set_enabled(ring->vring, false);
         close_fd(&ring->call_fd);
         close_fd(&ring->error_fd);
-        *ring = (struct backend_ring){.vring = ring->vring, .kick_fd = -1, .call_fd = -1, .error_fd = -1};
+        reset_ring(ring);
     }
     backend_set_memory(backend, NULL);
 }
