@@ -267,6 +267,7 @@ struct control *control_new(struct machine *machine, const char *path)
     if (!control)
         return NULL;
     control->machine = machine;
+    json_object_seed(0); /* now: later /dev/urandom cannot be opened */
     for (unsigned i = 0; i < CLIENTS_MAX; i++)
         control->clients[i] = (struct client){.control = control, .fd = -1};
     control->fd = unix_socket_listen(path);
