@@ -80,6 +80,8 @@ static void calibrate(void)
 void cpu_init(void)
 {
     tsc_start = tsc();
+    out8(0x21, 0xff); /* the two 8259s stay out of it */
+    out8(0xa1, 0xff);
     for (unsigned i = 0; i < 32; i++)
         set_gate(i, exceptions + 16 * i);
     set_gate(6, system_call);
