@@ -113,7 +113,7 @@ def through_ovs():
             ["vlan_mode=native-untagged"] if native and tagged else [])
     try:
         with peers.Ovs(ports=settings) as switch:
-            return observe({name: Guest(path) for name, path in zip(PORTS, switch.sockets)})
+            return observe({name: Guest(path, timeout=30) for name, path in zip(PORTS, switch.sockets)})
     except peers.Unavailable as reason:
         skip(reason)
 
