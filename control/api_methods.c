@@ -18,8 +18,8 @@ static void api_hello(struct api_call *call)
                      WEFT_API_VERSION, version);
         return;
     }
-    call->result = json_pack("{s:i, s:s, s:s, s:I}", "version", WEFT_API_VERSION, "build", WEFT_VERSION, "role",
-                             call->admin ? WEFT_ROLE_ADMIN : WEFT_ROLE_READ, "generation",
+    call->result = json_pack("{s:i, s:s, s:s, s:I}", "version", WEFT_API_VERSION, "build", WEFT_VERSION,
+                             "role", call->admin ? WEFT_ROLE_ADMIN : WEFT_ROLE_READ, "generation",
                              (json_int_t)call->controller->generation);
 }
 
@@ -106,7 +106,8 @@ static void api_config_history(struct api_call *call)
         for (unsigned key = 0; key < 4; key++)
             json_object_set(item, keys[key], json_object_get(record, keys[key]));
         json_object_set_new(item, "current", json_boolean(generations[i] == controller->generation));
-        json_object_set_new(item, "unconfirmed", json_boolean(generations[i] == controller->confirm_generation));
+        json_object_set_new(item, "unconfirmed",
+                            json_boolean(generations[i] == controller->confirm_generation));
         json_array_append_new(items, item);
         json_decref(record);
     }
@@ -149,7 +150,8 @@ static const struct api_method methods[] = {
     {"show", api_show, false, false, "noun:string name:string"},
     {"add", api_add, true, true,
      "noun:string name:string values:object? dry_run:bool? expect_generation:integer?"},
-    {"set", api_set, true, true, "noun:string name:string values:object dry_run:bool? expect_generation:integer?"},
+    {"set", api_set, true, true,
+     "noun:string name:string values:object dry_run:bool? expect_generation:integer?"},
     {"del", api_del, true, true,
      "noun:string name:string dry_run:bool? expect_generation:integer? cascade:bool?"},
     {"port.snippet", api_snippet, false, false, "name:string for:string"},

@@ -12,7 +12,8 @@ static void write_scalar(FILE *out, json_t *value)
     } else if (json_is_boolean(value)) {
         fputs(json_is_true(value) ? "true" : "false", out);
     } else {
-        /* The texts that the schema lets through have no quotes, backslashes or control characters in them. */
+        /* The texts that the schema lets through have no quotes, backslashes or control characters in them.
+         */
         const char *text = json_string_value(value);
         bool plain = strspn(text, "abcdefghijklmnopqrstuvwxyz") == strlen(text) && *text &&
                      strcmp(text, "no") != 0 && strcmp(text, "yes") != 0 && strcmp(text, "on") != 0 &&
