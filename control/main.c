@@ -152,7 +152,7 @@ static int open_run_dir(struct controller *controller)
     const char *run_dir = controller->options.run_dir;
     char path[sizeof(controller->options.run_dir) + 16];
     struct group *group = getgrnam(WEFT_GROUP_ADMIN);
-    umask(077);
+    umask(027);
     int error = make_directory(run_dir, 0710);
     if (error)
         return error;
