@@ -171,8 +171,8 @@ static void check_aio(struct doctor *doctor)
     const char *path = "/proc/sys/fs/aio-max-nr";
     int64_t max = number_read(path), used = number_read("/proc/sys/fs/aio-nr");
     if (max < 0 || used < 0) {
-        report(doctor, "aio", NOTE, NULL,
-               "the kernel has no asynchronous input/output: workers wake guests one by one");
+        report(doctor, "aio", FAILED, "a kernel with CONFIG_AIO",
+               "the kernel has no asynchronous input/output (CONFIG_AIO): workers cannot start");
         return;
     }
     if (max - used < AIO_WANTED && doctor->fix) {
@@ -186,7 +186,7 @@ static void check_aio(struct doctor *doctor)
     if (max - used < AIO_WANTED)
         report(doctor, "aio", WARNING, "sysctl -w fs.aio-max-nr=1048576",
                "%" PRId64 " of %" PRId64
-               " asynchronous requests are taken: workers may have to wake guests one by one",
+               " asynchronous requests are taken: workers need some and may not start",
                used, max);
     else
         report(doctor, "aio", OK, NULL, "%" PRId64 " of %" PRId64 " asynchronous requests are taken", used,
