@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * add, set, del: small changes are made in a copy of the configuration in force, which is then applied like a file. So
- * they cannot do what a file could not, and cost what a file costs.
+ * add, set, del: small changes are made in a copy of the configuration in force, which is then applied like a
+ * file. So they cannot do what a file could not, and cost what a file costs.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -61,8 +61,9 @@ static void fail_other_values(struct api_call *call, const struct target *target
             snprintf(keys + length, sizeof(keys) - length, "%s%s", length ? ", " : "", key);
         }
     }
-    outcome_fail(&call->outcome, WEFT_CONFLICT, "%s %s exists with other values (%s); \"weft %s set\" changes them",
-                 target->noun, api_string(call, "name"), keys, target->noun);
+    outcome_fail(&call->outcome, WEFT_CONFLICT,
+                 "%s %s exists with other values (%s); \"weft %s set\" changes them", target->noun,
+                 api_string(call, "name"), keys, target->noun);
 }
 
 static void target_add(struct api_call *call, struct target *target)
@@ -165,8 +166,9 @@ static bool fail_used(struct api_call *call, const struct target *target)
     if (count > NAMED_MAX)
         snprintf(more, sizeof(more), " and %zu more", count - NAMED_MAX);
     if (count)
-        outcome_fail(&call->outcome, WEFT_CONFLICT, "%s %s is used by %.440s%s; --cascade deletes them as well",
-                     target->noun, api_string(call, "name"), names, more);
+        outcome_fail(&call->outcome, WEFT_CONFLICT,
+                     "%s %s is used by %.440s%s; --cascade deletes them as well", target->noun,
+                     api_string(call, "name"), names, more);
     json_decref(users);
     return count > 0;
 }
@@ -174,7 +176,8 @@ static bool fail_used(struct api_call *call, const struct target *target)
 void api_del(struct api_call *call)
 {
     struct target target;
-    if (target_open(call, &target) && (api_bool(call, "cascade") || !target.table || !fail_used(call, &target))) {
+    if (target_open(call, &target) &&
+        (api_bool(call, "cascade") || !target.table || !fail_used(call, &target))) {
         if (target.table)
             target_delete(&target);
         target_apply(call, &target);

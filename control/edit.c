@@ -22,8 +22,8 @@ static void edit_unknown(const struct edit *edit, const char *path, const char *
                     nearest ? "unknown key; did you mean \"%s\"?" : "unknown key", nearest);
 }
 
-static void edit_whole(const struct edit *edit, const struct schema_key *row, const char *path, const char *key,
-                       json_t *value)
+static void edit_whole(const struct edit *edit, const struct schema_key *row, const char *path,
+                       const char *key, json_t *value)
 {
     if (json_is_null(value)) {
         json_object_del(edit->table, key);
@@ -35,8 +35,8 @@ static void edit_whole(const struct edit *edit, const struct schema_key *row, co
 }
 
 /* "static.52:54:00:00:00:01": one entry of the mapping. */
-static void edit_static(const struct edit *edit, const struct schema_key *row, const char *path, const char *key,
-                        const char *mac, json_t *value)
+static void edit_static(const struct edit *edit, const struct schema_key *row, const char *path,
+                        const char *key, const char *mac, json_t *value)
 {
     uint8_t bytes[6];
     char name[VALUE_MAC_SIZE];
@@ -64,8 +64,8 @@ static void edit_static(const struct edit *edit, const struct schema_key *row, c
 static void edit_key(const struct edit *edit, const char *key, json_t *value);
 
 /* "limits.ports": a key of the table below. */
-static void edit_below(const struct edit *edit, const struct schema_key *row, const char *path, const char *key,
-                       const char *rest, json_t *value)
+static void edit_below(const struct edit *edit, const struct schema_key *row, const char *path,
+                       const char *key, const char *rest, json_t *value)
 {
     json_t *table = json_object_get(edit->table, key);
     table = table ? json_incref(table) : json_object();
@@ -112,7 +112,8 @@ static void edit_tidy(json_t *table)
     }
 }
 
-void edit_values(json_t *table, const char *row, const char *path, json_t *values, struct diagnostics *diagnostics)
+void edit_values(json_t *table, const char *row, const char *path, json_t *values,
+                 struct diagnostics *diagnostics)
 {
     struct edit edit = {table, row, path, diagnostics};
     const char *key;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * Edits the typed tree (schema.h) of a configuration: the values of `add` and `set`, and what goes with an object that is
- * deleted. What comes out is checked as a whole afterwards, like a file (apply_tree).
+ * Edits the typed tree (schema.h) of a configuration: the values of `add` and `set`, and what goes with an
+ * object that is deleted. What comes out is checked as a whole afterwards, like a file (apply_tree).
  *
  * Threads: weftd has one.
  */
@@ -10,8 +10,9 @@
 #include <jansson.h>
 #include "diagnostics.h"
 
-/* Puts `values` (docs/api.md) into `table`, an object whose row of the schema is `row` and that is at `path`. Keys that
- * do not exist are WEFT_USAGE, values that do not fit WEFT_INVALID. A key whose value is null is removed. */
+/* Puts `values` (docs/api.md) into `table`, an object whose row of the schema is `row` and that is at `path`.
+ * Keys that do not exist are WEFT_USAGE, values that do not fit WEFT_INVALID. A key whose value is null is
+ * removed. */
 void edit_values(json_t *table, const char *row, const char *path, json_t *values,
                  struct diagnostics *diagnostics);
 
