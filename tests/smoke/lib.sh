@@ -151,7 +151,6 @@ fake_weftd_stop()
 weftd_stop()
 {
     kill "$WEFTD_PID"
-    wait_for '! kill -0 $WEFTD_PID' 15
     local code=0
     wait "$WEFTD_PID" || code=$?
     WEFTD_PID=
