@@ -31,6 +31,7 @@ struct generator_config {
     unsigned size_count;
     uint32_t flows;           /* UDP 5-tuples a direction, >= 1 */
     uint32_t macs;            /* addresses behind each port, >= 1; all are taught to the switch first */
+    unsigned stamp_every;     /* of a stamped run: one frame in so many; 0: 16 */
     bool touch;               /* rewrite the headers of each frame even with one flow and one address */
     uint16_t vlan;            /* tag the frames; 0: untagged */
     uint8_t mac_prefix[2][6]; /* first address behind each port; the following ones count up in the last four

@@ -43,11 +43,12 @@ static void stamp(struct generator *generator, struct direction *direction, unsi
 {
     uint64_t now = __rdtsc();
     unsigned next = driver_next_buffer(direction->tx);
+    unsigned every = generator->config.stamp_every ? generator->config.stamp_every : STAMP_EVERY;
     size_t offset = VIRTIO_NET_HEADER_SIZE + generator->payload + offsetof(struct payload, stamp);
     for (unsigned i = 0; i < count; i++) {
         uint8_t *at = driver_buffer(direction->tx, next) + offset;
         next = next + 1 == direction->buffers ? 0 : next + 1;
-        bool stamped = ++direction->stamps >= STAMP_EVERY;
+        bool stamped = ++direction->stamps >= every;
         uint64_t value = stamped ? now : 0, before;
         if (stamped)
             direction->stamps = 0;

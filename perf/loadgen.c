@@ -36,6 +36,7 @@ static void usage(FILE *out)
         "  --ring N          descriptors (1024)\n"
         "  --packed --in-order --no-mergeable --offload\n"
         "  --latency         stamp one frame in 16 and report percentiles\n"
+        "  --stamp-every N   one frame in N (16)\n"
         "  --loss-free PART  search for the highest rate that loses at most this part (0..1) of the frames\n"
         "  --core N          run on this CPU\n"
         "  --id N            makes the addresses differ between generators of one segment (0)\n"
@@ -118,6 +119,7 @@ enum {
     NO_MERGEABLE,
     OFFLOAD,
     LATENCY,
+    STAMP_EVERY,
     LOSS_FREE,
     CORE,
     ID,
@@ -139,6 +141,7 @@ static const struct option options[] = {
     {"no-mergeable", no_argument, NULL, NO_MERGEABLE},
     {"offload", no_argument, NULL, OFFLOAD},
     {"latency", no_argument, NULL, LATENCY},
+    {"stamp-every", required_argument, NULL, STAMP_EVERY},
     {"loss-free", required_argument, NULL, LOSS_FREE},
     {"core", required_argument, NULL, CORE},
     {"id", required_argument, NULL, ID},
@@ -181,6 +184,9 @@ static void take_number(struct load *load, int option, double number)
         break;
     case RING:
         config->ring_size = (uint16_t)number;
+        break;
+    case STAMP_EVERY:
+        config->stamp_every = (unsigned)number;
         break;
     case LOSS_FREE:
         load->tolerance = number;
