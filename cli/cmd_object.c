@@ -107,6 +107,8 @@ static const struct column port_details[] = {
     {"guest memory", "memory_bytes", NULL, COLUMN_BYTES, false},
     {"received packets", "rx_packets", NULL, COLUMN_COUNT, false},
     {"received bytes", "rx_bytes", NULL, COLUMN_BYTES, false},
+    {"forwarded packets", "rx_forwarded", NULL, COLUMN_COUNT, false},
+    {"flooded packets", "rx_flooded", NULL, COLUMN_COUNT, false},
     {"sent packets", "tx_packets", NULL, COLUMN_COUNT, false},
     {"sent bytes", "tx_bytes", NULL, COLUMN_BYTES, false},
     {"made by segmentation", "tx_segments", NULL, COLUMN_COUNT, false},

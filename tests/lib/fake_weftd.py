@@ -49,7 +49,8 @@ def port(name, segment, **more):
             "spoof": "deny", "isolated": False, "enabled": True, "socket": "/run/weft/vhost/" + name.replace("/", "."),
             "client": False, "state": "up", "queues_enabled": 1, "features": "0x130000000", "connects": 1,
             "protocol_errors": 0, "ring_errors": 0, "memory_bytes": 1 << 30, "addresses": 1, **counters(1234567),
-            "tx_segments": 0, "drops_from": 12, "drops_to": 34567, **more}
+            "tx_segments": 0, "rx_forwarded": 1234500, "rx_flooded": 55, "tx_offered": 1269135, "drops_from": 12,
+            "drops_to": 34567, **more}
 
 
 class State:

@@ -98,17 +98,17 @@ class Weft:
     def guest(self, port, **keywords):
         guest = Guest(self.socket(port), **keywords)
         self.guests.append(guest)
-        wait_for(lambda: any(p["name"] == port and p["link"] == "up" for p in self.items("port", "list")), f"{port} up")
+        wait_for(lambda: any(p["name"] == port and p["state"] == "up" for p in self.items("port", "list")), f"{port} up")
         return guest
 
     def counters(self):
-        return {port["name"]: port["counters"] for port in self.items("port", "list")}
+        return {port["name"]: port for port in self.items("port", "list")}
 
     def check_counters(self):
         """received = forwarded + flooded + drops; offered = sent + drops: for every port, exactly."""
         for name, c in self.counters().items():
-            received = c["rx_forwarded"] + c["rx_flooded"] + sum(c["rx_drops"].values())
-            offered = c["tx_packets"] + sum(c["tx_drops"].values())
+            received = c["rx_forwarded"] + c["rx_flooded"] + c["drops_from"]
+            offered = c["tx_packets"] + c["drops_to"]
             assert c["rx_packets"] == received, f"{name}: received {c['rx_packets']} but accounted for {received}: {c}"
             assert c["tx_offered"] == offered, f"{name}: offered {c['tx_offered']} but accounted for {offered}: {c}"
 
@@ -134,7 +134,8 @@ class Weft:
 
     def check_log(self):
         bad = [line for line in self.log().splitlines()
-               if line.startswith(("<0>", "<1>", "<2>", "<3>", "<4>")) or "runtime error" in line or "Sanitizer" in line]
+               if line.startswith(("<0>", "<1>", "<2>", "<3>", "<4>")) or ": error: " in line or ": warning: " in line
+               or "runtime error" in line or "Sanitizer" in line]
         assert not bad, "warnings or errors in the log:\n" + "\n".join(bad)
 
     def dump(self):

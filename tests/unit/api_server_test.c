@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -437,6 +438,27 @@ static void test_clients_bounded(void **state)
         dp_client_close(clients[i]);
 }
 
+/* The process has no descriptor left: the client is told so, and the server does not spin on it. */
+static void test_no_descriptor_left(void **state)
+{
+    struct rlimit before, tight;
+    assert_return_code(getrlimit(RLIMIT_NOFILE, &before), errno);
+    int lowest = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+    assert_return_code(lowest, errno);
+    close(lowest);
+    tight = (struct rlimit){.rlim_cur = (rlim_t)lowest + 1,
+                            .rlim_max = before.rlim_max}; /* our socket, no more */
+    assert_return_code(setrlimit(RLIMIT_NOFILE, &tight), errno);
+    for (unsigned i = 0; i < 3; i++) {
+        int fd = connect_raw();
+        assert_int_equal(reply_status(fd), -EMFILE);
+        assert_int_equal(reply_status(fd), 1);
+        close(fd);
+    }
+    assert_return_code(setrlimit(RLIMIT_NOFILE, &before), errno);
+    dp_client_close(connect_client());
+}
+
 /* A client that asks for dumps and never reads holds one reply, delays nobody, and is thrown out after a
  * while. */
 static void test_client_that_does_not_read(void **state)
@@ -514,6 +536,7 @@ int main(void)
         test(test_wrong_sizes),
         test(test_descriptors),
         test(test_clients_bounded),
+        test(test_no_descriptor_left),
         test(test_client_that_does_not_read),
         test(test_path),
         test(test_descriptors_at_baseline),

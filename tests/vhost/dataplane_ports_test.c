@@ -194,6 +194,41 @@ static void test_ethdev(void **state)
     finish(NULL);
 }
 
+/* An interface of the host as an uplink: the test holds the other end, a tap. */
+static void test_af_packet(void **state)
+{
+    static const char *const arguments[] = {"--allow-ethdev", NULL};
+    uint8_t frame[2048], expected[FRAME_SIZE], out[VIRTIO_NET_HEADER_SIZE + FRAME_SIZE] = {0};
+    if (unshare(CLONE_NEWNET) < 0)
+        skip(); /* needs root */
+    int tap = open_tap("weft2");
+    if (tap < 0)
+        skip(); /* no /dev/net/tun */
+    int header_size = VIRTIO_NET_HEADER_SIZE;
+    assert_return_code(ioctl(tap, TUNSETVNETHDRSZ, &header_size), errno);
+    int packets = packet_socket("weft2");
+    begin(arguments);
+    switch_put_port(&sw, 1, 1, 1, 1500);
+    assert_int_equal(put_port(2, DP_PORT_ETHDEV, "net_af_packet0,iface=weft2", 1, 0, NULL, 0), 0);
+    commit();
+    struct driver_device *guest = switch_guest(&sw, 1);
+    wait_until(switch_port_state(&sw, 1).link == 1 && switch_port_state(&sw, 2).link == 1);
+    send_frame(guest, 0, 1);
+    make_frame(expected, 1);
+    do { /* the kernel says other things too */
+        struct pollfd poll_fd = {.fd = tap, .events = POLLIN};
+        assert_int_equal(poll(&poll_fd, 1, SWITCH_TIMEOUT_MS), 1);
+        assert_return_code(read(tap, frame, sizeof(frame)), errno);
+    } while (memcmp(frame + VIRTIO_NET_HEADER_SIZE, expected, FRAME_SIZE) != 0);
+    make_frame(out + VIRTIO_NET_HEADER_SIZE, 2);
+    assert_int_equal(write(tap, out, sizeof(out)), sizeof(out));
+    expect(guest, 1, 2);
+    driver_close(guest);
+    finish(NULL);
+    close(packets);
+    close(tap);
+}
+
 static void test_socket_group(void **state)
 {
     static const char *const arguments[] = {"--socket-group", "54321", NULL};
@@ -338,6 +373,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tap),
         cmocka_unit_test(test_ethdev),
+        cmocka_unit_test(test_af_packet),
         cmocka_unit_test(test_socket_group),
         cmocka_unit_test(test_client_mode),
         cmocka_unit_test(test_queues_and_workers),
