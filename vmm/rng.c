@@ -34,7 +34,8 @@ static void serve(struct rng *rng)
         uint64_t want = chain.write_size < REQUEST_MAX ? chain.write_size : REQUEST_MAX;
         ssize_t got = getrandom(bytes, want, 0);
         uint64_t done =
-            got > 0 ? iov_copy_in(chain.iov + chain.read_count, chain.write_count, 0, bytes, (uint64_t)got) : 0;
+            got > 0 ? iov_copy_in(chain.iov + chain.read_count, chain.write_count, 0, bytes, (uint64_t)got)
+                    : 0;
         virtqueue_push(&rng->queue, chain.head, (uint32_t)done);
         budget -= REQUEST_MAX;
     }

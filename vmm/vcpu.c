@@ -23,20 +23,20 @@
 
 /* MSRs that a guest changes and a reset must put back; those that this KVM lacks are left out. */
 static const uint32_t msr_indices[] = {
-    0x10,       /* TSC */
-    0x3a,       /* FEATURE_CONTROL */
-    0x174, 0x175, 0x176, /* SYSENTER */
-    0x1a0,      /* MISC_ENABLE */
-    0x277,      /* PAT */
-    0x2ff,      /* MTRR default type */
-    0x6e0,      /* TSC deadline */
+    0x10,                                           /* TSC */
+    0x3a,                                           /* FEATURE_CONTROL */
+    0x174,      0x175,      0x176,                  /* SYSENTER */
+    0x1a0,                                          /* MISC_ENABLE */
+    0x277,                                          /* PAT */
+    0x2ff,                                          /* MTRR default type */
+    0x6e0,                                          /* TSC deadline */
     0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084, /* STAR, LSTAR, CSTAR, SFMASK */
-    0xc0000102, /* KERNEL_GS_BASE */
-    0xc0000103, /* TSC_AUX */
-    0x4b564d00, 0x4b564d01, /* kvmclock: wall clock, system time */
-    0x4b564d02, /* asynchronous page faults */
-    0x4b564d03, /* steal time */
-    0x4b564d04, /* paravirtual EOI */
+    0xc0000102,                                     /* KERNEL_GS_BASE */
+    0xc0000103,                                     /* TSC_AUX */
+    0x4b564d00, 0x4b564d01,                         /* kvmclock: wall clock, system time */
+    0x4b564d02,                                     /* asynchronous page faults */
+    0x4b564d03,                                     /* steal time */
+    0x4b564d04,                                     /* paravirtual EOI */
 };
 _Static_assert(sizeof(msr_indices) / sizeof(msr_indices[0]) <= VCPU_MSRS_MAX, "fits");
 
@@ -106,7 +106,8 @@ int vcpu_restore(const struct vcpu *vcpu, const struct vcpu_state *state)
     int error = set_msrs(vcpu, state);
     if (error)
         return error;
-    if (ioctl(vcpu->fd, KVM_SET_LAPIC, &state->lapic) || ioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &state->events) ||
+    if (ioctl(vcpu->fd, KVM_SET_LAPIC, &state->lapic) ||
+        ioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &state->events) ||
         ioctl(vcpu->fd, KVM_SET_MP_STATE, &state->mp_state))
         return -errno;
     return 0;
@@ -114,9 +115,14 @@ int vcpu_restore(const struct vcpu *vcpu, const struct vcpu_state *state)
 
 static void set_boot(struct vcpu_state *state, const struct vcpu_boot *boot)
 {
-    struct kvm_segment code = {
-        .limit = UINT32_MAX, .selector = 0x10, .type = 11, .present = 1, .s = 1, .g = 1, .db = !boot->long_mode,
-        .l = boot->long_mode};
+    struct kvm_segment code = {.limit = UINT32_MAX,
+                               .selector = 0x10,
+                               .type = 11,
+                               .present = 1,
+                               .s = 1,
+                               .g = 1,
+                               .db = !boot->long_mode,
+                               .l = boot->long_mode};
     struct kvm_segment data = {
         .limit = UINT32_MAX, .selector = 0x18, .type = 3, .present = 1, .s = 1, .g = 1, .db = 1};
     struct kvm_sregs *sregs = &state->sregs;
@@ -240,7 +246,8 @@ static void report_failure(struct vcpu *vcpu, const char *what)
     if (run->exit_reason == KVM_EXIT_INTERNAL_ERROR && run->emulation_failure.ndata >= 3) {
         const uint8_t *code = run->emulation_failure.insn_bytes;
         log_error("vCPU %u: suberror %u, instruction %02x %02x %02x %02x %02x %02x %02x %02x", vcpu->index,
-                  run->internal.suberror, code[0], code[1], code[2], code[3], code[4], code[5], code[6], code[7]);
+                  run->internal.suberror, code[0], code[1], code[2], code[3], code[4], code[5], code[6],
+                  code[7]);
     }
 }
 
