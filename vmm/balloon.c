@@ -142,7 +142,7 @@ static bool stop(struct virtio *virtio)
 }
 
 static const struct virtio_ops ops = {
-    .name = "balloon", .type = VIRTIO_ID_BALLOON, .pci_class = 0xff0000, .start = start, .stop = stop};
+    .name = "balloon", .type = VIRTIO_ID_BALLOON, .pci_class = 0x00ff00, .start = start, .stop = stop};
 
 struct balloon *balloon_new(const struct virtio_host *host)
 {

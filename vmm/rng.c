@@ -74,7 +74,7 @@ static bool stop(struct virtio *virtio)
 }
 
 static const struct virtio_ops ops = {
-    .name = "rng", .type = VIRTIO_ID_RNG, .pci_class = 0xff0000, .start = start, .stop = stop};
+    .name = "rng", .type = VIRTIO_ID_RNG, .pci_class = 0x00ff00, .start = start, .stop = stop};
 
 struct rng *rng_new(const struct virtio_host *host)
 {

@@ -61,30 +61,30 @@ void vcpu_kick(struct vcpu *vcpu)
         pthread_kill(vcpu->thread, KICK_SIGNAL);
 }
 
+/* Room for KVM's header and its entries behind it. */
+union msr_buffer {
+    struct kvm_msrs header;
+    uint8_t bytes[sizeof(struct kvm_msrs) + VCPU_MSRS_MAX * sizeof(struct kvm_msr_entry)];
+};
+
 static int get_msrs(const struct vcpu *vcpu, struct vcpu_state *state)
 {
-    struct {
-        struct kvm_msrs header;
-        struct kvm_msr_entry entry;
-    } one;
+    union msr_buffer one;
     state->msr_count = 0;
     for (unsigned i = 0; i < sizeof(msr_indices) / sizeof(msr_indices[0]); i++) {
         memset(&one, 0, sizeof(one));
         one.header.nmsrs = 1;
-        one.entry.index = msr_indices[i];
+        one.header.entries[0].index = msr_indices[i];
         if (ioctl(vcpu->fd, KVM_GET_MSRS, &one) == 1)
-            state->msrs[state->msr_count++] = one.entry;
+            state->msrs[state->msr_count++] = one.header.entries[0];
     }
     return 0;
 }
 
 static int set_msrs(const struct vcpu *vcpu, const struct vcpu_state *state)
 {
-    struct {
-        struct kvm_msrs header;
-        struct kvm_msr_entry entries[VCPU_MSRS_MAX];
-    } all = {.header.nmsrs = state->msr_count};
-    memcpy(all.entries, state->msrs, sizeof(all.entries));
+    union msr_buffer all = {.header.nmsrs = state->msr_count};
+    memcpy(all.header.entries, state->msrs, state->msr_count * sizeof(state->msrs[0]));
     return ioctl(vcpu->fd, KVM_SET_MSRS, &all) < 0 ? -errno : 0;
 }
 
