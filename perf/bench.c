@@ -32,6 +32,10 @@
 #define RUN_IP      0xc6120001u /* 198.18.0.1; RFC 2544, C.2.2: addresses for benchmarks */
 #define PRECISION   0.01
 #define LOAD_LEVELS 3u
+/* Parts of a size's time: the maximum where latencies follow, each of those, each trial of a search. */
+#define PART_MAXIMUM 0.4
+#define PART_LATENCY 0.2
+#define PART_TRIAL   0.1
 
 static const double load_levels[LOAD_LEVELS] = {0.1, 0.5, 0.9};
 
@@ -164,7 +168,8 @@ static json_t *describe_pair(const struct run *run, unsigned index, const char *
 {
     const struct generator_result *result = &run->maximum[index];
     double frames = result->received ? (double)result->received : 1;
-    const char *limit = run->job->rate > 0                  ? "rate"
+    const char *limit = result->received == 0              ? "unreachable"
+                        : run->job->rate > 0                  ? "rate"
                         : generator_switch_is_limit(result) ? "switch"
                                                             : "generator";
     return json_pack("{s:s, s:f, s:f, s:f, s:I, s:I, s:f, s:f, s:s, s:I, s:I, s:I}", "name", name, "mpps",
@@ -236,7 +241,7 @@ static void run_latency(struct run *run, double rate, double share, json_t *pair
 static double run_search(struct run *run, double share, json_t *pairs)
 {
     struct generator_search search = {
-        .seconds = run->job->seconds / 2, .tolerance = run->job->tolerance, .precision = PRECISION};
+        .seconds = run->job->seconds * PART_TRIAL, .tolerance = run->job->tolerance, .precision = PRECISION};
     begin_phase(run, "loss-free rate", share);
     double left = run->done_before + share;
     generators_search(run->list, run->count, lowest_offered(run->maximum, run->count), &search,
@@ -257,7 +262,8 @@ static bool run_phases(struct run *run, double share)
     begin_phase(run, job->rate > 0 ? "at the rate given" : "maximum rate", share / parts);
     if (!phase(true))
         return false;
-    generators_run(run->list, run->count, job->seconds, job->rate, false, progress, run, run->maximum);
+    generators_run(run->list, run->count, job->seconds * (job->latency ? PART_MAXIMUM : 1), job->rate, false,
+                   progress, run, run->maximum);
     if (!phase(false))
         return false;
     json_t *pairs = json_array(), *bytes = json_array();

@@ -26,6 +26,7 @@ PARAMS = {
     "config.apply": {"text", "filename", "dry_run", "confirm_within", "expect_generation"},
     "config.diff": {"text", "filename"}, "config.confirm": set(), "config.rollback": {"generation", "dry_run"},
     "config.history": set(), "config.export": {"generation"}, "events": {"follow", "since"}, "doctor": {"fix"},
+    "bench.open": {"segment", "to", "trunk"},
 }
 CHANGING = {"add", "set", "del", "fdb.flush", "config.apply", "config.confirm", "config.rollback"}
 HOSTILE = "a\x1b]0;owned\x07\x1b[31m\x9b2J\u202etxt\x7f"
