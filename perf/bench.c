@@ -168,8 +168,8 @@ static json_t *describe_pair(const struct run *run, unsigned index, const char *
 {
     const struct generator_result *result = &run->maximum[index];
     double frames = result->received ? (double)result->received : 1;
-    const char *limit = result->received == 0              ? "unreachable"
-                        : run->job->rate > 0                  ? "rate"
+    const char *limit = result->received == 0               ? "unreachable"
+                        : run->job->rate > 0                ? "rate"
                         : generator_switch_is_limit(result) ? "switch"
                                                             : "generator";
     return json_pack("{s:s, s:f, s:f, s:f, s:I, s:I, s:f, s:f, s:s, s:I, s:I, s:I}", "name", name, "mpps",
