@@ -77,10 +77,10 @@ static void a_whole_configuration(void **state)
 
 static void references(void **state)
 {
-    refused("tenants: {a: {segments: {web: {mode: isolated}}, ports: {p: {segment: wbe}}}}\n", WEFT_INVALID, 1, 72,
+    refused("tenants: {a: {segments: {web: {mode: isolated}}, ports: {p: {segment: wbe}}}}\n", WEFT_INVALID, 1, 71,
             "tenants.a.ports.p.segment", "tenant a has no segment \"wbe\"; did you mean \"web\"?");
     refused("tenants: {a: {segments: {s: {mode: bridged, uplink: lan}}}}\nuplinks: {lan0: {device: 'vdev:x'}}\n",
-            WEFT_INVALID, 1, 54, "tenants.a.segments.s.uplink", "there is no uplink \"lan\"; did you mean \"lan0\"?");
+            WEFT_INVALID, 1, 53, "tenants.a.segments.s.uplink", "there is no uplink \"lan\"; did you mean \"lan0\"?");
     refused("tenants: {a: {segments: {s: {mode: isolated, static: {52:54:00:00:00:01: p}}}}}\n", WEFT_INVALID, 1, 74,
             "tenants.a.segments.s.static.52:54:00:00:00:01", "tenant a has no port \"p\"");
     refused("tenants:\n  a: {segments: {s: {mode: isolated}}}\n  b: {ports: {p: {segment: s}}}\n", WEFT_INVALID, 3, 28,
