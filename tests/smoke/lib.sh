@@ -151,7 +151,6 @@ fake_weftd_stop()
 weftd_stop()
 {
     kill "$WEFTD_PID"
-    wait_for '! kill -0 $WEFTD_PID' 15
     local code=0
     wait "$WEFTD_PID" || code=$?
     WEFTD_PID=
@@ -233,7 +232,12 @@ smoke_end()
         counters_balance >&2 || { echo "FAILED: counters do not balance" >&2; code=1; }
     fi
     if [[ $code == 0 && -n $WEFTD_PID ]]; then
-        (weftd_stop) || code=1
+        kill "$WEFTD_PID"
+        wait "$WEFTD_PID" || {
+            echo "FAILED: weftd ended with code $?"
+            code=1
+        }
+        WEFTD_PID=
     fi
     if [[ $code == 0 ]] && ! smoke_log_is_clean >&2; then
         echo "FAILED: the log holds what is above" >&2
