@@ -88,6 +88,7 @@ static json_t *describe(const struct generator_result *result)
         "own_cycles_per_packet", (double)result->own_cycles / frames, "limit",
         generator_switch_is_limit(result) ? "switch" : "generator", "verified", (json_int_t)result->verified,
         "corrupt", (json_int_t)result->corrupt, "foreign", (json_int_t)result->foreign);
+    json_object_set_new(object, "best_mpps", json_real(result->best_rate / 1e6));
     if (result->latency_count)
         json_object_set_new(object, "latency_ns",
                             json_pack("{s:I, s:f, s:f, s:f}", "count", (json_int_t)result->latency_count,
