@@ -20,6 +20,7 @@ struct generator;
 
 struct generator_config {
     const char *paths[2]; /* vhost-user sockets: load goes from 0 to 1, with `both` also back */
+    bool listen;          /* the switch dials us */
     bool both;
     bool packed; /* packed rings */
     bool in_order;

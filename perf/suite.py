@@ -31,7 +31,8 @@ class Row:
         return self.classes.get(contender, CONTENDERS[contender])(core=SWITCH_CORE)
 
     def load(self, switch, *more, seconds):
-        command = [LOADGEN, "--core", str(LOAD_CORE), "--seconds", str(seconds), *self.arguments, *more, *switch.sockets]
+        command = [LOADGEN, "--core", str(LOAD_CORE), "--seconds", str(seconds), *self.arguments, *more,
+                   *(["--listen"] if switch.dials else []), *switch.sockets]
         result = subprocess.run(command, capture_output=True, text=True, timeout=seconds * 20 + 120, check=False)
         if result.returncode != 0:
             raise peers.Unavailable(f"weft-loadgen: {result.stderr.strip()}\n{switch.log_tail()}")
