@@ -30,7 +30,7 @@ allow_log 'net_nosuch0|EAL|dataplane refused'
 # Killed while changes are made. Each is there if, and only if, its command said so.
 allow_log 'dataplane|weft-dataplane'
 made=()
-for i in {1..20}; do
+for i in {1..8}; do # every other one without: a dataplane that dies young is started later and later
     victim=$(dataplane_pid)
     weft port add "acme/p$i" --segment web > /dev/null 2>&1 &
     adding=$!
@@ -40,7 +40,7 @@ for i in {1..20}; do
     ! wait "$adding" || made+=("acme/p$i")
     wait_for converged 20
 done
-((${#made[@]} >= 10)) || smoke_fail "only ${made[*]}"
+((${#made[@]} >= 4)) || smoke_fail "only ${made[*]}"
 [[ $(weft port list -o name | sort) == "$(printf '%s\n' acme/vm1 "${made[@]}" | sort)" ]]
 [[ $(generation) == $((first + ${#made[@]})) ]]
 for port in "${made[@]}"; do
