@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "api_call.h"
+#include "bench.h"
 #include "config_yaml.h"
 #include "export.h"
 
@@ -57,7 +58,7 @@ static void api_config_apply(struct api_call *call)
     }
     apply_text(call->controller, text, strlen(text), filename_of(call), &change, &call->outcome);
     if (call->outcome.code == WEFT_OK && !change.dry_run)
-        startup_remember_file(call->controller, text, strlen(text));
+        startup_applied_text(call->controller, text, strlen(text));
     api_answer_change(call);
     if (call->result && call->outcome.changed && change.confirm_within > 0 && !change.dry_run)
         json_object_set_new(call->result, "confirm_within", json_integer(change.confirm_within));
@@ -163,6 +164,7 @@ static const struct api_method methods[] = {
     {"config.rollback", api_config_rollback, true, true, "generation:integer? dry_run:bool?"},
     {"config.history", api_config_history, false, false, ""},
     {"config.export", api_config_export, false, false, "generation:integer?"},
+    {"bench.open", api_bench_open, true, true, "segment:string to:string? trunk:bool?"},
     {"events", api_events, false, false, "follow:bool? since:integer?"},
     {"doctor", api_doctor, false, false, "fix:bool?"},
 };

@@ -36,6 +36,7 @@ struct controller {
     struct events *events;
     struct api_server *api;
     struct monitor *monitor;
+    struct bench *bench;
     uint64_t started_ns;   /* CLOCK_REALTIME */
     uint32_t socket_group; /* of vhost-user sockets; UINT32_MAX: unchanged */
 
@@ -101,5 +102,5 @@ int apply_reconcile(struct controller *controller);
 enum weft_code startup_load(struct controller *controller);
 /* Once the dataplane is there: the file, if it differs from what was last applied from it. */
 void startup_apply_file(struct controller *controller);
-/* Remembers that this text was applied. */
-void startup_remember_file(struct controller *controller, const char *text, size_t size);
+/* A client applied this text: if it is the file's, the next start need not apply it again. */
+void startup_applied_text(struct controller *controller, const char *text, size_t size);
