@@ -37,6 +37,8 @@ struct generator {
     unsigned direction_count;
     unsigned l3, payload; /* offsets in the frame, bytes */
     double tsc_hz;
+    uint64_t before[GENERATOR_LATENCY_SLOTS]; /* the result's histogram when the window began */
+    uint64_t before_count;
 };
 
 static inline uint64_t now_ns(void)
