@@ -188,7 +188,12 @@ static bool turn(struct generator *generator, double due, bool limited, bool sta
     bool worked = false;
     for (unsigned i = 0; i < generator->direction_count; i++) {
         struct direction *direction = &generator->directions[i];
-        double missing = due - (double)direction->published;
+        double missing = due - (double)direction->published - direction->forgone;
+        if (limited && stamped && missing > GENERATOR_BATCH) {
+            /* made up for in a burst, they would measure our absence */
+            direction->forgone += missing - 1;
+            missing = 1;
+        }
         unsigned want = !limited || missing >= GENERATOR_BATCH ? GENERATOR_BATCH
                         : missing < 1                          ? 0
                                                                : (unsigned)missing;
@@ -254,7 +259,10 @@ void generators_run(struct generator *const *list, unsigned count, double second
     double hz = list[0]->tsc_hz;
     memset(results, 0, count * sizeof(*results));
     for (unsigned g = 0; g < count; g++) {
-        list[g]->directions[0].published = list[g]->directions[1].published = 0;
+        for (unsigned i = 0; i < 2; i++) {
+            list[g]->directions[i].published = 0;
+            list[g]->directions[i].forgone = 0;
+        }
         memset(list[g]->before, 0, sizeof(list[g]->before));
         list[g]->before_count = 0;
     }
