@@ -56,7 +56,12 @@ struct generator_result {
     uint64_t foreign;     /* frames that are not the generator's */
     uint64_t latency_count;                    /* stamped frames received */
     uint64_t latency[GENERATOR_LATENCY_SLOTS]; /* histogram, see generator_latency() */
+    uint64_t windows[GENERATOR_LATENCY_SLOTS]; /* how many windows had their 99.9 % quantile in the slot */
 };
+
+/* Of a stamped run: the median of the 99.9 % quantiles of its 5 ms windows, ns. A window in which the machine
+ * did something else does not spoil it, as it spoils generator_latency(result, 0.999). */
+double generator_window_latency(const struct generator_result *result);
 
 /* Connects both ports and teaches the switch every address. NULL and errno, with a sentence in error. */
 struct generator *generator_new(const struct generator_config *config, char error[256]);

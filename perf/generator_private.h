@@ -27,6 +27,7 @@ struct direction {
     uint32_t *sizes; /* bytes with virtio header, by buffer */
     uint64_t stamps; /* frames since the last stamp */
     uint64_t published;
+    double forgone; /* frames of a stamped run that were late because we were, and are not sent */
     unsigned unseen; /* frames given back without looking at them, since the last that was looked at */
 };
 
@@ -37,6 +38,8 @@ struct generator {
     unsigned direction_count;
     unsigned l3, payload; /* offsets in the frame, bytes */
     double tsc_hz;
+    uint64_t before[GENERATOR_LATENCY_SLOTS]; /* the result's histogram when the window began */
+    uint64_t before_count;
 };
 
 static inline uint64_t now_ns(void)

@@ -92,10 +92,10 @@ static json_t *describe(const struct generator_result *result)
     json_object_set_new(object, "best_mpps", json_real(result->best_rate / 1e6));
     if (result->latency_count)
         json_object_set_new(object, "latency_ns",
-                            json_pack("{s:I, s:f, s:f, s:f}", "count", (json_int_t)result->latency_count,
-                                      "p50", generator_latency(result, 0.5), "p99",
-                                      generator_latency(result, 0.99), "p999",
-                                      generator_latency(result, 0.999)));
+                            json_pack("{s:I, s:f, s:f, s:f, s:f}", "count", (json_int_t)result->latency_count,
+                                      "window_p999", generator_window_latency(result), "p50",
+                                      generator_latency(result, 0.5), "p99", generator_latency(result, 0.99),
+                                      "p999", generator_latency(result, 0.999)));
     return object;
 }
 

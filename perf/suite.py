@@ -63,13 +63,14 @@ class CopyRow(Row):
 
 
 class LatencyRow(Row):
-    """p99.9 in microseconds at half of the rate that the same switch reached a moment before."""
+    """p99.9 in microseconds at half of the rate that the same switch reached a moment before: the median of that of
+    each 5 ms, since what is beyond is how the machine's scheduler treats other processes; p99.9 of all is in the sample."""
 
     def measure(self, contender, seconds):
         with self.start(contender) as switch:
             rate = self.load(switch, seconds=seconds / 2)["mpps"] * 1e6 / 2
             values = self.load(switch, "--rate", str(rate), "--latency", seconds=seconds)
-            return {**values, "value": values["latency_ns"]["p999"] / 1e3}
+            return {**values, "value": values["latency_ns"]["window_p999"] / 1e3}
 
 
 class SameLatencyRow(LatencyRow):
@@ -78,7 +79,7 @@ class SameLatencyRow(LatencyRow):
     def measure(self, contender, seconds):
         with self.start(contender) as switch:
             values = self.load(switch, "--rate", "1e6", "--latency", seconds=seconds)
-            return {**values, "value": values["latency_ns"]["p999"] / 1e3}
+            return {**values, "value": values["latency_ns"]["window_p999"] / 1e3}
 
 
 class FirstPacketRow(Row):
@@ -137,11 +138,11 @@ class IdleRow(Row):
 
 
 class ReconfigurationRow(Row):
-    """Frames that two ports lose while 100 ports of another tenant come and go, at a quarter of the maximum rate."""
+    """Frames that two ports lose while 100 ports of another tenant come and go, at 0.5 Mpps on rings of 4096: a receiver that
+    other work keeps from its ring for 8 ms loses none by itself."""
 
     def measure(self, contender, seconds):
         with self.start(contender) as switch:
-            rate = self.load(switch, seconds=seconds / 4)["mpps"] * 1e6 / 4
             stop, times = threading.Event(), []
 
             def change():
@@ -151,11 +152,11 @@ class ReconfigurationRow(Row):
             changer = threading.Thread(target=change)
             changer.start()
             try:
-                values = self.load(switch, "--rate", str(rate), "--latency", seconds=seconds)
+                values = self.load(switch, "--rate", "5e5", "--ring", "4096", "--latency", seconds=max(seconds, 1))
             finally:
                 stop.set()
                 changer.join()
-            return {**values, "changes": len(times), "change_ms": statistics.median(times),
+            return {**values, "changes": len(times), "change_ms": statistics.median(times), "drops": switch.ask("state")["drops"],
                     "value": values["offered"] - values["received"]}
 
 
