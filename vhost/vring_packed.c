@@ -98,19 +98,19 @@ static inline void put_used(struct vring *ring, struct used_batch *batch, uint16
 }
 
 /* 2.8.14 and 2.8.21.2 */
-static bool interrupt_wanted(const struct vring *ring, uint16_t old)
+bool vring_packed_wants_interrupt(const struct vring *ring, const struct publication *publication)
 {
     uint32_t event = le32toh(__atomic_load_n(ring->driver_event, __ATOMIC_RELAXED));
-    uint16_t flags = (event >> 16) & 3;
+    uint16_t flags = (event >> 16) & 3, old = publication->old;
     if (!ring->event_idx || flags != EVENT_DESC)
         return flags != EVENT_DISABLE;
-    /* Counted from the start of our current lap, so that positions of the lap before are negative. */
+    /* Counted from the start of the lap, so that positions of the lap before are negative. */
     uint16_t offset = event & 0x7fff;
-    if ((bool)((event >> 15) & 1) != ring->used_wrap)
+    if ((bool)((event >> 15) & 1) != publication->wrap)
         offset = (uint16_t)(offset - ring->size);
-    if (ring->used_next <= old)
+    if (publication->new <= old)
         old = (uint16_t)(old - ring->size);
-    return event_passed(offset, ring->used_next, old);
+    return event_passed(offset, publication->new, old);
 }
 
 static void publish(struct vring *ring, const struct used_batch *batch, uint16_t old,
@@ -119,11 +119,8 @@ static void publish(struct vring *ring, const struct used_batch *batch, uint16_t
     /* Release: everything else of the batch is there before its first descriptor is marked used (2.8.21.1).
      */
     __atomic_store_n(batch->first, batch->first_value, __ATOMIC_RELEASE);
-    if (ring->call_fd < 0)
-        return;
-    full_barrier();
-    if (interrupt_wanted(ring, old))
-        notifier_add(notifier, ring->call_fd);
+    if (ring->call_fd >= 0)
+        notifier_published(notifier, ring, old);
 }
 
 /* 2.8.7: all entries of an indirect table are the buffer, in order; NEXT and the id mean nothing there. */
@@ -234,7 +231,7 @@ unsigned vring_packed_rx(struct vring *ring, struct packet_vector *vector)
         return 0;
     }
     ring->pending_count = taken;
-    vring_copy_in(vector, sources, vector->count);
+    vring_copy_in(vector, sources);
     return vector->count;
 }
 
