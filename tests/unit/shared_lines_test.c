@@ -5,9 +5,9 @@
  *     worker 0: port 1 <-> port 2      worker 1: port 3 <-> port 4      one segment, one address table
  *
  * Counted: everything that both workers can reach (ports with their counters, the snapshot, the address table
- * and its owners' counts) is filed by cache line and compared before and after each worker's turn. A worker of
- * its own memory (struct worker with program, vector, output stage) is not part of it. Rings are not either:
- * two workers meet in a guest's ring only if both send to that guest.
+ * and its owners' counts) is filed by cache line and compared before and after each worker's turn. A worker
+ * of its own memory (struct worker with program, vector, output stage) is not part of it. Rings are not
+ * either: two workers meet in a guest's ring only if both send to that guest.
  */
 #include <setjmp.h>
 #include <stdarg.h>
