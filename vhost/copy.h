@@ -5,6 +5,7 @@
  * copy: sizes up to 256 go without a loop, the last block overlapping the one before it; larger ones go by 64
  * bytes. Private to vhost/.
  */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -107,8 +108,8 @@ COPY_INLINE void copy_bytes(uint8_t *to, const uint8_t *from, size_t size)
         }
     } else if (size < COPY_WIDE) {
         copy_blocks(to, from, size);
-    } else if (size >= COPY_LIBC) {
-        memcpy(to, from, size);
+    } else if (size >= COPY_STRING_MIN && copy_strings) {
+        __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size)::"memory");
     } else if (__builtin_cpu_supports("avx2")) {
         copy_blocks_avx2(to, from, size);
     } else {

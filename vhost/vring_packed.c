@@ -223,8 +223,7 @@ static unsigned rx_plain(struct vring *ring, unsigned count, struct source *sour
         const uint8_t *base = view_translate(&view, desc.address, size);
         if (unlikely(size - FRAME_MIN > FRAME_MAX - FRAME_MIN || !base))
             break;
-        prefetch_read(base);
-        prefetch_read(base + 64);
+        prefetch_head(base, size);
         sources[taken] = (struct source){base, size};
         pending[taken] = (struct pending){desc_third(desc.rest), 1};
         if (++position.slot == ring_size)

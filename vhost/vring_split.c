@@ -164,8 +164,7 @@ static unsigned rx_plain(struct vring *ring, unsigned first, unsigned count, str
         const uint8_t *base = view_translate(&view, desc.address, size);
         if (unlikely(desc_third(desc.rest) != 0 || size - FRAME_MIN > FRAME_MAX - FRAME_MIN || !base))
             break;
-        prefetch_read(base);
-        prefetch_read(base + 64);
+        prefetch_head(base, size);
         *sources++ = (struct source){base, size};
     }
     return first;

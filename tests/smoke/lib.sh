@@ -99,6 +99,8 @@ print(eval(sys.argv[1]))' "$expression"
 }
 
 port_is() { [[ $(json 'x["items"][0]["state"]' weft port show "$1" -o json) == "$2" ]]; }
+# The dataplane is up and holds what is in force.
+converged() { [[ $(json 'x["dataplane"]["state"], x["dataplane"]["converged"]' weft status -o json) == "('up', True)" ]]; }
 dataplane_pid() { json 'x["dataplane"].get("pid", 0)' weft status -o json; }
 
 # A program that goes on beside the test and is ended with it. Its output is in $SMOKE_DIR/NAME.log, its pid in $STARTED.
@@ -151,7 +153,6 @@ fake_weftd_stop()
 weftd_stop()
 {
     kill "$WEFTD_PID"
-    wait_for '! kill -0 $WEFTD_PID' 15
     local code=0
     wait "$WEFTD_PID" || code=$?
     WEFTD_PID=
@@ -233,7 +234,12 @@ smoke_end()
         counters_balance >&2 || { echo "FAILED: counters do not balance" >&2; code=1; }
     fi
     if [[ $code == 0 && -n $WEFTD_PID ]]; then
-        (weftd_stop) || code=1
+        kill "$WEFTD_PID"
+        wait "$WEFTD_PID" || {
+            echo "FAILED: weftd ended with code $?"
+            code=1
+        }
+        WEFTD_PID=
     fi
     if [[ $code == 0 ]] && ! smoke_log_is_clean >&2; then
         echo "FAILED: the log holds what is above" >&2
