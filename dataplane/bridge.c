@@ -85,15 +85,35 @@ static inline bool flood_allowed(struct program *program)
     return false;
 }
 
+/* What a frame has in common with the one before it. */
+static void frame_complete(struct frame *frame)
+{
+    struct packet *packet = frame->packet;
+    *frame = frame[-1];
+    frame->packet = packet;
+    frame->repeats = false;
+    frame->vlan = (struct vlan_state){.tpid = ETHERTYPE_VLAN}; /* the other may have left with a tag */
+}
+
 void bridge_forward(struct program *program, unsigned count)
 {
     uint64_t last_source = 0, last_destination = 0, source_hash = 0, destination_hash = 0;
     uint64_t row_source = 0, row_destination = 0;
     unsigned forwarded = 0, flooded = 0;
     struct way way = {0};
+    bool open = false; /* the frame before this one went by `way`, without a change of its header */
 
     for (unsigned i = 0; i < count; i++) {
         struct frame *frame = &program->frames[i];
+        if (__builtin_expect(frame->repeats, 0)) {
+            if (__builtin_expect(open, 1)) {
+                output_push(way.batch, frame->packet);
+                forwarded++;
+                continue;
+            }
+            frame_complete(frame);
+        }
+        open = false;
         if (frame->source != row_source) {
             row_source = frame->source;
             source_hash = frame->source_hash;
@@ -116,9 +136,11 @@ void bridge_forward(struct program *program, unsigned count)
             way = way_to(program, frame, destination_hash);
             last_destination = frame->destination;
         }
-        if (way.to)
-            forwarded += output_known(program, frame, &way);
-        else if (flood_allowed(program))
+        if (way.to) {
+            bool addressed = output_known(program, frame, &way);
+            forwarded += addressed;
+            open = addressed && way.batch && !way.vid;
+        } else if (flood_allowed(program))
             program->flooded[flooded++] = frame;
     }
     output_flush(&program->output);

@@ -117,12 +117,14 @@ static inline struct fdb_bucket *fdb_second(const struct fdb_table *table, uint6
     return &table->buckets[second == first ? first ^ 1 : second];
 }
 
+/* All four keys are compared before the one branch: which of them it is cannot be predicted, whether it is
+ * any of them can. */
 static inline struct fdb_entry *fdb_find_in(struct fdb_bucket *bucket, uint64_t key)
 {
+    unsigned found = 0;
     for (unsigned i = 0; i < FDB_WAYS; i++)
-        if (__atomic_load_n(&bucket->entries[i].key, __ATOMIC_ACQUIRE) == key)
-            return &bucket->entries[i];
-    return NULL;
+        found |= (unsigned)(__atomic_load_n(&bucket->entries[i].key, __ATOMIC_ACQUIRE) == key) << i;
+    return found ? &bucket->entries[__builtin_ctz(found)] : NULL;
 }
 
 static inline struct fdb_entry *fdb_find(const struct fdb_table *table, uint64_t key, uint64_t hash)

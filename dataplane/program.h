@@ -21,6 +21,8 @@ struct frame {
     uint64_t source_hash, destination_hash; /* valid in the first frame of a row with the same key */
     struct vlan_state vlan;
     uint16_t vid; /* outer tag as received; 0: untagged or priority-tagged */
+    /* Same Ethernet header as the frame before it: only `packet` is valid, the rest is that frame's. */
+    bool repeats;
 };
 
 struct program {

@@ -4,9 +4,11 @@
  * A worker's thread.
  *
  * Theory of operation. A round takes up to 64 frames of each of its receive queues, runs the program on them,
- * and gives the source's buffers back; guests are signalled once, at its end. The snapshot is read at the
- * start of a round and forgotten at its end. Every QUIESCENT_ROUNDS rounds the worker says so to the grace
- * period.
+ * and gives the source's buffers back. Guests are signalled once a round, for the round before, when the
+ * first frames of the next one are on their way to the cache: by then the stores that the signal must wait
+ * for have arrived. Nothing is left unsignalled at a quiescent state or over a sleep. The snapshot is read at
+ * the start of a round and forgotten at its end. Every QUIESCENT_ROUNDS rounds the worker says so to the
+ * grace period.
  *
  * A worker without work pauses between rounds, so as not to pull the rings' cache lines from the guests that
  * write them, and after `spin` cycles arms its queues (asks for kicks), which looks at each once more. If
@@ -54,6 +56,8 @@ static unsigned poll_queues(struct worker *worker, const struct snapshot *snapsh
         struct ingress *ingress = polls[i].ingress;
         struct port *port = ingress->port;
         unsigned count = port->ops->rx(port, polls[i].queue, vector, io);
+        if (i == 0)
+            notifier_flush(io->notifier);
         if (count)
             program_run(&worker->program, snapshot, ingress, polls[i].queue, vector);
         port->ops->rx_done(port, polls[i].queue, io);
@@ -128,6 +132,7 @@ static void sleep_until_kicked(struct worker *worker)
     uint64_t before = tsc_now(), value;
     counter_add(&worker->sleeps, 1);
     __atomic_store_n(&worker->asleep, 1, __ATOMIC_RELAXED);
+    notifier_flush(worker->notifier);
     rte_rcu_qsbr_thread_offline(worker->rcu, worker->id);
     int count = epoll_wait(worker->epoll_fd, events, WAKE_EVENTS, -1);
     for (int i = 0; i < count; i++)
@@ -169,7 +174,6 @@ static void round_run(struct worker *worker, const struct snapshot *snapshot, ui
     unsigned packets = poll_queues(worker, snapshot);
     if (__builtin_expect(worker->inject_tail != __atomic_load_n(&worker->inject_head, __ATOMIC_RELAXED), 0))
         packets += run_injected(worker, snapshot);
-    notifier_flush(worker->notifier);
     counter_add(&worker->rounds, 1);
     if (packets) {
 #ifdef WEFT_BENCH_SLOWDOWN /* cycles a packet; perf/meson.build's weft-dataplane-slow, never the product */
@@ -202,9 +206,12 @@ void *worker_run(void *argument)
             round_run(worker, snapshot, now);
         else
             __builtin_ia32_pause();
-        if (!(turn & (QUIESCENT_ROUNDS - 1)))
+        if (!(turn & (QUIESCENT_ROUNDS - 1))) {
+            notifier_flush(worker->notifier);
             rte_rcu_qsbr_quiescent(worker->rcu, worker->id);
+        }
     }
+    notifier_flush(worker->notifier);
     rte_rcu_qsbr_thread_offline(worker->rcu, worker->id);
     if (registered)
         rte_thread_unregister();

@@ -10,11 +10,6 @@
 #include <stdint.h>
 #include <string.h>
 
-#define COPY_STRING_MIN 256u /* bytes */
-
-/* Set once before main by vring_copy.c: the processor has ERMS. */
-extern bool copy_strings;
-
 /* One vector register, any alignment, contents of any type. */
 typedef uint64_t copy_block __attribute__((vector_size(16), aligned(1), may_alias));
 
@@ -59,6 +54,45 @@ COPY_INLINE void copy_tiny(uint8_t *to, const uint8_t *from, size_t size)
     }
 }
 
+/* 65 bytes and more; the tail goes in as few blocks as it takes, overlapping what is there already. */
+COPY_INLINE void copy_blocks(uint8_t *to, const uint8_t *from, size_t size)
+{
+    for (; size >= 64; size -= 64) {
+        copy_64(to, from);
+        to += 64;
+        from += 64;
+    }
+    if (size == 0)
+        return;
+    if (size > 32)
+        copy_32(to + size - 64, from + size - 64);
+    copy_32(to + size - 32, from + size - 32);
+}
+
+#ifdef __x86_64__
+/* The same with registers twice as wide: a quarter less for 1.5 KB. */
+__attribute__((target("avx2"), noinline)) static void copy_blocks_avx2(uint8_t *to, const uint8_t *from,
+                                                                       size_t size)
+{
+    typedef uint64_t wide_block __attribute__((vector_size(32), aligned(1), may_alias));
+    for (; size >= 64; size -= 64) {
+        wide_block a = ((const wide_block *)from)[0], b = ((const wide_block *)from)[1];
+        ((wide_block *)to)[0] = a;
+        ((wide_block *)to)[1] = b;
+        to += 64;
+        from += 64;
+    }
+    if (size > 32)
+        *(wide_block *)(to + size - 64) = *(const wide_block *)(from + size - 64);
+    if (size > 0)
+        *(wide_block *)(to + size - 32) = *(const wide_block *)(from + size - 32);
+}
+#endif
+
+#define COPY_WIDE 256u  /* bytes from which the call to the wide copy pays */
+#define COPY_LIBC 8192u /* bytes from which the C library's pays: it has the processor's string instruction  \
+                         */
+
 /* 0..64 KiB and more */
 COPY_INLINE void copy_bytes(uint8_t *to, const uint8_t *from, size_t size)
 {
@@ -72,19 +106,13 @@ COPY_INLINE void copy_bytes(uint8_t *to, const uint8_t *from, size_t size)
         } else {
             copy_tiny(to, from, size);
         }
-        return;
-    }
-    if (size >= COPY_STRING_MIN && copy_strings) {
+    } else if (size < COPY_WIDE) {
+        copy_blocks(to, from, size);
+    } else if (size >= COPY_STRING_MIN && copy_strings) {
         __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size)::"memory");
-        return;
+    } else if (__builtin_cpu_supports("avx2")) {
+        copy_blocks_avx2(to, from, size);
+    } else {
+        copy_blocks(to, from, size);
     }
-    const uint8_t *last = from + size - 64;
-    uint8_t *to_last = to + size - 64;
-    while (size > 64) {
-        copy_64(to, from);
-        to += 64;
-        from += 64;
-        size -= 64;
-    }
-    copy_64(to_last, last);
 }

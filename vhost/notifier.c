@@ -4,6 +4,11 @@
  *
  * Theory of operation
  *
+ * Whether a guest wants an interrupt may be read only when the used index is visible to it (a full barrier,
+ * which waits for all stores of the batch, the frames included). So a publication is only noted, and asked
+ * about at the flush: one barrier for all rings, at a time when the stores are long done. Publications must
+ * be flushed before the worker reports a quiescent state: afterwards their rings may be gone.
+ *
  * write(2) to an eventfd blocks when its counter is full and O_NONBLOCK is off, and a guest's VMM that shares
  * the open file description controls both. So the eventfds are signalled by the kernel itself: each is the
  * completion eventfd (IOCB_FLAG_RESFD) of an asynchronous write of zero bytes to /dev/null, which completes
@@ -23,8 +28,9 @@
 #include <linux/aio_abi.h>
 #include "vring_private.h"
 
-#define NOTIFIER_MAX 256u  /* eventfds in a batch */
-#define FD_BITS      4096u /* descriptors below it are signalled once a batch however often they are added */
+#define NOTIFIER_MAX     256u /* eventfds in a batch */
+#define PUBLICATIONS_MAX 64u
+#define FD_BITS          4096u /* descriptors below it are signalled once a batch however often they are added */
 
 /* Head of the completion ring, linux/fs/aio.c; part of the ABI that libaio relies on. */
 struct completion_ring {
@@ -40,6 +46,8 @@ struct completion_ring {
 #define COMPLETION_MAGIC 0xa10a10a1u
 
 struct notifier {
+    unsigned published;
+    struct publication publications[PUBLICATIONS_MAX];
     aio_context_t context;
     int null_fd;
     unsigned count;
@@ -93,7 +101,7 @@ static void reap(struct notifier *notifier)
     (void)syscall(SYS_io_getevents, notifier->context, 0, NOTIFIER_MAX, events, &now);
 }
 
-unsigned notifier_flush(struct notifier *notifier)
+static unsigned submit(struct notifier *notifier)
 {
     unsigned signalled = 0;
     if (notifier->count == 0)
@@ -115,18 +123,52 @@ unsigned notifier_flush(struct notifier *notifier)
     return signalled;
 }
 
-void notifier_add(struct notifier *notifier, int fd)
+static unsigned add(struct notifier *notifier, int fd)
 {
     if ((unsigned)fd < FD_BITS) {
         uint64_t bit = 1ull << (fd % 64);
         if (notifier->seen[fd / 64] & bit)
-            return;
+            return 0;
         notifier->seen[fd / 64] |= bit;
     }
+    unsigned signalled = 0;
     if (notifier->count == NOTIFIER_MAX) {
-        notifier_flush(notifier);
+        signalled = submit(notifier);
         if ((unsigned)fd < FD_BITS)
             notifier->seen[fd / 64] |= 1ull << (fd % 64);
     }
     notifier->requests[notifier->count++].aio_resfd = (uint32_t)fd;
+    return signalled;
+}
+
+/* Returns how many eventfds had to be signalled to make room. */
+static unsigned ask(struct notifier *notifier)
+{
+    unsigned signalled = 0;
+    full_barrier();
+    for (unsigned i = 0; i < notifier->published; i++) {
+        const struct publication *publication = &notifier->publications[i];
+        const struct vring *ring = publication->ring;
+        if (ring->packed ? vring_packed_wants_interrupt(ring, publication)
+                         : vring_split_wants_interrupt(ring, publication))
+            signalled += add(notifier, ring->call_fd);
+    }
+    notifier->published = 0;
+    return signalled;
+}
+
+void notifier_published(struct notifier *notifier, const struct vring *ring, uint16_t old)
+{
+    if (unlikely(notifier->published == PUBLICATIONS_MAX))
+        ask(notifier);
+    notifier->publications[notifier->published++] =
+        (struct publication){.ring = ring, .old = old, .new = ring->used_next, .wrap = ring->used_wrap};
+}
+
+unsigned notifier_flush(struct notifier *notifier)
+{
+    if (notifier->published == 0 && notifier->count == 0)
+        return 0;
+    unsigned signalled = ask(notifier);
+    return signalled + submit(notifier);
 }

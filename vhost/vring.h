@@ -103,5 +103,7 @@ const struct vring_rx_counters *vring_rx_counters(const struct vring *ring);
  */
 struct notifier *notifier_new(void); /* NULL and errno: EAGAIN (fs.aio-max-nr), ENOMEM, EMFILE */
 void notifier_free(struct notifier *notifier);
-/* Once a round, after the last vring_rx_done/vring_tx of it. Returns how many eventfds were signalled. */
+/* Once a round, and before anything that lets control touch the rings of earlier calls (quiescent state, sleep).
+ * What vring_rx_done and vring_tx published since is asked about and signalled. Returns how many eventfds were
+ * signalled. */
 unsigned notifier_flush(struct notifier *notifier);

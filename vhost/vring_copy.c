@@ -36,16 +36,13 @@ static uint32_t gather_head(struct packet *packet, uint32_t size, uint8_t *to)
     return head;
 }
 
-void vring_copy_in(struct packet_vector *vector, const struct source *sources, unsigned count)
+void vring_copy_in(struct packet_vector *vector, const struct source *source)
 {
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0, count = vector->count; i < count; i++, source++) {
         struct packet *packet = &vector->packets[i];
-        const uint8_t *base = sources[i].base;
-        uint32_t size = sources[i].size;
+        const uint8_t *base = source->base;
+        uint32_t size = source->size, head = HEAD_SIZE;
         uint8_t *to = packet->buffer + PACKET_HEADROOM - VIRTIO_NET_HEADER_SIZE;
-        uint32_t head = HEAD_SIZE;
-        packet->data = packet->buffer + PACKET_HEADROOM;
-        packet->size = size - VIRTIO_NET_HEADER_SIZE;
         if (unlikely(!base)) {
             head = gather_head(packet, size, to);
         } else if (size <= HEAD_SIZE) {
@@ -58,31 +55,19 @@ void vring_copy_in(struct packet_vector *vector, const struct source *sources, u
             packet->spans[0] = (struct packet_span){base + HEAD_SIZE, size - HEAD_SIZE};
             packet->span_count = 1;
         }
+        packet->data = to + VIRTIO_NET_HEADER_SIZE;
+        packet->size = size - VIRTIO_NET_HEADER_SIZE;
         packet->header_size = (uint16_t)(head - VIRTIO_NET_HEADER_SIZE);
-    }
-    compiler_barrier();
-    for (unsigned i = 0; i < count; i++) {
-        struct packet *packet = &vector->packets[i];
-        struct virtio_net_header header;
-        memcpy(&header, packet->data - VIRTIO_NET_HEADER_SIZE, sizeof(header));
-        packet->flags = header.flags;
-        packet->gso_type = header.gso_type;
-        packet->hdr_len = le16toh(header.hdr_len);
-        packet->gso_size = le16toh(header.gso_size);
-        packet->csum_start = le16toh(header.csum_start);
-        packet->csum_offset = le16toh(header.csum_offset);
+        compiler_barrier(); /* what follows reads the private copy */
+        memcpy(&packet->flags, to, offsetof(struct virtio_net_header, num_buffers));
     }
 }
 
-static inline struct virtio_net_header make_header(const struct packet *packet, uint16_t num_buffers)
+static inline void put_header(uint8_t *to, const struct packet *packet, uint16_t num_buffers)
 {
-    return (struct virtio_net_header){.flags = packet->flags,
-                                      .gso_type = packet->gso_type,
-                                      .hdr_len = htole16(packet->hdr_len),
-                                      .gso_size = htole16(packet->gso_size),
-                                      .csum_start = htole16(packet->csum_start),
-                                      .csum_offset = htole16(packet->csum_offset),
-                                      .num_buffers = htole16(num_buffers)};
+    uint32_t end = packet->csum_offset | (uint32_t)num_buffers << 16;
+    memcpy(to, &packet->flags, 8);
+    memcpy(to + 8, &end, 4);
 }
 
 /* The payload of a frame that the next turn copies, on its way into the cache. Long ones need no help: the
@@ -103,9 +88,8 @@ void vring_copy_out(const struct sink *sinks, unsigned count)
             prefetch_payload(sinks[i + 1].packet);
         const struct packet *packet = sinks[i].packet;
         uint8_t *to = sinks[i].base;
-        struct virtio_net_header header = make_header(packet, 1);
-        memcpy(to, &header, sizeof(header));
-        to += sizeof(header);
+        put_header(to, packet, 1);
+        to += VIRTIO_NET_HEADER_SIZE;
         copy_bytes(to, packet->data, packet->header_size);
         to += packet->header_size;
         for (unsigned j = 0; j < packet->span_count; j++) {
@@ -140,9 +124,10 @@ static void pieces_write(struct pieces *pieces, const uint8_t *from, uint64_t si
 
 void vring_copy_out_pieces(const struct memory_span *spans, const struct packet *packet, uint16_t num_buffers)
 {
-    struct virtio_net_header header = make_header(packet, num_buffers);
+    uint8_t header[VIRTIO_NET_HEADER_SIZE];
     struct pieces pieces = {.next = spans};
-    pieces_write(&pieces, (const uint8_t *)&header, sizeof(header));
+    put_header(header, packet, num_buffers);
+    pieces_write(&pieces, header, sizeof(header));
     pieces_write(&pieces, packet->data, packet->header_size);
     for (unsigned i = 0; i < packet->span_count; i++)
         pieces_write(&pieces, packet->spans[i].base, packet->spans[i].size);

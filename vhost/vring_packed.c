@@ -54,10 +54,14 @@ void vring_packed_set_kicks(struct vring *ring, bool wanted)
 }
 
 /* The flags word of a slot, once. Acquire: the rest of the descriptor is read after it (2.8.21.1). */
+static inline uint16_t load_flags_of(const struct desc *desc)
+{
+    return load16_acquire((const uint16_t *)(const void *)((const uint8_t *)desc + 14));
+}
+
 static inline uint16_t load_flags(const struct vring *ring, uint16_t slot)
 {
-    const uint8_t *desc = (const uint8_t *)&ring->desc[slot];
-    return load16_acquire((const uint16_t *)(const void *)(desc + 14));
+    return load_flags_of(&ring->desc[slot]);
 }
 
 /* 2.8.1: available if the avail bit equals our wrap counter and the used bit does not. */
@@ -77,20 +81,25 @@ struct used_batch {
     uint64_t first_value;
 };
 
-static inline void put_used(struct vring *ring, struct used_batch *batch, uint16_t id, unsigned descriptors,
-                            uint32_t size)
+static inline void store_used(struct used_batch *batch, struct desc *desc, uint16_t id, bool wrap,
+                              uint32_t size)
 {
-    uint64_t *slot = &ring->desc[ring->used_next].rest;
-    uint16_t flags = ring->used_wrap ? DESC_F_AVAIL | DESC_F_USED : 0;
+    uint16_t flags = wrap ? DESC_F_AVAIL | DESC_F_USED : 0;
     if (size > 0)
         flags |= DESC_F_WRITE; /* 2.8.4: the length is valid */
     uint64_t value = htole64(size | (uint64_t)id << 32 | (uint64_t)flags << 48);
-    if (batch->first) {
-        __atomic_store_n(slot, value, __ATOMIC_RELAXED);
+    if (likely(batch->first)) {
+        __atomic_store_n(&desc->rest, value, __ATOMIC_RELAXED);
     } else {
-        batch->first = slot;
+        batch->first = &desc->rest;
         batch->first_value = value;
     }
+}
+
+static inline void put_used(struct vring *ring, struct used_batch *batch, uint16_t id, unsigned descriptors,
+                            uint32_t size)
+{
+    store_used(batch, &ring->desc[ring->used_next], id, ring->used_wrap, size);
     struct position next =
         position_next(ring, (struct position){ring->used_next, ring->used_wrap}, descriptors);
     ring->used_next = next.slot;
@@ -98,19 +107,19 @@ static inline void put_used(struct vring *ring, struct used_batch *batch, uint16
 }
 
 /* 2.8.14 and 2.8.21.2 */
-static bool interrupt_wanted(const struct vring *ring, uint16_t old)
+bool vring_packed_wants_interrupt(const struct vring *ring, const struct publication *publication)
 {
     uint32_t event = le32toh(__atomic_load_n(ring->driver_event, __ATOMIC_RELAXED));
-    uint16_t flags = (event >> 16) & 3;
+    uint16_t flags = (event >> 16) & 3, old = publication->old;
     if (!ring->event_idx || flags != EVENT_DESC)
         return flags != EVENT_DISABLE;
-    /* Counted from the start of our current lap, so that positions of the lap before are negative. */
+    /* Counted from the start of the lap, so that positions of the lap before are negative. */
     uint16_t offset = event & 0x7fff;
-    if ((bool)((event >> 15) & 1) != ring->used_wrap)
+    if ((bool)((event >> 15) & 1) != publication->wrap)
         offset = (uint16_t)(offset - ring->size);
-    if (ring->used_next <= old)
+    if (publication->new <= old)
         old = (uint16_t)(old - ring->size);
-    return event_passed(offset, ring->used_next, old);
+    return event_passed(offset, publication->new, old);
 }
 
 static void publish(struct vring *ring, const struct used_batch *batch, uint16_t old,
@@ -119,11 +128,8 @@ static void publish(struct vring *ring, const struct used_batch *batch, uint16_t
     /* Release: everything else of the batch is there before its first descriptor is marked used (2.8.21.1).
      */
     __atomic_store_n(batch->first, batch->first_value, __ATOMIC_RELEASE);
-    if (ring->call_fd < 0)
-        return;
-    full_barrier();
-    if (interrupt_wanted(ring, old))
-        notifier_add(notifier, ring->call_fd);
+    if (ring->call_fd >= 0)
+        notifier_published(notifier, ring, old);
 }
 
 /* 2.8.7: all entries of an indirect table are the buffer, in order; NEXT and the id mean nothing there. */
@@ -198,27 +204,54 @@ static bool rx_slow(struct vring *ring, struct packet_vector *vector, struct des
     return true;
 }
 
+/* Flags that decide about a buffer: whether it is there, and whether it is one plain descriptor. */
+#define DECISIVE (DESC_F_AVAIL | DESC_F_USED | DESC_F_NEXT | DESC_F_WRITE | DESC_F_INDIRECT)
+
+/* Takes buffers as long as each is a frame in one descriptor and one region, `count` at most. */
+static unsigned rx_plain(struct vring *ring, unsigned count, struct source *sources, struct pending *pending)
+{
+    const struct desc *table = ring->desc;
+    const struct view view = vring_view(ring);
+    struct position position = avail_position(ring);
+    unsigned ring_size = ring->size, taken;
+    for (taken = 0; taken < count; taken++) {
+        uint16_t flags = load_flags_of(&table[position.slot]);
+        if ((flags & DECISIVE) != (position.wrap ? DESC_F_AVAIL : DESC_F_USED))
+            break;
+        struct desc desc = desc_load(&table[position.slot]);
+        uint32_t size = desc_length(desc.rest);
+        const uint8_t *base = view_translate(&view, desc.address, size);
+        if (unlikely(size - FRAME_MIN > FRAME_MAX - FRAME_MIN || !base))
+            break;
+        prefetch_head(base, size);
+        sources[taken] = (struct source){base, size};
+        pending[taken] = (struct pending){desc_third(desc.rest), 1};
+        if (++position.slot == ring_size)
+            position = (struct position){0, !position.wrap};
+    }
+    set_avail_position(ring, position);
+    return taken;
+}
+
 unsigned vring_packed_rx(struct vring *ring, struct packet_vector *vector)
 {
     struct source sources[PACKET_VECTOR_MAX];
     unsigned taken = 0, slots = 0;
     while (taken < PACKET_VECTOR_MAX && slots < ring->size) {
+        unsigned left =
+            PACKET_VECTOR_MAX - taken < ring->size - slots ? PACKET_VECTOR_MAX - taken : ring->size - slots;
+        unsigned plain = rx_plain(ring, left, &sources[vector->count], &ring->pending[taken]);
+        vector->count += plain;
+        taken += plain;
+        slots += plain;
+        if (plain == left)
+            break;
         uint16_t flags = load_flags(ring, ring->avail_next);
         if (!is_available(flags, ring->avail_wrap))
             break;
-        struct desc desc = desc_load(&ring->desc[ring->avail_next]);
         struct pending *buffer = &ring->pending[taken];
-        uint32_t size = desc_length(desc.rest);
-        const uint8_t *base;
-        if (likely(!(flags & (DESC_F_NEXT | DESC_F_WRITE | DESC_F_INDIRECT)) &&
-                   size - FRAME_MIN <= FRAME_MAX - FRAME_MIN &&
-                   (base = vring_translate(ring, desc.address, size)))) {
-            prefetch_head(base, size);
-            sources[vector->count++] = (struct source){base, size};
-            *buffer = (struct pending){desc_third(desc.rest), 1};
-        } else if (!rx_slow(ring, vector, desc, flags, sources, buffer)) {
+        if (!rx_slow(ring, vector, desc_load(&ring->desc[ring->avail_next]), flags, sources, buffer))
             break;
-        }
         /* A chain that runs into slots which this batch already holds. */
         slots += buffer->descriptors;
         if (unlikely(slots > ring->size)) {
@@ -233,16 +266,26 @@ unsigned vring_packed_rx(struct vring *ring, struct packet_vector *vector)
         return 0;
     }
     ring->pending_count = taken;
-    vring_copy_in(vector, sources, vector->count);
+    vring_copy_in(vector, sources);
     return vector->count;
 }
 
 void vring_packed_rx_done(struct vring *ring, struct notifier *notifier)
 {
     struct used_batch batch = {0};
+    struct desc *table = ring->desc;
+    struct position position = {ring->used_next, ring->used_wrap};
     uint16_t old = ring->used_next;
-    for (unsigned i = 0; i < ring->pending_count; i++)
-        put_used(ring, &batch, ring->pending[i].id, ring->pending[i].descriptors, 0);
+    unsigned count = ring->pending_count, size = ring->size;
+    for (unsigned i = 0; i < count; i++) {
+        struct pending buffer = ring->pending[i];
+        store_used(&batch, &table[position.slot], buffer.id, position.wrap, 0);
+        unsigned slot = position.slot + buffer.descriptors;
+        bool next_lap = slot >= size;
+        position = (struct position){(uint16_t)(next_lap ? slot - size : slot), position.wrap ^ next_lap};
+    }
+    ring->used_next = position.slot;
+    ring->used_wrap = position.wrap;
     publish(ring, &batch, old, notifier);
 }
 
@@ -290,48 +333,74 @@ static enum vring_fit tx_slow(struct vring *ring, const struct packet *packet, s
     return FIT_WRITTEN;
 }
 
+/* Packets from the first on, as long as each fits one plain descriptor in one region. Buffers for the guest
+ * are given back as they are taken, so both positions of the ring are one. Returns how many were written. */
+static unsigned tx_plain(struct vring *ring, struct packet *const *packets, unsigned count,
+                         struct used_batch *batch)
+{
+    struct desc *table = ring->desc;
+    const struct view view = vring_view(ring);
+    struct position position = avail_position(ring);
+    unsigned ring_size = ring->size, taken;
+    struct sink sinks[PACKET_VECTOR_MAX];
+    for (taken = 0; taken < count; taken++) {
+        uint32_t need = VIRTIO_NET_HEADER_SIZE + packets[taken]->size;
+        uint16_t flags = load_flags_of(&table[position.slot]);
+        if ((flags & DECISIVE) != ((position.wrap ? DESC_F_AVAIL : DESC_F_USED) | DESC_F_WRITE))
+            break;
+        struct desc desc = desc_load(&table[position.slot]);
+        uint8_t *base = view_translate(&view, desc.address, desc_length(desc.rest));
+        if (unlikely(desc_length(desc.rest) < need || !base))
+            break;
+        prefetch_write(base);
+        prefetch_write(base + 64);
+        sinks[taken] = (struct sink){base, packets[taken]};
+        store_used(batch, &table[position.slot], desc_third(desc.rest), position.wrap, need);
+        if (++position.slot == ring_size)
+            position = (struct position){0, !position.wrap};
+    }
+    set_avail_position(ring, position);
+    ring->used_next = position.slot;
+    ring->used_wrap = position.wrap;
+    vring_copy_out(sinks, taken);
+    return taken;
+}
+
 void vring_packed_tx(struct vring *ring, struct packet *const *packets, unsigned count,
                      struct notifier *notifier, struct vring_tx_result *result)
 {
     struct used_batch batch = {0};
     uint16_t old = ring->used_next;
-    struct sink sinks[PACKET_VECTOR_MAX];
-    unsigned sink_count = 0, slots = 0;
-    for (unsigned i = 0; i < count && slots < ring->size; i++) {
-        const struct packet *packet = packets[i];
-        uint32_t need = VIRTIO_NET_HEADER_SIZE + packet->size;
-        uint16_t flags = load_flags(ring, ring->avail_next);
-        if (!is_available(flags, ring->avail_wrap))
+    unsigned slots = 0;
+    for (unsigned i = 0; i < count && slots < ring->size;) {
+        unsigned want = count - i < PACKET_VECTOR_MAX ? count - i : PACKET_VECTOR_MAX;
+        if (want > ring->size - slots)
+            want = ring->size - slots;
+        unsigned plain = tx_plain(ring, packets + i, want, &batch);
+        for (unsigned end = i + plain; i < end; i++)
+            result->sent_bytes += packets[i]->size;
+        result->sent += plain;
+        slots += plain;
+        if (plain == want)
+            continue;
+        if (!is_available(load_flags(ring, ring->avail_next), ring->avail_wrap))
             break;
-        struct desc desc = desc_load(&ring->desc[ring->avail_next]);
-        uint8_t *base;
-        if (likely((flags & (DESC_F_NEXT | DESC_F_WRITE | DESC_F_INDIRECT)) == DESC_F_WRITE &&
-                   desc_length(desc.rest) >= need && sink_count < PACKET_VECTOR_MAX &&
-                   (base = vring_translate(ring, desc.address, desc_length(desc.rest))))) {
-            prefetch_write(base);
-            prefetch_write(base + 64);
-            sinks[sink_count++] = (struct sink){base, packet};
-            put_used(ring, &batch, desc_third(desc.rest), 1, need);
-            set_avail_position(ring, position_next(ring, avail_position(ring), 1));
-            slots++;
+        enum vring_fit fit =
+            ring->walked < WALK_BUDGET ? tx_slow(ring, packets[i], &batch, &slots) : FIT_NO_ROOM;
+        if (fit == FIT_WRITTEN) {
+            result->sent++;
+            result->sent_bytes += packets[i]->size;
+        } else if (fit == FIT_TOO_BIG) {
+            result->too_big++;
         } else {
-            enum vring_fit fit =
-                ring->walked < WALK_BUDGET ? tx_slow(ring, packet, &batch, &slots) : FIT_NO_ROOM;
-            if (fit == FIT_TOO_BIG) {
-                result->too_big++;
-                continue;
-            }
-            if (fit != FIT_WRITTEN)
-                break;
+            break;
         }
-        result->sent++;
-        result->sent_bytes += packet->size;
+        i++;
     }
     if (unlikely(vring_broken(ring))) {
         result->sent = 0;
         result->sent_bytes = 0;
     } else if (result->sent > 0) {
-        vring_copy_out(sinks, sink_count);
         publish(ring, &batch, old, notifier);
     }
     result->no_room = count - result->sent - result->too_big;

@@ -206,6 +206,26 @@ static inline uint8_t *vring_translate(struct vring *ring, uint64_t address, uin
     return vring_translate_slow(ring, address, size);
 }
 
+/* The region hit last, where no store to guest memory makes the compiler read it again. */
+struct view {
+    uint64_t guest, size;
+    uint8_t *host;
+    struct vring *ring;
+};
+
+static inline struct view vring_view(struct vring *ring)
+{
+    return (struct view){ring->region_guest, ring->region_size, ring->region_host, ring};
+}
+
+static inline uint8_t *view_translate(const struct view *view, uint64_t address, uint32_t size)
+{
+    uint64_t offset = address - view->guest;
+    if (likely(offset < view->size && size <= view->size - offset))
+        return view->host + offset;
+    return vring_translate_slow(view->ring, address, size);
+}
+
 /* Drops that name the frame's fault. The counter has one writer; readers on other threads see whole values.
  */
 static inline void vring_count_drop(struct vring *ring, enum vring_drop drop)
@@ -254,8 +274,25 @@ struct sink {
     const struct packet *packet;
 };
 
+/* The packet's offload fields are laid out as in struct virtio_net_header: they are copied, not converted. */
+_Static_assert(offsetof(struct packet, gso_type) == offsetof(struct packet, flags) + 1 &&
+                   offsetof(struct packet, hdr_len) == offsetof(struct packet, flags) + 2 &&
+                   offsetof(struct packet, gso_size) == offsetof(struct packet, flags) + 4 &&
+                   offsetof(struct packet, csum_start) == offsetof(struct packet, flags) + 6 &&
+                   offsetof(struct packet, csum_offset) == offsetof(struct packet, flags) + 8 &&
+                   __BYTE_ORDER == __LITTLE_ENDIAN,
+               "offload fields are a virtio header");
+
+/* What was handed to a guest and when: the notifier asks later whether the guest wants to hear of it. */
+struct publication {
+    const struct vring *ring;
+    uint16_t old, new; /* used position before and after */
+    bool wrap;         /* packed: wrap counter after */
+};
+
 /* vring_copy.c */
-void vring_copy_in(struct packet_vector *vector, const struct source *sources, unsigned count);
+/* Fills vector->packets[0..count) from as many sources. */
+void vring_copy_in(struct packet_vector *vector, const struct source *sources);
 void vring_copy_out(const struct sink *sinks, unsigned count);
 /* Writes header, private bytes and spans into pieces that hold at least that many bytes. */
 void vring_copy_out_pieces(const struct memory_span *pieces, const struct packet *packet,
@@ -315,5 +352,9 @@ void vring_packed_tx(struct vring *ring, struct packet *const *packets, unsigned
 void vring_packed_set_kicks(struct vring *ring, bool wanted);
 bool vring_packed_has_work(struct vring *ring);
 
-/* notifier.c: `fd` is to be signalled at the next flush. */
-void notifier_add(struct notifier *notifier, int fd);
+bool vring_split_wants_interrupt(const struct vring *ring, const struct publication *publication);
+bool vring_packed_wants_interrupt(const struct vring *ring, const struct publication *publication);
+
+/* notifier.c: buffers from `old` to the ring's used position were handed over; the next flush asks whether
+ * the guest wants an interrupt. */
+void notifier_published(struct notifier *notifier, const struct vring *ring, uint16_t old);

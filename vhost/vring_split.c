@@ -52,30 +52,30 @@ bool vring_split_has_work(struct vring *ring)
     return refresh(ring) > 0;
 }
 
-/* Hands over everything up to used_next, and asks for an interrupt if the guest wants one. */
+/* Hands over everything up to used_next; whether the guest wants an interrupt is looked at later. */
 static void publish(struct vring *ring, uint16_t old, struct notifier *notifier)
 {
     /* Release: the elements (and the frames) are there before the index says so (2.7.8.2). */
     __atomic_store_n(&ring->used->index, htole16(ring->used_next), __ATOMIC_RELEASE);
-    if (ring->call_fd < 0)
-        return;
-    full_barrier();
-    bool wanted;
+    if (ring->call_fd >= 0)
+        notifier_published(notifier, ring, old);
+}
+
+bool vring_split_wants_interrupt(const struct vring *ring, const struct publication *publication)
+{
     if (ring->event_idx)
-        wanted = event_passed(load16(used_event(ring)), ring->used_next, old);
-    else
-        wanted = !(load16(&ring->avail->flags) & 1 /* VIRTQ_AVAIL_F_NO_INTERRUPT */);
-    if (wanted)
-        notifier_add(notifier, ring->call_fd);
+        return event_passed(load16(used_event(ring)), publication->new, publication->old);
+    return !(load16(&ring->avail->flags) & 1 /* VIRTQ_AVAIL_F_NO_INTERRUPT */);
+}
+
+static inline void store_used(struct split_used_element *element, uint16_t id, uint32_t size)
+{
+    __atomic_store_n((uint64_t *)(void *)element, htole64(id | (uint64_t)size << 32), __ATOMIC_RELAXED);
 }
 
 static inline void put_used(struct vring *ring, uint16_t id, uint32_t size)
 {
-    uint64_t element = id | (uint64_t)size << 32;
-    __atomic_store_n((uint64_t *)(void *)((uint8_t *)ring->used +
-                                          offsetof(struct split_used, ring[ring->used_next & ring->mask])),
-                     htole64(element), __ATOMIC_RELAXED);
-    ring->used_next++;
+    store_used(&ring->used->ring[ring->used_next++ & ring->mask], id, size);
 }
 
 /* Follows a chain from its head's descriptor (2.7.5, 2.7.5.3). */
@@ -118,14 +118,17 @@ static enum vring_error walk(struct vring *ring, struct desc desc, struct chain 
 /* Heads of the next `count` buffers into ring->pending, their descriptors on the way into the cache. */
 static bool read_heads(struct vring *ring, unsigned count)
 {
+    const uint16_t *avail = ring->avail->ring;
+    const struct desc *desc = ring->desc;
+    unsigned next = ring->avail_next, mask = ring->mask, size = ring->size;
     for (unsigned i = 0; i < count; i++) {
-        uint16_t head = load16(&ring->avail->ring[(ring->avail_next + i) & ring->mask]);
-        if (unlikely(head >= ring->size)) {
+        uint16_t head = load16(&avail[(next + i) & mask]);
+        if (unlikely(head >= size)) {
             vring_break(ring, VRING_ERROR_HEAD_RANGE);
             return false;
         }
         ring->pending[i] = (struct pending){head, 1};
-        prefetch_read(&ring->desc[head]);
+        prefetch_read(&desc[head]);
     }
     return true;
 }
@@ -149,6 +152,24 @@ static bool rx_slow(struct vring *ring, struct packet_vector *vector, struct des
     return true;
 }
 
+/* Descriptors from `first` on, as long as each is a frame in one region. Returns the first that is not. */
+static unsigned rx_plain(struct vring *ring, unsigned first, unsigned count, struct source *sources)
+{
+    const struct desc *table = ring->desc;
+    const struct pending *pending = ring->pending;
+    const struct view view = vring_view(ring);
+    for (; first < count; first++) {
+        struct desc desc = desc_load(&table[pending[first].id]);
+        uint32_t size = desc_length(desc.rest);
+        const uint8_t *base = view_translate(&view, desc.address, size);
+        if (unlikely(desc_third(desc.rest) != 0 || size - FRAME_MIN > FRAME_MAX - FRAME_MIN || !base))
+            break;
+        prefetch_head(base, size);
+        *sources++ = (struct source){base, size};
+    }
+    return first;
+}
+
 unsigned vring_split_rx(struct vring *ring, struct packet_vector *vector)
 {
     unsigned available = (uint16_t)(ring->avail_cached - ring->avail_next);
@@ -160,17 +181,15 @@ unsigned vring_split_rx(struct vring *ring, struct packet_vector *vector)
 
     struct source sources[PACKET_VECTOR_MAX];
     unsigned taken = 0;
-    for (; taken < count; taken++) {
-        struct desc desc = desc_load(&ring->desc[ring->pending[taken].id]);
-        uint32_t size = desc_length(desc.rest);
-        const uint8_t *base;
-        if (likely(desc_third(desc.rest) == 0 && size - FRAME_MIN <= FRAME_MAX - FRAME_MIN &&
-                   (base = vring_translate(ring, desc.address, size)))) {
-            prefetch_head(base, size);
-            sources[vector->count++] = (struct source){base, size};
-        } else if (!rx_slow(ring, vector, desc, sources)) {
+    while (taken < count) {
+        unsigned plain = rx_plain(ring, taken, count, &sources[vector->count]);
+        vector->count += plain - taken;
+        taken = plain;
+        if (likely(plain == count))
             break;
-        }
+        if (!rx_slow(ring, vector, desc_load(&ring->desc[ring->pending[plain].id]), sources))
+            break;
+        taken++;
     }
     if (unlikely(vring_broken(ring))) {
         packet_vector_reset(vector);
@@ -178,15 +197,18 @@ unsigned vring_split_rx(struct vring *ring, struct packet_vector *vector)
     }
     ring->avail_next = (uint16_t)(ring->avail_next + taken);
     ring->pending_count = taken;
-    vring_copy_in(vector, sources, vector->count);
+    vring_copy_in(vector, sources);
     return vector->count;
 }
 
 void vring_split_rx_done(struct vring *ring, struct notifier *notifier)
 {
-    uint16_t old = ring->used_next;
-    for (unsigned i = 0; i < ring->pending_count; i++)
-        put_used(ring, ring->pending[i].id, 0);
+    struct split_used_element *used = ring->used->ring;
+    uint16_t old = ring->used_next, mask = ring->mask;
+    unsigned count = ring->pending_count;
+    for (unsigned i = 0; i < count; i++)
+        store_used(&used[(old + i) & mask], ring->pending[i].id, 0);
+    ring->used_next = (uint16_t)(old + count);
     publish(ring, old, notifier);
 }
 
@@ -227,50 +249,67 @@ static enum vring_fit tx_slow(struct vring *ring, const struct packet *packet)
     return FIT_WRITTEN;
 }
 
+/* Packets from the first on that fit one plain descriptor in one region each; there are `count` buffers at
+ * least. Returns how many were written. */
+static unsigned tx_plain(struct vring *ring, struct packet *const *packets, unsigned count)
+{
+    const uint16_t *avail = ring->avail->ring;
+    const struct desc *table = ring->desc;
+    struct split_used_element *used = ring->used->ring;
+    const struct view view = vring_view(ring);
+    unsigned next = ring->avail_next, put = ring->used_next, mask = ring->mask, size = ring->size, i;
+    struct sink sinks[PACKET_VECTOR_MAX];
+    for (i = 0; i < count; i++) {
+        const struct packet *packet = packets[i];
+        uint32_t need = VIRTIO_NET_HEADER_SIZE + packet->size;
+        uint16_t head = load16(&avail[(next + i) & mask]);
+        if (unlikely(head >= size))
+            break;
+        struct desc desc = desc_load(&table[head]);
+        uint8_t *base = view_translate(&view, desc.address, desc_length(desc.rest));
+        if (unlikely(desc_third(desc.rest) != DESC_F_WRITE || desc_length(desc.rest) < need || !base))
+            break;
+        prefetch_write(base);
+        prefetch_write(base + 64);
+        sinks[i] = (struct sink){base, packet};
+        store_used(&used[(put + i) & mask], head, need);
+    }
+    ring->avail_next = (uint16_t)(next + i);
+    ring->used_next = (uint16_t)(put + i);
+    vring_copy_out(sinks, i);
+    return i;
+}
+
 void vring_split_tx(struct vring *ring, struct packet *const *packets, unsigned count,
                     struct notifier *notifier, struct vring_tx_result *result)
 {
     uint16_t old = ring->used_next;
-    if ((uint16_t)(ring->avail_cached - ring->avail_next) < count)
-        refresh(ring);
-    struct sink sinks[PACKET_VECTOR_MAX];
-    unsigned sink_count = 0, i = 0;
-    for (; i < count; i++) {
-        const struct packet *packet = packets[i];
-        uint32_t need = VIRTIO_NET_HEADER_SIZE + packet->size;
-        /* Merged frames take more buffers than were looked for above. */
-        if (unlikely(ring->avail_next == ring->avail_cached) && refresh(ring) == 0)
+    for (unsigned i = 0; i < count;) {
+        unsigned want = count - i < PACKET_VECTOR_MAX ? count - i : PACKET_VECTOR_MAX;
+        unsigned available = (uint16_t)(ring->avail_cached - ring->avail_next);
+        if (available < want && (available = refresh(ring)) == 0)
             break;
-        uint16_t head = load16(&ring->avail->ring[ring->avail_next & ring->mask]);
-        uint8_t *base;
-        struct desc desc = {0};
-        if (likely(head < ring->size))
-            desc = desc_load(&ring->desc[head]);
-        if (likely(desc_third(desc.rest) == DESC_F_WRITE && desc_length(desc.rest) >= need &&
-                   sink_count < PACKET_VECTOR_MAX &&
-                   (base = vring_translate(ring, desc.address, desc_length(desc.rest))))) {
-            prefetch_write(base);
-            prefetch_write(base + 64);
-            sinks[sink_count++] = (struct sink){base, packet};
-            put_used(ring, head, need);
-            ring->avail_next++;
+        unsigned plain = tx_plain(ring, packets + i, want < available ? want : available);
+        for (unsigned end = i + plain; i < end; i++)
+            result->sent_bytes += packets[i]->size;
+        result->sent += plain;
+        if (plain == want || plain == available)
+            continue;
+        enum vring_fit fit = ring->walked < WALK_BUDGET ? tx_slow(ring, packets[i]) : FIT_NO_ROOM;
+        if (fit == FIT_WRITTEN) {
+            result->sent++;
+            result->sent_bytes += packets[i]->size;
+        } else if (fit == FIT_TOO_BIG) {
+            result->too_big++;
         } else {
-            enum vring_fit fit = ring->walked < WALK_BUDGET ? tx_slow(ring, packet) : FIT_NO_ROOM;
-            if (fit == FIT_TOO_BIG) {
-                result->too_big++;
-                continue;
-            }
-            if (fit != FIT_WRITTEN)
-                break;
+            break;
         }
-        result->sent++;
-        result->sent_bytes += packet->size;
+        i++;
     }
     if (unlikely(vring_broken(ring))) {
         result->sent = 0;
         result->sent_bytes = 0;
     } else if (result->sent > 0) {
-        vring_copy_out(sinks, sink_count);
         publish(ring, old, notifier);
     }
     result->no_room = count - result->sent - result->too_big;

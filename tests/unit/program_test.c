@@ -336,6 +336,64 @@ static void random_frames(void **state)
     }
 }
 
+/* A row of frames with one Ethernet header is looked up once; what differs between them still counts. */
+static void row_of_frames(void **state)
+{
+    struct three *t = *state;
+    uint8_t bytes[8][1600] = {0};
+    fixture_unicast(t->fixture, t->b, 0xa, 0xb);
+    fixture_clear(t->fixture);
+    for (unsigned i = 0; i < 8; i++) {
+        uint32_t size = fixture_frame(bytes[i], 0xb, 0xa, NULL, 0);
+        bytes[i][12] = 0x08;
+        bytes[i][13] = 0x00;
+        bytes[i][20] = (uint8_t)i;
+        struct packet *packet = fixture_receive(t->fixture, bytes[i], i == 5 ? 1600 : size);
+        if (i == 3)
+            packet->flags = VNET_F_NEEDS_CSUM; /* of what is not TCP or UDP */
+    }
+    fixture_run(t->fixture, t->a);
+    assert_int_equal(rx_drops(t->a, DP_DROP_RX_OFFLOAD), 1);
+    assert_int_equal(rx_drops(t->a, DP_DROP_RX_OVERSIZE), 1);
+    assert_int_equal(fake_of(t->b)->sent, 6);
+    assert_int_equal(fake_of(t->c)->sent, 0);
+    static const uint8_t sent[] = {0, 1, 2, 4, 6, 7};
+    for (unsigned i = 0; i < 6; i++)
+        assert_int_equal(fake_of(t->b)->frames[i].bytes[20], sent[i]);
+}
+
+/* Rows that are flooded, that come back to where they were sent from, and that leave with a tag. */
+static void rows_not_known(void **state)
+{
+    struct three *t = *state;
+    uint8_t bytes[64] = {0};
+    struct bridge *bridge = t->a->native;
+    struct ingress *trunk = fixture_port(t->fixture, 4, 1, 0);
+    fixture_member(bridge, trunk, 77);
+    fixture_unicast(t->fixture, t->a, 0xff, 0xa);
+    const uint32_t tag = 0x8100004d;
+    uint8_t tagged[64];
+    fixture_send(t->fixture, trunk, tagged, fixture_frame(tagged, 0xa, 0xd, &tag, 1));
+    fixture_clear(t->fixture);
+    static const uint8_t to[] = {0xe, 0xe, 0xe, 0xa, 0xa, 0xd, 0xd, 0xd};
+    for (unsigned i = 0; i < 8; i++) {
+        uint32_t size = fixture_frame(bytes, to[i], 0xa, NULL, 0);
+        bytes[12] = 0x08;
+        bytes[13] = 0x00;
+        fixture_receive(t->fixture, bytes, size);
+    }
+    fixture_run(t->fixture, t->a);
+    assert_int_equal(rx_flooded(t->a), 1 + 3);
+    assert_int_equal(rx_drops(t->a, DP_DROP_SAME_PORT), 2);
+    assert_int_equal(rx_forwarded(t->a), 3);
+    assert_int_equal(fake_of(t->b)->sent, 3);
+    assert_int_equal(fake_of(trunk)->sent, 6);
+    for (unsigned i = 0; i < 6; i++) {
+        const uint8_t *frame = fake_of(trunk)->frames[i].bytes;
+        assert_memory_equal(frame + 12, "\x81\x00\x00\x4d\x08\x00", 6);
+    }
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -353,6 +411,8 @@ int main(void)
         T(tso_that_does_not_fit),
         T(order_around_segments),
         T(queues_of_the_output),
+        T(row_of_frames),
+        T(rows_not_known),
         T(random_frames),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

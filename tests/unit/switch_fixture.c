@@ -153,7 +153,7 @@ struct ingress *fixture_port(struct fixture *fixture, uint32_t id, uint32_t tena
     struct dp_port config = {.id = id, .tenant = tenant, .flags = flags, .queues = 1, .mtu = 1500};
     struct ingress *ingress = zeroed(sizeof(*ingress));
     struct fake_port *fake = zeroed(sizeof(*fake));
-    fake->port = port_new(&config, &fake_ops, 1);
+    fake->port = port_new(&config, &fake_ops, 2);
     fake->frames = zeroed(FAKE_FRAMES * sizeof(*fake->frames));
     if (!fake->port)
         abort();

@@ -252,7 +252,8 @@ static void traffic_end(struct traffic *traffic)
     assert_int_equal(traffic->sent, traffic->received);
 }
 
-/* Thousands of objects come and go while frames pass: not one is lost. */
+/* 100 ports, 4000 segments and 10000 addresses of the segment in use come and go while frames pass: not one
+ * frame is lost. */
 static void test_commits_under_traffic(void **state)
 {
     struct traffic traffic;
@@ -275,6 +276,16 @@ static void test_commits_under_traffic(void **state)
             } else {
                 switch_put_port(&sw, id, 7, id, 1500);
             }
+        }
+        for (uint32_t i = 0; i < 10000; i++) {
+            struct dp_static address = {.segment = 1, .port = 3};
+            address.mac[0] = 2;
+            address.mac[1] = 1;
+            memcpy(address.mac + 2, &i, sizeof(i));
+            if (round % 2)
+                assert_int_equal(dp_client_del(sw.client, DP_KIND_STATIC, &address), 0);
+            else
+                assert_int_equal(dp_client_put(sw.client, DP_KIND_STATIC, &address, NULL, 0), 0);
         }
         if (dp_client_commit(sw.client) != 0)
             fail_msg("%s", dp_client_error(sw.client));

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A weft-dataplane with 16 connected guests that say nothing, in one segment: what it costs, and how long the
+ * first frame after the silence takes.
+ *
+ * Other load on the machine must not decide the outcome: from a frame's time is taken off what the kernel
+ * says the two threads on its way, the worker and this test, spent ready to run without a processor
+ * (schedstat's run delay), the time of the system calls and wake-ups remains.
+ *
+ * The program's path is the first argument.
+ */
+#include <dirent.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include "switch_process.h"
+
+#define GUESTS       16u
+#define FRAME_SIZE   64u
+#define IDLE_S       20u
+#define IDLE_MAX     0.01 /* of a processor */
+#define FRAMES       300u
+#define FIRST_MAX_NS 1000000u
+
+static const char *program;
+static struct switch_process sw;
+static struct driver_device *guests[GUESTS + 1];
+
+static uint64_t now_ns(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+/* Nanoseconds on a processor, and ready to run but waiting for one. */
+struct schedule {
+    unsigned long long ran, waited;
+};
+
+static struct schedule schedule_read(const char *path)
+{
+    struct schedule schedule;
+    FILE *file = fopen(path, "r");
+    if (!file)
+        fail_msg("%s cannot be read", path);
+    assert_int_equal(fscanf(file, "%llu %llu", &schedule.ran, &schedule.waited), 2);
+    fclose(file);
+    return schedule;
+}
+
+static double process_seconds(void)
+{
+    char path[64];
+    unsigned long long user, system;
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)sw.pid);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    assert_int_equal(
+        fscanf(file, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user, &system),
+        2);
+    fclose(file);
+    return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+}
+
+/* schedstat of the thread whose name begins with "weft-worker". */
+static void worker_path(char *path, size_t size)
+{
+    char folder[64], name[256], text[32] = "";
+    snprintf(folder, sizeof(folder), "/proc/%d/task", (int)sw.pid);
+    DIR *tasks = opendir(folder);
+    struct dirent *task;
+    assert_non_null(tasks);
+    path[0] = '\0';
+    while (!path[0] && (task = readdir(tasks))) {
+        snprintf(name, sizeof(name), "%s/%.20s/comm", folder, task->d_name);
+        FILE *file = fopen(name, "r");
+        if (file && fgets(text, sizeof(text), file) && strncmp(text, "weft-worker", 11) == 0)
+            snprintf(path, size, "%s/%.20s/schedstat", folder, task->d_name);
+        if (file)
+            fclose(file);
+    }
+    closedir(tasks);
+    assert_true(path[0]);
+}
+
+static bool worker_asleep(void)
+{
+    const void *object;
+    struct dp_worker_state worker = {0};
+    assert_int_equal(dp_client_dump(sw.client, DP_KIND_WORKER_STATE), 0);
+    while (dp_client_next(sw.client, &object) == 1)
+        memcpy(&worker, object, sizeof(worker));
+    return worker.asleep;
+}
+
+static void send_frame(unsigned from, unsigned to)
+{
+    const uint8_t frame[FRAME_SIZE] = {2, 0, 0, 0, 0, (uint8_t)to, 2, 0, 0, 0, 0, (uint8_t)from, 0x88, 0xb5};
+    const struct virtio_net_header header = {0};
+    struct driver_queue *queue = driver_tx_queue(guests[from], 0);
+    assert_int_equal(driver_transmit(queue, &header, frame, sizeof(frame)), 0);
+    driver_kick(queue);
+}
+
+static bool receive(unsigned at)
+{
+    uint8_t frame[2048];
+    struct virtio_net_header header;
+    return driver_receive(driver_rx_queue(guests[at], 0), &header, frame, sizeof(frame)) > 0;
+}
+
+static int setup(void **state)
+{
+    memset(&sw, 0, sizeof(sw));
+    switch_start(&sw, program, false);
+    assert_int_equal(dp_client_begin(sw.client), 0);
+    switch_put_segment(&sw, 1, 1);
+    for (uint32_t id = 1; id <= GUESTS; id++)
+        switch_put_port(&sw, id, 1, 1, 1500);
+    assert_int_equal(dp_client_commit(sw.client), 0);
+    for (uint32_t id = 1; id <= GUESTS; id++)
+        guests[id] = switch_guest(&sw, id);
+    for (uint32_t id = 1; id <= GUESTS; id++) {
+        wait_until(switch_port_state(&sw, id).link == 1);
+        send_frame(id, 0xff); /* unknown: everybody else hears of it */
+        for (uint32_t other = 1; other <= GUESTS; other++)
+            if (other != id)
+                wait_until(receive(other));
+    }
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    for (uint32_t id = 1; id <= GUESTS; id++)
+        driver_close(guests[id]);
+    switch_end(&sw, 0);
+    switch_remove(&sw, NULL);
+    return 0;
+}
+
+static void test_idle_cost(void **state)
+{
+    wait_until(worker_asleep());
+    double before = process_seconds();
+    struct timespec time = {.tv_sec = IDLE_S}; /* the length of the measurement, not a condition */
+    uint64_t start = now_ns();
+    while (nanosleep(&time, &time) != 0)
+        ;
+    double share = (process_seconds() - before) / ((double)(now_ns() - start) / 1e9);
+    print_message("idle with %u guests: %.2f %% of a processor\n", GUESTS, share * 100);
+    assert_true(share <= IDLE_MAX);
+    assert_true(worker_asleep());
+}
+
+static int compare(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+    return *x < *y ? -1 : *x > *y;
+}
+
+static void test_first_frame(void **state)
+{
+    static uint64_t raw[FRAMES], own[FRAMES];
+    char worker[96];
+    worker_path(worker, sizeof(worker));
+    for (unsigned i = 0; i < FRAMES; i++) {
+        unsigned from = 1 + i % GUESTS, to = 1 + (i + 1) % GUESTS;
+        wait_until(worker_asleep());
+        unsigned long long waited =
+            schedule_read(worker).waited + schedule_read("/proc/thread-self/schedstat").waited;
+        uint64_t start = now_ns();
+        send_frame(from, to);
+        while (!receive(to))
+            assert_true(now_ns() - start < SWITCH_TIMEOUT_MS * 1000000ull);
+        raw[i] = now_ns() - start;
+        waited = schedule_read(worker).waited + schedule_read("/proc/thread-self/schedstat").waited - waited;
+        own[i] = raw[i] > waited ? raw[i] - waited : 0;
+    }
+    qsort(raw, FRAMES, sizeof(raw[0]), compare);
+    qsort(own, FRAMES, sizeof(own[0]), compare);
+    print_message("first frame after idle, us: median %.1f, p99 %.1f, worst %.1f; without the waits for a "
+                  "processor: median %.1f, p99 %.1f, worst %.1f\n",
+                  (double)raw[FRAMES / 2] / 1e3, (double)raw[FRAMES * 99 / 100] / 1e3,
+                  (double)raw[FRAMES - 1] / 1e3, (double)own[FRAMES / 2] / 1e3,
+                  (double)own[FRAMES * 99 / 100] / 1e3, (double)own[FRAMES - 1] / 1e3);
+    assert_true(own[FRAMES - 1] <= FIRST_MAX_NS);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 2) {
+        fprintf(stderr, "usage: %s WEFT-DATAPLANE\n", argv[0]);
+        return 2;
+    }
+    program = argv[1];
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_first_frame),
+        cmocka_unit_test(test_idle_cost),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
