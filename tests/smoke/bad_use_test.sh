@@ -70,7 +70,7 @@ s.listen()
 print("ready", flush=True)
 signal.pause()' "$SMOKE_DIR/other.sock"
 wait_for 'grep -q ready "$SMOKE_DIR/other.log"' 10
-refused 4 'another program has it; end it' port add acme/p --segment web --socket "$SMOKE_DIR/other.sock"
+refused 4 'Address already in use: another program has it; end it' port add acme/p --segment web --socket "$SMOKE_DIR/other.sock"
 refused 1 "/nowhere/x: No such file" port add acme/p --segment web --socket /nowhere/x
 refused 6 'port acme/vm1 has this socket' port add acme/p --segment web --socket "$WEFT_RUN_DIR/vhost/acme.vm1"
 refused 4 'an interface of this name exists already: delete it' port add acme/p --segment web --tap lo
