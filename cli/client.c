@@ -285,7 +285,7 @@ void client_close(struct client *client)
 }
 
 /* FILE:LINE:COLUMN: path: message, as compilers do, so that editors find the place. */
-static void print_detail(const json_t *detail)
+static void print_detail(const json_t *detail, const char *said)
 {
     const char *file = json_string_value(json_object_get(detail, "file"));
     const char *path = json_string_value(json_object_get(detail, "path"));
@@ -297,7 +297,11 @@ static void print_detail(const json_t *detail)
         snprintf(place, sizeof(place), "%s:%lld:%lld: ", file, (long long)line, (long long)column);
     else if (file && file[0])
         snprintf(place, sizeof(place), "%s: ", file);
-    output_note("%s%s%s%s", place, path ? path : "", path && path[0] ? ": " : "", text ? text : "");
+    char whole[2048];
+    snprintf(whole, sizeof(whole), "%s%s%s%s", place, path ? path : "", path && path[0] ? ": " : "",
+             text ? text : "");
+    if (strcmp(whole, said) != 0)
+        output_note("%s", whole);
 }
 
 static int print_error(const json_t *error)
@@ -306,7 +310,7 @@ static int print_error(const json_t *error)
     json_t *detail;
     output_error("%s", error_text(error));
     json_array_foreach (json_object_get(error, "details"), i, detail)
-        print_detail(detail);
+        print_detail(detail, error_text(error));
     return error_code(error);
 }
 

@@ -218,7 +218,7 @@ static int on_line(struct bench *bench, json_t *line, bool *ended)
         const char *message = json_string_value(json_object_get(line, "message"));
         end_progress(bench);
         output_error("bench: %s", message ? message : "failed");
-        return WEFT_FAILED;
+        return json_is_true(json_object_get(line, "usage")) ? WEFT_USAGE : WEFT_FAILED;
     }
     *ended = strcmp(type, "end") == 0;
     return WEFT_OK;

@@ -74,11 +74,13 @@ static void find_weftd(char path[4096])
     snprintf(path, 4096, "weftd");
 }
 
-static void exec_weftd(int output, bool fix)
+static void exec_weftd(int output, const char *run_dir, bool fix)
 {
     char path[4096];
-    char arguments[3][16] = {"weftd", "--doctor", "--fix"};
-    char *const argv[] = {arguments[0], arguments[1], fix ? arguments[2] : NULL, NULL};
+    char arguments[4][16] = {"weftd", "--doctor", "--run-dir", "--fix"}, directory[4096];
+    char *const argv[] = {arguments[0], arguments[1], arguments[2], directory, fix ? arguments[3] : NULL,
+                          NULL};
+    snprintf(directory, sizeof(directory), "%s", run_dir);
     find_weftd(path);
     dup2(output, STDOUT_FILENO);
     execvp(path, argv);
@@ -86,14 +88,14 @@ static void exec_weftd(int output, bool fix)
 }
 
 /* What `weftd --doctor` printed, as JSON; NULL: it did not run or said nothing that is understood. */
-static json_t *host_checks(bool fix)
+static json_t *host_checks(const char *run_dir, bool fix)
 {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC))
         return NULL;
     pid_t child = fork();
     if (child == 0)
-        exec_weftd(ends[1], fix);
+        exec_weftd(ends[1], run_dir, fix);
     close(ends[1]);
     FILE *stream = child > 0 ? fdopen(ends[0], "re") : NULL;
     json_t *result = NULL;
@@ -110,7 +112,7 @@ static json_t *host_checks(bool fix)
 
 static int doctor_alone(const struct cli_context *context, const struct client_failure *failure, bool fix)
 {
-    json_t *result = host_checks(fix);
+    json_t *result = host_checks(context->run_dir, fix);
     json_t *items = json_object_get(result, "items");
     if (!json_is_array(items)) {
         json_decref(result);

@@ -219,6 +219,12 @@ static void application_adopt(struct controller *controller, struct application 
     application->candidate = NULL;
 }
 
+/* What somebody else holds (a socket, an interface) is a conflict, not a failure. */
+static enum weft_code refusal_code(int error)
+{
+    return error == -EADDRINUSE || error == -EEXIST || error == -EBUSY ? WEFT_CONFLICT : WEFT_FAILED;
+}
+
 /* Steps 2 to 5. */
 static enum weft_code application_run(struct controller *controller, struct application *application,
                                       struct outcome *outcome)
@@ -236,7 +242,8 @@ static enum weft_code application_run(struct controller *controller, struct appl
     if (error) {
         store_discard(controller->store, application->generation);
         application_undo(controller, application);
-        return outcome_fail(outcome, WEFT_FAILED, "%s; the old generation stays in force", application->text);
+        return outcome_fail(outcome, refusal_code(error), "%s; the old generation stays in force",
+                            application->text);
     }
     error = confirm_write(controller, application->generation, application->change);
     if (!error)

@@ -86,7 +86,7 @@ static void edit_key(const struct edit *edit, const char *key, json_t *value)
     if (!row)
         edit_unknown(edit, path, head);
     else if (row->refused)
-        diagnostics_add(edit->diagnostics, nowhere, WEFT_INVALID, path, "%s not built in this version",
+        diagnostics_add(edit->diagnostics, nowhere, WEFT_INVALID, path, "%s: not built in this version",
                         row->refused);
     else if (row->type == SCHEMA_NAMED)
         diagnostics_add(edit->diagnostics, nowhere, WEFT_USAGE, path,

@@ -135,6 +135,22 @@ static void parse_arguments(struct arguments *arguments, int argc, char **argv)
     }
 }
 
+/* The way out of a directory that cannot be made. */
+static const char *make_hint(int error)
+{
+    switch (error) {
+    case EACCES:
+    case EPERM:
+        return "; run weftd as root, or give --run-dir and --state-dir directories of your own";
+    case ENOENT:
+        return "; make the directory above it first";
+    case ENOTDIR:
+        return "; it exists and is something else: remove it or give --run-dir another directory";
+    default:
+        return "";
+    }
+}
+
 static int make_directory(const char *path, mode_t mode)
 {
     if (mkdir(path, mode) == 0)
@@ -143,7 +159,7 @@ static int make_directory(const char *path, mode_t mode)
     if (errno == EEXIST && stat(path, &status) == 0 && S_ISDIR(status.st_mode))
         return 0;
     int error = errno == EEXIST ? ENOTDIR : errno;
-    log_error("cannot make %s: %s", path, strerror(error));
+    log_error("cannot make %s: %s%s", path, strerror(error), make_hint(error));
     return -error;
 }
 
@@ -161,7 +177,7 @@ static int open_run_dir(struct controller *controller)
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
     if (fd < 0) {
         error = -errno;
-        log_error("%s: %s", path, strerror(errno));
+        log_error("%s: %s%s", path, strerror(errno), make_hint(errno));
         return error;
     }
     if (flock(fd, LOCK_EX | LOCK_NB) < 0) {

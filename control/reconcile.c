@@ -119,7 +119,11 @@ int reconcile(struct dp_client *client, const struct object_set *want, const str
     }
     if (error) {
         if (!text[0])
-            snprintf(text, size, "the dataplane refused: %s", dp_client_error(client));
+            snprintf(text, size, "the dataplane refused: %s%s", dp_client_error(client),
+                     error == -EEXIST
+                         ? ": what is there is no socket; remove it or name another with --socket"
+                     : error == -EADDRINUSE ? ": another program has it; end it or name another with --socket"
+                                            : "");
         return error;
     }
     error = reconcile_dump(client, &have);

@@ -76,7 +76,7 @@ static json_t *check_table(struct schema_place *place, const struct schema_key *
             schema_mistake(place, child->key_position,
                            nearest ? "unknown key; did you mean \"%s\"?" : "unknown key", nearest);
         } else if (key->refused) {
-            schema_mistake(place, child->key_position, "%s not built in this version", key->refused);
+            schema_mistake(place, child->key_position, "%s: not built in this version", key->refused);
         } else {
             json_t *value = check_value(place, key, child);
             if (value)

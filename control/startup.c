@@ -178,7 +178,9 @@ enum weft_code startup_load(struct controller *controller)
             log_notice("there is no %s: starting with %s", controller->options.config,
                        controller->generation ? "the last generation" : "nothing configured");
         else
-            log_error("cannot read %s: %s", controller->options.config, strerror(errno));
+            log_error("cannot read %s: %s%s", controller->options.config,
+                      errno == EINVAL ? "not a regular file" : strerror(errno),
+                      errno == ENOENT ? "; the smallest configuration is one line: version: 1" : "");
         return missing ? WEFT_OK : WEFT_FAILED;
     }
     controller->file_pending = check_file(controller, text, size, &stop);

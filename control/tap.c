@@ -96,8 +96,13 @@ static struct tap *tap_new(const struct dp_port *port, char *text, size_t size)
     while (tap->count < port->queues) {
         int fd = queue_open(tap->name);
         if (fd < 0) {
-            snprintf(text, size, "port %s: cannot make the interface %s (%s): %s", port->name, tap->name,
-                     TUN_DEVICE, strerror(-fd));
+            bool taken = fd == -EINVAL && tap->count == 0 && if_nametoindex(tap->name) != 0;
+            if (taken)
+                fd = -EBUSY; /* the kernel says EINVAL for a device of another kind or with other flags */
+            snprintf(text, size, "port %s: cannot make the interface %s (%s): %s%s", port->name, tap->name,
+                     TUN_DEVICE, strerror(-fd),
+                     fd == -EBUSY ? "; an interface of this name exists already: delete it or name another"
+                                  : "");
             tap_free(tap);
             errno = -fd;
             return NULL;

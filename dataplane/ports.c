@@ -298,7 +298,9 @@ static int open_new(struct port_change *change, char *text)
     struct port *port = change->new;
     int error = port->ops->open(port, change->fds, change->fd_count, reason);
     if (error) {
-        snprintf(text, OBJECT_TEXT_SIZE, "port %.40s: %.64s", port->config.name,
+        /* Cut where it must be, not before: with a short name the whole reason has room. */
+        int length = snprintf(text, OBJECT_TEXT_SIZE, "port %.40s: ", port->config.name);
+        snprintf(text + length, OBJECT_TEXT_SIZE - (size_t)length, "%s",
                  reason[0] ? reason : strerror(-error));
         return error;
     }

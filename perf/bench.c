@@ -79,6 +79,13 @@ static int fail(const char *message)
     return 1;
 }
 
+/* As fail, for a job that asks for what cannot be: wrong words, not a failed measurement. */
+static int refuse(const char *message)
+{
+    say(json_pack("{s:s, s:s, s:b}", "type", "error", "message", message, "usage", 1));
+    return 1;
+}
+
 static bool progress(void *context, double done)
 {
     const struct run *run = context;
@@ -291,11 +298,7 @@ static int run_size(struct run *run, const char *name, double share)
     size_t index;
     json_t *pair;
     int status = 0;
-    if (!parse_size(name, &run->size)) {
-        snprintf(message, sizeof(message),
-                 "\"%.20s\" is no frame size: 64 to 9216 bytes with FCS, imix or tso", name);
-        return fail(message);
-    }
+    parse_size(name, &run->size); /* good_sizes saw it */
     run->count = 0;
     json_array_foreach (run->job->pairs, index, pair) {
         if (open_pair(run, pair, error))
@@ -330,6 +333,21 @@ static void leave_cpus(const json_t *avoid)
         sched_setaffinity(0, sizeof(rest), &rest);
 }
 
+static bool good_sizes(const json_t *sizes, char error[256])
+{
+    size_t index;
+    json_t *size;
+    json_array_foreach (sizes, index, size) {
+        struct frame_size parsed;
+        const char *name = json_string_value(size) ? json_string_value(size) : "";
+        if (!parse_size(name, &parsed)) {
+            snprintf(error, 256, "\"%.20s\" is no frame size: 64 to 9216 bytes with FCS, imix or tso", name);
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool parse_job(json_t *object, struct job *job, char error[256])
 {
     json_error_t why;
@@ -348,9 +366,9 @@ static bool parse_job(json_t *object, struct job *job, char error[256])
                 job->macs <= 1000000;
     if (!good)
         snprintf(error, 256,
-                 "job: 1 to %u pairs, sizes, up to an hour, flows and macs (up to a million) of at least 1",
+                 "needed: 1 to %u pairs, --time of 1 s to 1 h, --flows of at least 1, --macs of 1 to 1000000",
                  PAIRS_MAX);
-    return good;
+    return good && good_sizes(job->sizes, error);
 }
 
 int main(void)
@@ -367,7 +385,7 @@ int main(void)
     json_t *object = json_loads(line, 0, NULL);
     free(line);
     if (!object || !parse_job(object, &job, error))
-        return fail(object ? error : "the job is not JSON");
+        return refuse(object ? error : "the job is not JSON");
     leave_cpus(job.avoid);
     run.job = &job;
     int status = 0;

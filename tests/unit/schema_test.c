@@ -126,10 +126,10 @@ static void keys_that_do_not_exist_or_are_not_built(void **state)
     port_refused("{queue: 1}", 2, "queue", "unknown key; did you mean \"queues\"?");
     port_refused("{wheels: 4}", 2, "wheels", "unknown key");
     port_refused("{'*': 4}", 2, "*", "unknown key");
-    port_refused("{rate-in: 1gbit}", 2, "rate-in", "rate limits not built in this version");
+    port_refused("{rate-in: 1gbit}", 2, "rate-in", "rate limits: not built in this version");
     refused("version: 1\ntenant: {}\n", 2, 1, "tenant", "unknown key; did you mean \"tenants\"?");
     refused("version: 1\nvtep: {local: 1.2.3.4}\n", 2, 1, "vtep",
-            "VXLAN tunnels to other hosts not built in this version");
+            "VXLAN tunnels to other hosts: not built in this version");
     refused("version: 1\ntenants: {A: {}}\n", 2, 11, "tenants.A",
             "a name has 1 to 31 of the characters a-z, 0-9 and -");
     refused("version: 1\ntenants: [a]\n", 2, 10, "tenants", "must be a mapping (KEY: VALUE lines)");
