@@ -55,11 +55,16 @@ __attribute__((format(printf, 5, 6))) static void report(struct doctor *doctor, 
 static int64_t number_read(const char *path)
 {
     FILE *file = fopen(path, "re");
+    char line[32];
     int64_t number = -1;
     if (!file)
         return -1;
-    if (fscanf(file, "%" SCNd64, &number) != 1)
-        number = -1;
+    if (fgets(line, sizeof(line), file)) {
+        char *end;
+        number = strtoll(line, &end, 10);
+        if (end == line)
+            number = -1;
+    }
     fclose(file);
     return number;
 }
@@ -92,9 +97,10 @@ static int64_t memory_available(void)
     FILE *file = fopen("/proc/meminfo", "re");
     char line[128];
     int64_t size = 0;
-    while (file && fgets(line, sizeof(line), file)) {
-        if (sscanf(line, "MemAvailable: %" SCNd64, &size) == 1)
-            break;
+    static const char label[] = "MemAvailable:";
+    while (file && size == 0 && fgets(line, sizeof(line), file)) {
+        if (strncmp(line, label, sizeof(label) - 1) == 0)
+            size = strtoll(line + sizeof(label) - 1, NULL, 10);
     }
     if (file)
         fclose(file);

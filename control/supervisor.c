@@ -160,8 +160,8 @@ void supervisor_program(char *path, size_t size)
         *slash = '\0';
         static const char *const places[] = {"", "/../dataplane", "/../libexec/weft"};
         for (unsigned i = 0; i < 3; i++) {
-            snprintf(path, size, "%s%s/" PROGRAM, self, places[i]);
-            if (access(path, X_OK) == 0)
+            int length_there = snprintf(path, size, "%s%s/" PROGRAM, self, places[i]);
+            if (length_there > 0 && (size_t)length_there < size && access(path, X_OK) == 0)
                 return;
         }
     }

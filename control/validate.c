@@ -228,7 +228,7 @@ static void validate_limits(const struct model_check *check, const struct model_
         snprintf(path, sizeof(path), "tenants.%s.limits.macs", tenant->name);
         model_mistake(check, WEFT_LIMIT, path,
                       "tenant %s may learn %lld addresses, its segments want %lld at least", tenant->name,
-                      (long long)tenant->limit_macs, (long long)(sum + unset));
+                      (long long)tenant->limit_macs, (long long)sum + (long long)unset);
     }
 }
 

@@ -23,7 +23,7 @@ struct output {
 };
 
 struct bridge {
-    uint32_t id;     /* segment id */
+    uint32_t id; /* segment id */
     uint32_t tenant;
     uint32_t mac_limit; /* learned addresses; 0: none but the table's */
     unsigned output_count;
@@ -51,7 +51,7 @@ struct poll_queue {
 struct snapshot {
     uint64_t generation;
     struct fdb *fdb;
-    struct ingress *ingress[DP_PORTS_MAX];  /* by port id; NULL: no such port */
+    struct ingress *ingress[DP_PORTS_MAX];   /* by port id; NULL: no such port */
     struct bridge *bridges[DP_SEGMENTS_MAX]; /* by segment id */
     unsigned poll_count[DP_WORKERS_MAX];
     struct poll_queue *polls[DP_WORKERS_MAX]; /* receive queues of each worker */

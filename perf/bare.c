@@ -215,6 +215,17 @@ static int print_state(struct bare *bare)
     return status < 0 ? fail("dump", status) : 0;
 }
 
+/* "add COUNT", 1..EXTRA_MAX */
+static bool parse_add(const char *line, unsigned *count)
+{
+    char *end;
+    if (strncmp(line, "add ", 4) != 0)
+        return false;
+    unsigned long number = strtoul(line + 4, &end, 10);
+    *count = (unsigned)number;
+    return *end == '\n' && number > 0 && number <= EXTRA_MAX;
+}
+
 static int serve(struct bare *bare)
 {
     char line[64];
@@ -223,7 +234,7 @@ static int serve(struct bare *bare)
     while (status == 0 && fgets(line, sizeof(line), stdin)) {
         if (strcmp(line, "state\n") == 0)
             status = print_state(bare);
-        else if (sscanf(line, "add %u", &count) == 1 && count > 0 && count <= EXTRA_MAX && bare->extra == 0)
+        else if (parse_add(line, &count) && bare->extra == 0)
             status = change(bare, count);
         else if (strcmp(line, "del\n") == 0 && bare->extra > 0)
             status = change(bare, 0);

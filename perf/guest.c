@@ -238,6 +238,7 @@ static bool parse_option(struct guest *guest, int option, const char *value, uin
     unsigned byte[6];
     switch (option) {
     case 'm':
+        /* NOLINTNEXTLINE(cert-err34-c): two hexadecimal digits cannot overflow */
         if (sscanf(value, "%2x:%2x:%2x:%2x:%2x:%2x", &byte[0], &byte[1], &byte[2], &byte[3], &byte[4],
                    &byte[5]) != 6)
             return false;

@@ -17,15 +17,16 @@
 #include <stdint.h>
 #include <string.h>
 
-#define PACKET_HEADROOM     128u  /* bytes before the frame: virtio header, pushed tags, tunnel headers */
-#define PACKET_HEADER_MAX   128u  /* private bytes of a frame as received */
+#define PACKET_HEADROOM     128u   /* bytes before the frame: virtio header, pushed tags, tunnel headers */
+#define PACKET_HEADER_MAX   128u   /* private bytes of a frame as received */
 #define PACKET_SIZE_MAX     65600u /* bytes: 64 KiB IP packet, Ethernet header and four tags */
-#define PACKET_SIZE_MIN     14u   /* bytes: an Ethernet header */
-#define PACKET_SPANS_MAX    256u  /* spans of one frame */
-#define PACKET_VECTOR_MAX   64u   /* frames of one vector */
-#define PACKET_VECTOR_SPANS 1024u /* spans of one vector; > PACKET_SPANS_MAX + PACKET_VECTOR_MAX */
+#define PACKET_SIZE_MIN     14u    /* bytes: an Ethernet header */
+#define PACKET_SPANS_MAX    256u   /* spans of one frame */
+#define PACKET_VECTOR_MAX   64u    /* frames of one vector */
+#define PACKET_VECTOR_SPANS 1024u  /* spans of one vector; > PACKET_SPANS_MAX + PACKET_VECTOR_MAX */
 
-/* virtio 1.2, 5.1.6: struct virtio_net_hdr, with num_buffers (always present with VERSION_1). Little endian. */
+/* virtio 1.2, 5.1.6: struct virtio_net_hdr, with num_buffers (always present with VERSION_1). Little endian.
+ */
 struct virtio_net_header {
     uint8_t flags;
     uint8_t gso_type;
@@ -55,27 +56,27 @@ struct packet_span {
 };
 
 struct packet {
-    uint8_t *data;             /* first byte of the frame, in private memory, >= PACKET_HEADROOM/2 bytes before it
-                                  at reception */
+    uint8_t *data; /* first byte of the frame, in private memory, >= PACKET_HEADROOM/2 bytes before it
+                      at reception */
     struct packet_span *spans; /* the frame's bytes after data[0..header_size) */
     uint32_t size;             /* bytes of the frame: header_size + sum of the spans */
     uint16_t header_size;      /* private bytes, >= min(size, PACKET_HEADER_MAX) at reception */
     uint16_t span_count;
-    /* Offload request (virtio 1.2, 5.1.6.2), host order, offsets in bytes from data. The receive side copies what
-     * the guest said; offload_validate() in dataplane/ makes it true or drops the frame. */
+    /* Offload request (virtio 1.2, 5.1.6.2), host order, offsets in bytes from data. The receive side copies
+     * what the guest said; offload_validate() in dataplane/ makes it true or drops the frame. */
     uint8_t flags;    /* VNET_F_* */
     uint8_t gso_type; /* VNET_GSO_* */
     uint16_t hdr_len;
     uint16_t gso_size; /* bytes of payload a segment */
     uint16_t csum_start;
     uint16_t csum_offset;
-    uint16_t slot; /* for the receive side's own use */
+    uint16_t slot;   /* for the receive side's own use */
     uint8_t *buffer; /* private memory: PACKET_HEADROOM + PACKET_HEADER_MAX bytes, 64-byte aligned */
 } __attribute__((aligned(64)));
 
 struct packet_vector {
-    unsigned count;       /* packets[0..count) are valid */
-    unsigned spans_used;  /* spans[0..spans_used) are taken */
+    unsigned count;      /* packets[0..count) are valid */
+    unsigned spans_used; /* spans[0..spans_used) are taken */
     struct packet packets[PACKET_VECTOR_MAX];
     struct packet_span spans[PACKET_VECTOR_SPANS];
     uint8_t memory[PACKET_VECTOR_MAX][PACKET_HEADROOM + PACKET_HEADER_MAX] __attribute__((aligned(64)));

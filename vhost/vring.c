@@ -31,7 +31,7 @@
 #include "vring_private.h"
 
 static const char *const error_texts[] = {
-#define X(symbol, text) [VRING_ERROR_##symbol] = text,
+#define X(symbol, text) [VRING_ERROR_##symbol] = (text),
     VRING_ERRORS(X)
 #undef X
 };
@@ -41,9 +41,9 @@ const char *vring_error_text(enum vring_error error)
     return (unsigned)error < VRING_ERROR_COUNT ? error_texts[error] : "unknown";
 }
 
-/* --- control
- * ------------------------------------------------------------------------------------------------ */
+/* --- control */
 
+/* lint: control path */
 struct vring *vring_new(bool receives, bool shared)
 {
     struct vring *ring;
@@ -60,6 +60,7 @@ struct vring *vring_new(bool receives, bool shared)
     return ring;
 }
 
+/* lint: control path */
 void vring_free(struct vring *ring)
 {
     free(ring);
@@ -222,8 +223,7 @@ const struct vring_rx_counters *vring_rx_counters(const struct vring *ring)
     return &ring->counters;
 }
 
-/* --- translation and chains
- * ---------------------------------------------------------------------------------- */
+/* --- translation and chains */
 
 uint8_t *vring_translate_slow(struct vring *ring, uint64_t address, uint32_t size)
 {
@@ -272,7 +272,7 @@ bool vring_read_indirect(struct vring *ring, uint64_t table, unsigned index, str
     uint64_t address;
     if (__builtin_add_overflow(table, (uint64_t)index * DESC_SIZE, &address))
         return false;
-    struct desc copy;
+    struct desc copy = {0};
     const uint8_t *base = vring_translate(ring, address, DESC_SIZE);
     if (likely(base)) {
         memcpy(&copy, base, DESC_SIZE);
@@ -316,8 +316,7 @@ bool vring_rx_chain(struct vring *ring, struct packet_vector *vector, const stru
     return true;
 }
 
-/* --- workers
- * -------------------------------------------------------------------------------------------------- */
+/* --- workers */
 
 /* Once a call: has any memory of the process died since we last looked, and is it ours? */
 static inline bool memory_alive(struct vring *ring)

@@ -62,30 +62,30 @@ void vcpu_kick(struct vcpu *vcpu)
 }
 
 /* Room for KVM's header and its entries behind it. */
-union msr_buffer {
-    struct kvm_msrs header;
-    uint8_t bytes[sizeof(struct kvm_msrs) + VCPU_MSRS_MAX * sizeof(struct kvm_msr_entry)];
-};
+#define MSRS_SIZE (sizeof(struct kvm_msrs) + VCPU_MSRS_MAX * sizeof(struct kvm_msr_entry))
 
 static int get_msrs(const struct vcpu *vcpu, struct vcpu_state *state)
 {
-    union msr_buffer one;
+    _Alignas(struct kvm_msrs) uint8_t buffer[MSRS_SIZE];
+    struct kvm_msrs *one = (struct kvm_msrs *)buffer;
     state->msr_count = 0;
     for (unsigned i = 0; i < sizeof(msr_indices) / sizeof(msr_indices[0]); i++) {
-        memset(&one, 0, sizeof(one));
-        one.header.nmsrs = 1;
-        one.header.entries[0].index = msr_indices[i];
-        if (ioctl(vcpu->fd, KVM_GET_MSRS, &one) == 1)
-            state->msrs[state->msr_count++] = one.header.entries[0];
+        memset(buffer, 0, sizeof(buffer));
+        one->nmsrs = 1;
+        one->entries[0].index = msr_indices[i];
+        if (ioctl(vcpu->fd, KVM_GET_MSRS, one) == 1)
+            state->msrs[state->msr_count++] = one->entries[0];
     }
     return 0;
 }
 
 static int set_msrs(const struct vcpu *vcpu, const struct vcpu_state *state)
 {
-    union msr_buffer all = {.header.nmsrs = state->msr_count};
-    memcpy(all.header.entries, state->msrs, state->msr_count * sizeof(state->msrs[0]));
-    return ioctl(vcpu->fd, KVM_SET_MSRS, &all) < 0 ? -errno : 0;
+    _Alignas(struct kvm_msrs) uint8_t buffer[MSRS_SIZE] = {0};
+    struct kvm_msrs *all = (struct kvm_msrs *)buffer;
+    all->nmsrs = state->msr_count;
+    memcpy(all->entries, state->msrs, state->msr_count * sizeof(state->msrs[0]));
+    return ioctl(vcpu->fd, KVM_SET_MSRS, all) < 0 ? -errno : 0;
 }
 
 int vcpu_save(const struct vcpu *vcpu, struct vcpu_state *state)

@@ -3,73 +3,77 @@
 /*
  * The programming socket of weft-dataplane (DIR/dataplane.sock, SOCK_SEQPACKET, one message a packet).
  *
- * The dataplane holds objects. An object is a fixed-width struct that starts with its key; PUT adds or replaces one,
- * DEL removes one, DUMP returns them exactly as they were put. So the controller's reconciliation is: dump, compare
- * with memcmp, put and delete the difference. Every byte of an object that has no meaning is zero, strings included
- * (the dataplane refuses anything else), which is what makes memcmp right.
+ * The dataplane holds objects. An object is a fixed-width struct that starts with its key; PUT adds or
+ * replaces one, DEL removes one, DUMP returns them exactly as they were put. So the controller's
+ * reconciliation is: dump, compare with memcmp, put and delete the difference. Every byte of an object that
+ * has no meaning is zero, strings included (the dataplane refuses anything else), which is what makes memcmp
+ * right.
  *
- * Changes are made inside a transaction (BEGIN ... COMMIT): nothing is visible to workers before COMMIT, which checks
- * the whole (dangling references, tenants that do not match) and publishes one new configuration snapshot, or answers
- * an error and changes nothing. One transaction at a time, owned by the connection that began it and aborted when that
- * connection closes. The dataplane carries on forwarding when nobody is connected.
+ * Changes are made inside a transaction (BEGIN ... COMMIT): nothing is visible to workers before COMMIT,
+ * which checks the whole (dangling references, tenants that do not match) and publishes one new configuration
+ * snapshot, or answers an error and changes nothing. One transaction at a time, owned by the connection that
+ * began it and aborted when that connection closes. The dataplane carries on forwarding when nobody is
+ * connected.
  *
- * Request: struct dp_request, then exactly the struct its op and kind say, with the descriptors the kind says (tap:
- * one descriptor a queue). Answer: one or more struct dp_reply with the request's sequence; DP_REPLY_MORE is set on all
- * but the last. A reply with sequence 0 refuses the connection (-EACCES, -EUSERS, -EMFILE), which is then closed. HELLO
- * comes first. Byte order: the host's. Versioned by HELLO; sizes are part of the version.
+ * Request: struct dp_request, then exactly the struct its op and kind say, with the descriptors the kind says
+ * (tap: one descriptor a queue). Answer: one or more struct dp_reply with the request's sequence;
+ * DP_REPLY_MORE is set on all but the last. A reply with sequence 0 refuses the connection (-EACCES, -EUSERS,
+ * -EMFILE), which is then closed. HELLO comes first. Byte order: the host's. Versioned by HELLO; sizes are
+ * part of the version.
  *
- * Threads: the control thread of the dataplane serves it. Errors: dp_reply.status is 0 or -errno, with a text.
+ * Threads: the control thread of the dataplane serves it. Errors: dp_reply.status is 0 or -errno, with a
+ * text.
  */
 #include <stdint.h>
 
-#define DP_API_VERSION   1u
-#define DP_MESSAGE_MAX   65536u /* bytes of one packet on the socket */
-#define DP_NAME_SIZE     64u    /* "tenant/port", NUL-terminated and NUL-padded */
-#define DP_DEVICE_SIZE   256u
-#define DP_QUEUES_MAX    8u     /* queue pairs a port */
-#define DP_TRUNK_MAX     4096u
-#define DP_PORTS_MAX     4096u  /* port ids 1..4095 */
-#define DP_SEGMENTS_MAX  8192u  /* segment ids 1..8191 */
-#define DP_WORKERS_MAX   16u
+#define DP_API_VERSION  1u
+#define DP_MESSAGE_MAX  65536u /* bytes of one packet on the socket */
+#define DP_NAME_SIZE    64u    /* "tenant/port", NUL-terminated and NUL-padded */
+#define DP_DEVICE_SIZE  256u
+#define DP_QUEUES_MAX   8u /* queue pairs a port */
+#define DP_TRUNK_MAX    4096u
+#define DP_PORTS_MAX    4096u /* port ids 1..4095 */
+#define DP_SEGMENTS_MAX 8192u /* segment ids 1..8191 */
+#define DP_WORKERS_MAX  16u
 
 /* op, kind of object (0 where none), what follows the request */
-#define DP_OPS(X)                                                                                             \
-    X(HELLO)   /* dp_hello; answered with dp_hello */                                                         \
-    X(BEGIN)                                                                                                  \
-    X(PUT)     /* the object */                                                                               \
-    X(DEL)     /* the object; only its key is looked at */                                                    \
-    X(COMMIT)                                                                                                 \
-    X(ABORT)                                                                                                  \
-    X(DUMP)    /* nothing; answered with as many objects as fit a reply, repeatedly. Any kind. */             \
-    X(FLUSH)   /* dp_flush: forget learned addresses */                                                       \
-    X(STOP)    /* orderly end of the process */
+#define DP_OPS(X)                                                                                            \
+    X(HELLO) /* dp_hello; answered with dp_hello */                                                          \
+    X(BEGIN)                                                                                                 \
+    X(PUT) /* the object */                                                                                  \
+    X(DEL) /* the object; only its key is looked at */                                                       \
+    X(COMMIT)                                                                                                \
+    X(ABORT)                                                                                                 \
+    X(DUMP)  /* nothing; answered with as many objects as fit a reply, repeatedly. Any kind. */              \
+    X(FLUSH) /* dp_flush: forget learned addresses */                                                        \
+    X(STOP)  /* orderly end of the process */
 enum dp_op {
     DP_OP_NONE,
 #define X(symbol) DP_OP_##symbol,
     DP_OPS(X)
 #undef X
-    DP_OP_COUNT
+        DP_OP_COUNT
 };
 
 /* Objects that are configured (PUT/DEL/DUMP), then what is only read (DUMP). */
-#define DP_KINDS(X)                                                                                           \
-    X(GLOBAL, dp_global)                                                                                      \
-    X(SEGMENT, dp_segment)                                                                                    \
-    X(PORT, dp_port)                                                                                          \
-    X(MEMBER, dp_member)                                                                                      \
-    X(STATIC, dp_static)                                                                                      \
-    X(ALLOWED, dp_allowed)                                                                                    \
-    X(PORT_STATE, dp_port_state)                                                                              \
-    X(PORT_COUNTERS, dp_port_counters)                                                                        \
-    X(QUEUE_STATE, dp_queue_state)                                                                            \
-    X(WORKER_STATE, dp_worker_state)                                                                          \
+#define DP_KINDS(X)                                                                                          \
+    X(GLOBAL, dp_global)                                                                                     \
+    X(SEGMENT, dp_segment)                                                                                   \
+    X(PORT, dp_port)                                                                                         \
+    X(MEMBER, dp_member)                                                                                     \
+    X(STATIC, dp_static)                                                                                     \
+    X(ALLOWED, dp_allowed)                                                                                   \
+    X(PORT_STATE, dp_port_state)                                                                             \
+    X(PORT_COUNTERS, dp_port_counters)                                                                       \
+    X(QUEUE_STATE, dp_queue_state)                                                                           \
+    X(WORKER_STATE, dp_worker_state)                                                                         \
     X(FDB_ENTRY, dp_fdb_entry)
 enum dp_kind {
     DP_KIND_NONE,
 #define X(symbol, type) DP_KIND_##symbol,
     DP_KINDS(X)
 #undef X
-    DP_KIND_COUNT
+        DP_KIND_COUNT
 };
 #define DP_KIND_LAST_CONFIGURED DP_KIND_ALLOWED
 
@@ -94,9 +98,10 @@ struct dp_reply {
 
 struct dp_hello {
     uint32_t version;
-    uint32_t pid;            /* of the dataplane, in the answer */
-    uint64_t start_time_ns;  /* CLOCK_REALTIME when the dataplane started: tells one incarnation from another */
-    char build[32];          /* version string */
+    uint32_t pid; /* of the dataplane, in the answer */
+    uint64_t
+        start_time_ns; /* CLOCK_REALTIME when the dataplane started: tells one incarnation from another */
+    char build[32];    /* version string */
 };
 
 struct dp_flush {
@@ -106,19 +111,19 @@ struct dp_flush {
 
 /* One, key none. What the controller wants to find again after a restart. */
 struct dp_global {
-    uint64_t generation;     /* controller's configuration generation */
-    uint64_t config_hash;    /* of the compiled configuration */
+    uint64_t generation;  /* controller's configuration generation */
+    uint64_t config_hash; /* of the compiled configuration */
 };
 
 #define DP_SEGMENT_F_ISOLATE_PORTS 1u /* ports flagged isolated do not reach each other */
 
 struct dp_segment {
-    uint32_t id; /* key */
-    uint32_t tenant;       /* 1..: output is refused to ports of another tenant */
+    uint32_t id;     /* key */
+    uint32_t tenant; /* 1..: output is refused to ports of another tenant */
     char name[DP_NAME_SIZE];
-    uint32_t ageing_s;     /* seconds; 0: never */
-    uint32_t mac_limit;    /* addresses; 0: no limit but the table's */
-    uint32_t flags;        /* DP_SEGMENT_F_* */
+    uint32_t ageing_s;  /* seconds; 0: never */
+    uint32_t mac_limit; /* addresses; 0: no limit but the table's */
+    uint32_t flags;     /* DP_SEGMENT_F_* */
     uint32_t pad;
 };
 
@@ -128,22 +133,22 @@ enum dp_port_type {
     DP_PORT_ETHDEV = 3,     /* device: DPDK device arguments */
 };
 
-#define DP_PORT_F_CLIENT       1u  /* vhost-user: dial instead of listen */
-#define DP_PORT_F_SPOOF_MAC    2u  /* source MAC (also in ARP, ND) must be in the port's allowed list */
-#define DP_PORT_F_SPOOF_IP     4u  /* source IPv4/IPv6 (also in ARP, ND) must be in the port's allowed list */
-#define DP_PORT_F_ISOLATED     8u  /* does not reach other isolated ports of its segments */
-#define DP_PORT_F_DOWN         16u /* administratively down: link down for the guest, nothing in or out */
+#define DP_PORT_F_CLIENT    1u  /* vhost-user: dial instead of listen */
+#define DP_PORT_F_SPOOF_MAC 2u  /* source MAC (also in ARP, ND) must be in the port's allowed list */
+#define DP_PORT_F_SPOOF_IP  4u  /* source IPv4/IPv6 (also in ARP, ND) must be in the port's allowed list */
+#define DP_PORT_F_ISOLATED  8u  /* does not reach other isolated ports of its segments */
+#define DP_PORT_F_DOWN      16u /* administratively down: link down for the guest, nothing in or out */
 
 struct dp_port {
-    uint32_t id; /* key */
-    uint32_t tenant;       /* 0: serves several tenants (uplink) */
-    uint32_t type;         /* enum dp_port_type */
-    uint32_t flags;        /* DP_PORT_F_* */
+    uint32_t id;     /* key */
+    uint32_t tenant; /* 0: serves several tenants (uplink) */
+    uint32_t type;   /* enum dp_port_type */
+    uint32_t flags;  /* DP_PORT_F_* */
     char name[DP_NAME_SIZE];
     char device[DP_DEVICE_SIZE];
-    uint32_t queues;       /* queue pairs, 1..DP_QUEUES_MAX */
-    uint32_t mtu;          /* bytes of L3 payload, 68..9216 */
-    uint8_t mac[6];        /* shown to the guest in config space; zero: none */
+    uint32_t queues; /* queue pairs, 1..DP_QUEUES_MAX */
+    uint32_t mtu;    /* bytes of L3 payload, 68..9216 */
+    uint8_t mac[6];  /* shown to the guest in config space; zero: none */
     uint8_t pad[2];
     uint32_t mac_limit;    /* learned addresses; 0: no limit but the segment's */
     uint32_t storm_pps;    /* flooded frames a second that the port may send; 0: no limit */
@@ -154,12 +159,14 @@ struct dp_port {
 
 #define DP_MEMBER_UNTAGGED 0u /* vid: frames of the segment are untagged at this port */
 
-/* A port in a segment. An access port has one member with vid 0. A trunk has one a segment; the native one has vid 0. */
+/* A port in a segment. An access port has one member with vid 0. A trunk has one a segment; the native one
+ * has vid 0. */
 struct dp_member {
     uint32_t port; /* key, with vid */
     uint32_t vid;  /* key: 802.1Q VID at the port, 1..4094, or DP_MEMBER_UNTAGGED */
     uint32_t segment;
-    uint32_t tagged_vid; /* vid 0 only: frames that come with this tag are taken too (a trunk's native VLAN); 0: none */
+    uint32_t tagged_vid; /* vid 0 only: frames that come with this tag are taken too (a trunk's native VLAN);
+                            0: none */
 };
 
 /* A MAC address that is not learned but configured. */
@@ -176,57 +183,58 @@ enum dp_allowed_type { DP_ALLOWED_MAC = 1, DP_ALLOWED_IPV4 = 2, DP_ALLOWED_IPV6 
 /* A source address that a port with DP_PORT_F_SPOOF_* may use. The whole struct is the key. */
 struct dp_allowed {
     uint32_t port;
-    uint32_t type;      /* enum dp_allowed_type */
+    uint32_t type;       /* enum dp_allowed_type */
     uint8_t address[16]; /* network order, the first 6, 4 or 16 bytes */
 };
 
 /* Why a frame was dropped. One list: enum, counter, text. Ring-level reasons first (vhost/vring.h). */
-#define DP_DROPS(X)                                                                                           \
-    X(RX_RUNT, "rx_runt", "frame from the guest shorter than its headers")                                    \
-    X(RX_TOO_LONG, "rx_too_long", "frame from the guest longer than 64 KiB and headers")                      \
-    X(RX_FRAGMENTED, "rx_fragmented", "frame from the guest scattered over more than 256 pieces")             \
-    X(RX_OVERSIZE, "rx_oversize", "frame from the port larger than its MTU")                                  \
-    X(RX_OFFLOAD, "rx_offload", "offload request that does not match the frame")                              \
-    X(RX_MALFORMED, "rx_malformed", "header truncated or lengths that contradict each other")                 \
-    X(PORT_DOWN, "port_down", "the port is administratively down")                                            \
-    X(VLAN_TAG, "vlan_tag", "tagged frame on an access port")                                                 \
-    X(VLAN_UNKNOWN, "vlan_unknown", "VLAN not allowed on this trunk, or no native segment")                   \
-    X(RESERVED_MAC, "reserved_mac", "link-local destination 01:80:c2:00:00:0x, or a group address as source") \
-    X(SPOOF_MAC, "spoof_mac", "source MAC address not this port's")                                           \
-    X(SPOOF_IP, "spoof_ip", "source IP address not this port's")                                              \
-    X(SPOOF_ARP, "spoof_arp", "ARP sender not this port's")                                                   \
-    X(SPOOF_ND, "spoof_nd", "neighbour discovery with an address not this port's")                            \
-    X(RX_PROTECTED, "protected_mac", "source MAC address is configured on another port")                      \
-    X(MAC_LIMIT, "mac_limit", "source MAC address beyond the port's or segment's limit")                      \
-    X(STORM, "storm", "flooded frame beyond the port's storm limit")                                          \
-    X(SAME_PORT, "same_port", "destination is behind the port the frame came from")                           \
-    X(NO_MEMBER, "no_member", "nobody else in the segment")                                                   \
-    X(ISOLATED_PORT, "isolated_port", "both ports are isolated")                                              \
-    X(TENANT, "tenant", "output to a port of another tenant refused")                                         \
-    X(TX_DOWN, "tx_down", "the output port is down or its guest not connected")                               \
-    X(TX_FULL, "tx_full", "the output port's ring had no room")                                               \
-    X(TX_OVERSIZE, "tx_oversize", "frame larger than the output port takes")                                  \
+#define DP_DROPS(X)                                                                                          \
+    X(RX_RUNT, "rx_runt", "frame from the guest shorter than its headers")                                   \
+    X(RX_TOO_LONG, "rx_too_long", "frame from the guest longer than 64 KiB and headers")                     \
+    X(RX_FRAGMENTED, "rx_fragmented", "frame from the guest scattered over more than 256 pieces")            \
+    X(RX_OVERSIZE, "rx_oversize", "frame from the port larger than its MTU")                                 \
+    X(RX_OFFLOAD, "rx_offload", "offload request that does not match the frame")                             \
+    X(RX_MALFORMED, "rx_malformed", "header truncated or lengths that contradict each other")                \
+    X(PORT_DOWN, "port_down", "the port is administratively down")                                           \
+    X(VLAN_TAG, "vlan_tag", "tagged frame on an access port")                                                \
+    X(VLAN_UNKNOWN, "vlan_unknown", "VLAN not allowed on this trunk, or no native segment")                  \
+    X(RESERVED_MAC, "reserved_mac",                                                                          \
+      "link-local destination 01:80:c2:00:00:0x, or a group address as source")                              \
+    X(SPOOF_MAC, "spoof_mac", "source MAC address not this port's")                                          \
+    X(SPOOF_IP, "spoof_ip", "source IP address not this port's")                                             \
+    X(SPOOF_ARP, "spoof_arp", "ARP sender not this port's")                                                  \
+    X(SPOOF_ND, "spoof_nd", "neighbour discovery with an address not this port's")                           \
+    X(RX_PROTECTED, "protected_mac", "source MAC address is configured on another port")                     \
+    X(MAC_LIMIT, "mac_limit", "source MAC address beyond the port's or segment's limit")                     \
+    X(STORM, "storm", "flooded frame beyond the port's storm limit")                                         \
+    X(SAME_PORT, "same_port", "destination is behind the port the frame came from")                          \
+    X(NO_MEMBER, "no_member", "nobody else in the segment")                                                  \
+    X(ISOLATED_PORT, "isolated_port", "both ports are isolated")                                             \
+    X(TENANT, "tenant", "output to a port of another tenant refused")                                        \
+    X(TX_DOWN, "tx_down", "the output port is down or its guest not connected")                              \
+    X(TX_FULL, "tx_full", "the output port's ring had no room")                                              \
+    X(TX_OVERSIZE, "tx_oversize", "frame larger than the output port takes")                                 \
     X(TX_CHECKSUM, "tx_checksum", "checksum to be completed beyond the header copy")
 enum dp_drop {
 #define X(symbol, name, text) DP_DROP_##symbol,
     DP_DROPS(X)
 #undef X
-    DP_DROP_COUNT
+        DP_DROP_COUNT
 };
 
 /* Ring states of a queue pair as seen by workers. */
 struct dp_port_state {
     uint32_t id;
-    uint32_t link;             /* 1: up (a guest is connected and has enabled a queue, the interface is up) */
-    uint64_t features;         /* vhost-user: virtio features in force */
+    uint32_t link;     /* 1: up (a guest is connected and has enabled a queue, the interface is up) */
+    uint64_t features; /* vhost-user: virtio features in force */
     uint64_t protocol_features;
     uint32_t queues_enabled;
-    uint32_t learned;          /* addresses learned at the port */
+    uint32_t learned; /* addresses learned at the port */
     uint64_t connects;
     uint64_t protocol_errors;
-    uint64_t memory_bytes;     /* guest memory mapped */
-    uint32_t ring_errors;      /* rings that are broken now */
-    uint32_t mappings;         /* guest memory regions mapped */
+    uint64_t memory_bytes; /* guest memory mapped */
+    uint32_t ring_errors;  /* rings that are broken now */
+    uint32_t mappings;     /* guest memory regions mapped */
     char last_error[128];
 };
 
@@ -241,15 +249,15 @@ struct dp_port_state {
 struct dp_port_counters {
     uint32_t id;
     uint32_t pad;
-    uint64_t rx_packets;   /* frames received from the port, dropped ones included */
-    uint64_t rx_bytes;     /* bytes of those frames, without virtio header and FCS */
-    uint64_t rx_forwarded; /* frames to a known address: one output */
-    uint64_t rx_flooded;   /* frames addressed to every other member */
+    uint64_t rx_packets;              /* frames received from the port, dropped ones included */
+    uint64_t rx_bytes;                /* bytes of those frames, without virtio header and FCS */
+    uint64_t rx_forwarded;            /* frames to a known address: one output */
+    uint64_t rx_flooded;              /* frames addressed to every other member */
     uint64_t rx_drops[DP_DROP_COUNT]; /* frames dropped before an output was chosen */
-    uint64_t tx_offered;   /* copies addressed to the port */
+    uint64_t tx_offered;              /* copies addressed to the port */
     uint64_t tx_packets;
     uint64_t tx_bytes;
-    uint64_t tx_segments;  /* frames made by software segmentation */
+    uint64_t tx_segments;             /* frames made by software segmentation */
     uint64_t tx_drops[DP_DROP_COUNT]; /* copies not written to the port */
 };
 
@@ -268,9 +276,9 @@ struct dp_queue_state {
 
 struct dp_worker_state {
     uint32_t id;
-    int32_t core;        /* CPU it is pinned to */
-    uint32_t queues;     /* receive queues it polls */
-    uint32_t asleep;     /* 1: waiting for a kick */
+    int32_t core;    /* CPU it is pinned to */
+    uint32_t queues; /* receive queues it polls */
+    uint32_t asleep; /* 1: waiting for a kick */
     uint64_t rounds;
     uint64_t busy_cycles;  /* TSC cycles in rounds that found packets */
     uint64_t total_cycles; /* TSC cycles since start, asleep ones included */

@@ -51,7 +51,7 @@ static uint32_t tcp_frame(uint8_t *bytes, uint8_t to, uint32_t payload)
     ip[3] = (uint8_t)(size - 14);
     ip[8] = 64;
     ip[9] = 6;
-    memcpy(ip + 12, "\x0a\x00\x00\x01\x0a\x00\x00\x02", 8);
+    memcpy(ip + 12, (const uint8_t[]){10, 0, 0, 1, 10, 0, 0, 2}, 8);
     tcp[12] = 0x50;
     tcp[13] = 0x10;
     for (uint32_t i = 0; i < payload; i++)

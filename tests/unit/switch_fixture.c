@@ -182,8 +182,10 @@ void fixture_member(struct bridge *bridge, struct ingress *ingress, uint16_t vid
         ingress->native = bridge;
         return;
     }
-    if (!ingress->by_vid)
+    if (!ingress->by_vid) {
+        /* NOLINTNEXTLINE(bugprone-sizeof-expression): a table of pointers */
         ingress->by_vid = zeroed(4096 * sizeof(*ingress->by_vid));
+    }
     ingress->by_vid[vid] = bridge;
 }
 
