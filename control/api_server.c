@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Theory of operation. A client is a bufferevent. Complete lines are taken from its input one by one and
- * answered in order. Nobody can make weftd wait or grow: a line that was begun must end within
- * WEFT_API_LINE_SECONDS and WEFT_API_LINE_SIZE; nothing more is read from a client that does not take its
- * answers; one that follows events and does not take them is told so and left out. A request that needs the
- * dataplane while it is starting is kept
+ * answered in order, one in a turn of the event loop: a client that sends many at once does not keep weftd
+ * from the others and from its own work. Nobody can make weftd wait or grow: a line that was begun must end
+ * within WEFT_API_LINE_SECONDS and WEFT_API_LINE_SIZE; nothing more is read from a client that does not take
+ * its answers; one that follows events and does not take them is told so and left out. A request that needs
+ * the dataplane while it is starting is kept
  * (`waiting`) until it is there, at most WAIT_SECONDS. A client is freed only from the event loop's
  * callbacks, at their end (client_settle).
  */
@@ -35,6 +36,7 @@ struct client {
     struct api_server *server;
     struct bufferevent *buffer;
     struct event *deadline; /* of the line, or of the wait */
+    struct event *turn;     /* there may be another complete line */
     uid_t uid;
     bool admin, read;
     bool greeted;
@@ -193,21 +195,22 @@ static bool client_pauses(const struct client *client)
            evbuffer_get_length(bufferevent_get_output(client->buffer)) > OUTPUT_PAUSE;
 }
 
-/* Takes and answers the lines that are complete. */
+/* Takes and answers a line if one is complete; the next one after the other clients had their turn. */
 static void client_process(struct client *client)
 {
+    static const struct timeval now = {0, 0};
     struct evbuffer *input = bufferevent_get_input(client->buffer);
-    while (!client_pauses(client)) {
-        size_t size;
-        char *line = evbuffer_readln(input, &size, EVBUFFER_EOL_LF);
-        if (!line)
-            break;
+    size_t size;
+    if (client_pauses(client))
+        return;
+    char *line = evbuffer_readln(input, &size, EVBUFFER_EOL_LF);
+    if (line) {
         client_deadline(client, 0);
         client_line(client, line, size);
         free(line);
-    }
-    if (client_pauses(client))
+        evtimer_add(client->turn, &now);
         return;
+    }
     size_t rest = evbuffer_get_length(input);
     if (rest >= WEFT_API_LINE_SIZE) {
         client_send_error(client, NULL, WEFT_LIMIT, "the line is longer than 1 MiB");
@@ -229,6 +232,7 @@ static void client_free(struct client *client)
     if (bench_release(client->server->controller->bench, client))
         apply_reconcile(client->server->controller);
     event_free(client->deadline);
+    event_free(client->turn);
     bufferevent_free(client->buffer);
     json_decref(client->waiting);
     json_decref(client->follow);
@@ -269,6 +273,13 @@ static void on_client_event(struct bufferevent *buffer, short what, void *contex
         client->dead = true;
     }
     client_settle(client);
+}
+
+static void on_turn(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd, (void)what;
+    client_process(context);
+    client_settle(context);
 }
 
 static void client_resume(struct client *client)
@@ -364,6 +375,7 @@ static void on_connection(struct evconnlistener *listener, evutil_socket_t fd, s
     client->server = server;
     client->buffer = bufferevent_socket_new(server->controller->base, fd, BEV_OPT_CLOSE_ON_FREE);
     client->deadline = evtimer_new(server->controller->base, on_deadline, client);
+    client->turn = evtimer_new(server->controller->base, on_turn, client);
     client->next = server->clients;
     server->clients = client;
     server->client_count++;
