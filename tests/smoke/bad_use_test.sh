@@ -9,7 +9,7 @@
 smoke_need root weftd weft weft-dataplane ip python3 setpriv
 
 tap=wbu$$
-trap 'ip link del "$tap" 2> /dev/null; smoke_end' EXIT
+trap 'code=$?; set +e; ip link del "$tap" 2> /dev/null; (exit "$code"); smoke_end' EXIT # smoke_end looks at $?
 
 # refused CODE TEXT ARGUMENTS...: nothing but the error, no new generation, no such port
 refused()
