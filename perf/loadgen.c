@@ -55,7 +55,7 @@ static bool parse_number(const char *text, double *value)
 
 static bool parse_sizes(struct generator_config *config, const char *text)
 {
-    char *copy = strdup(text), *save = NULL;
+    char *copy = text ? strdup(text) : NULL, *save = NULL;
     bool good = true;
     if (!copy)
         return false;

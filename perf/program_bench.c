@@ -14,7 +14,6 @@
 
 #define STRETCH   512u /* batches timed together */
 #define STRETCHES 400u
-#define MEDIAN    (STRETCHES / 2)
 
 static uint64_t random_state = 88172645463325252u;
 
@@ -86,10 +85,10 @@ static void measure(struct fixture *fixture, struct ingress *a, uint32_t station
     double packets = (double)STRETCH * batch;
     if (json)
         printf("{\"macs\":%u,\"batch\":%u,\"best\":%.1f,\"median\":%.1f}\n", 2 * stations, batch,
-               (double)cycles[0] / packets, (double)cycles[MEDIAN] / packets);
+               (double)cycles[0] / packets, (double)cycles[STRETCHES / 2] / packets);
     else
         printf("%8u MACs  batch %2u  best %6.1f  median %6.1f cycles/packet\n", 2 * stations, batch,
-               (double)cycles[0] / packets, (double)cycles[MEDIAN] / packets);
+               (double)cycles[0] / packets, (double)cycles[STRETCHES / 2] / packets);
 }
 
 int main(int argc, char **argv)
