@@ -23,9 +23,14 @@
 
 #define WINDOW 64u /* requests */
 
+/* A commit opens and closes thousands of ports before it is answered; a watchdog's period (30 s) is longer.
+ */
+#define COMMIT_TIMES 5
+
 struct dp_client {
     int fd;
     int timeout_ms;
+    int answer_ms; /* for the answer that is waited for now */
     int broken;
     int failed;        /* of the open transaction */
     uint32_t sequence; /* of the last request sent */
@@ -72,7 +77,7 @@ static int wait_ready(struct dp_client *client, short events, int64_t deadline)
         if (count > 0)
             return 0;
         if (count == 0)
-            return fail(client, -ETIMEDOUT, "the dataplane did not answer within %d ms", client->timeout_ms);
+            return fail(client, -ETIMEDOUT, "the dataplane did not answer within %d ms", client->answer_ms);
         if (errno != EINTR)
             return fail(client, -errno, "poll: %s", strerror(errno));
     }
@@ -120,7 +125,7 @@ static int send_request(struct dp_client *client, enum dp_op op, enum dp_kind ki
 /* Receives one reply into the buffer. Its size beyond the header in *size. */
 static int receive_reply(struct dp_client *client, struct dp_reply *reply, size_t *size)
 {
-    int64_t deadline = now_ms() + client->timeout_ms;
+    int64_t deadline = now_ms() + client->answer_ms;
     bool reset = false;
     for (;;) {
         ssize_t count = recv(client->fd, client->buffer, sizeof(client->buffer), MSG_DONTWAIT | MSG_TRUNC);
@@ -222,7 +227,7 @@ struct dp_client *dp_client_connect(const char *path, int timeout_ms)
     struct dp_client *client = calloc(1, sizeof(*client));
     if (!client)
         return NULL;
-    client->timeout_ms = timeout_ms;
+    client->timeout_ms = client->answer_ms = timeout_ms;
     client->fd = connect_socket(path);
     int error = client->fd < 0 ? client->fd : 0;
     if (!error) {
@@ -321,7 +326,10 @@ int dp_client_commit(struct dp_client *client)
         memcpy(client->error, text, sizeof(text));
         return client->broken ? error : failed;
     }
-    return transact(client, DP_OP_COMMIT, NULL, 0, 0);
+    client->answer_ms = client->timeout_ms * COMMIT_TIMES;
+    error = transact(client, DP_OP_COMMIT, NULL, 0, 0);
+    client->answer_ms = client->timeout_ms;
+    return error;
 }
 
 int dp_client_abort(struct dp_client *client)

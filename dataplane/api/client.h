@@ -4,7 +4,8 @@
  * The programming socket's other end: what the controller, the load generator and the tests speak to
  * weft-dataplane with. Plain libc.
  *
- * Calls block, at most the timeout given to dp_client_connect. Errors: 0 or -errno, and dp_client_error()
+ * Calls block, at most the timeout given to dp_client_connect; dp_client_commit, which may have thousands of
+ * ports to open, five times as long. Errors: 0 or -errno, and dp_client_error()
  * says in one sentence what the dataplane (or this library) had against it. A connection that failed
  * (-ECONNRESET, -ETIMEDOUT, -EPROTO) stays failed: close it and connect again. An answer with an error
  * (-EINVAL, -EBUSY, ...) leaves it usable.
