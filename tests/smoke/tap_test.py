@@ -69,7 +69,7 @@ def main():
         subprocess.run(["ip", "link", "set", TAP, "up"], check=True)
         vm = LinuxVm(weft, "acme/vm1", "52:54:00:00:00:02", SCENARIO)
         try:
-            vm.wait("ready", 90)
+            vm.wait("ready", 150)
             summed = frames(weft, "acme/vm1", download)
             assert summed == vm.value("out-sum"), f"received {summed}, sent {vm.value('out-sum')}"
             data = os.urandom(MIB)
