@@ -186,6 +186,7 @@ static int teach(struct generator *generator)
             if (now_ns() > deadline)
                 return -ETIMEDOUT;
         }
+        discard(generator); /* the last one may have come between the last look and the ring's being empty */
     }
     return 0;
 }

@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """A tap port in a namespace against a Linux guest: TCP both ways, checksums and segments left to the other side.
+Then the dataplane dies: QEMU connects again (reconnect=1), the guest notices nothing but a pause.
 
   namespace "host": wt0 10.0.0.1 ── acme/web ── acme/vm1: Linux under QEMU 10.0.0.2
 """
 import hashlib
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 from linux_vm import LinuxVm, prepare  # noqa: E402
@@ -48,6 +51,14 @@ def download():
     return hashlib.sha256(data.split(b"\r\n\r\n", 1)[1]).hexdigest()
 
 
+def answers():
+    try:
+        socket.create_connection(("10.0.0.2", 80), 0.2).close()
+        return True
+    except OSError:
+        return False
+
+
 def upload(data):
     """The guest's sha256sum reads the connection and answers on it."""
     with socket.create_connection(("10.0.0.2", 81), 10) as stream:
@@ -69,7 +80,7 @@ def main():
         subprocess.run(["ip", "link", "set", TAP, "up"], check=True)
         vm = LinuxVm(weft, "acme/vm1", "52:54:00:00:00:02", SCENARIO)
         try:
-            vm.wait("ready", 90)
+            vm.wait("ready", 150)
             summed = frames(weft, "acme/vm1", download)
             assert summed == vm.value("out-sum"), f"received {summed}, sent {vm.value('out-sum')}"
             data = os.urandom(MIB)
@@ -77,6 +88,11 @@ def main():
             assert answer == hashlib.sha256(data).hexdigest(), f"the guest received {answer}"
             ports = weft.counters()
             assert all(ports[name]["drops_from"] == 0 for name in ports), ports
+            os.kill(weft.dataplane_pid(), signal.SIGKILL)
+            began = time.monotonic()
+            wait_for(answers, "the guest answers after the dataplane's death", 30)
+            print(f"dataplane killed: the guest answers again after {time.monotonic() - began:.1f} s")
+            assert frames(weft, "acme/vm1", download) == vm.value("out-sum"), "after the dataplane's death"
         finally:
             vm.stop()
 
