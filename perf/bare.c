@@ -218,13 +218,13 @@ static int print_state(struct bare *bare)
 static int serve(struct bare *bare)
 {
     char line[64];
-    unsigned count;
     int status = 0;
     while (status == 0 && fgets(line, sizeof(line), stdin)) {
+        unsigned long count = strncmp(line, "add ", 4) == 0 ? strtoul(line + 4, NULL, 10) : 0;
         if (strcmp(line, "state\n") == 0)
             status = print_state(bare);
-        else if (sscanf(line, "add %u", &count) == 1 && count > 0 && count <= EXTRA_MAX && bare->extra == 0)
-            status = change(bare, count);
+        else if (count > 0 && count <= EXTRA_MAX && bare->extra == 0)
+            status = change(bare, (unsigned)count);
         else if (strcmp(line, "del\n") == 0 && bare->extra > 0)
             status = change(bare, 0);
         else

@@ -356,15 +356,13 @@ static bool parse_job(json_t *object, struct job *job, char error[256])
 int main(void)
 {
     static struct run run;
-    struct job job = {.flows = 1, .macs = 1};
+    static struct job job = {.flows = 1, .macs = 1};
     char error[256];
     size_t index;
     json_t *size;
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* the ports go with the command that asked for them */
     char *line = malloc(JOB_SIZE);
-    if (!line || !fgets(line, JOB_SIZE, stdin))
-        return 2;
-    json_t *object = json_loads(line, 0, NULL);
+    json_t *object = line && fgets(line, JOB_SIZE, stdin) ? json_loads(line, 0, NULL) : NULL;
     free(line);
     if (!object || !parse_job(object, &job, error))
         return fail(object ? error : "the job is not JSON");

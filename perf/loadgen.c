@@ -56,9 +56,10 @@ static bool parse_number(const char *text, double *value)
 static bool parse_sizes(struct generator_config *config, const char *text)
 {
     char *copy = strdup(text), *save = NULL;
-    bool good = copy != NULL;
-    for (char *word = good ? strtok_r(copy, ",", &save) : NULL; word && good;
-         word = strtok_r(NULL, ",", &save)) {
+    if (!copy)
+        return false;
+    bool good = true;
+    for (char *word = strtok_r(copy, ",", &save); word && good; word = strtok_r(NULL, ",", &save)) {
         double size;
         good = parse_number(word, &size) && size >= 60 && size <= 65535 &&
                config->size_count < GENERATOR_SIZES_MAX;
