@@ -215,27 +215,16 @@ static int print_state(struct bare *bare)
     return status < 0 ? fail("dump", status) : 0;
 }
 
-/* "add COUNT", 1..EXTRA_MAX */
-static bool parse_add(const char *line, unsigned *count)
-{
-    char *end;
-    if (strncmp(line, "add ", 4) != 0)
-        return false;
-    unsigned long number = strtoul(line + 4, &end, 10);
-    *count = (unsigned)number;
-    return *end == '\n' && number > 0 && number <= EXTRA_MAX;
-}
-
 static int serve(struct bare *bare)
 {
     char line[64];
-    unsigned count;
     int status = 0;
     while (status == 0 && fgets(line, sizeof(line), stdin)) {
+        unsigned long count = strncmp(line, "add ", 4) == 0 ? strtoul(line + 4, NULL, 10) : 0;
         if (strcmp(line, "state\n") == 0)
             status = print_state(bare);
-        else if (parse_add(line, &count) && bare->extra == 0)
-            status = change(bare, count);
+        else if (count > 0 && count <= EXTRA_MAX && bare->extra == 0)
+            status = change(bare, (unsigned)count);
         else if (strcmp(line, "del\n") == 0 && bare->extra > 0)
             status = change(bare, 0);
         else

@@ -27,7 +27,7 @@ struct direction {
     uint32_t *sizes; /* bytes with virtio header, by buffer */
     uint64_t stamps; /* frames since the last stamp */
     uint64_t published;
-    double forgone; /* frames of a stamped run that were late because we were, and are not sent */
+    double forgone;  /* frames of a stamped run that were late because we were, and are not sent */
     unsigned unseen; /* frames given back without looking at them, since the last that was looked at */
 };
 

@@ -262,6 +262,7 @@ void generators_run(struct generator *const *list, unsigned count, double second
         for (unsigned i = 0; i < 2; i++) {
             list[g]->directions[i].published = 0;
             list[g]->directions[i].forgone = 0;
+            list[g]->directions[i].unseen = VERIFY_EVERY; /* the first frame is looked at */
         }
         memset(list[g]->before, 0, sizeof(list[g]->before));
         list[g]->before_count = 0;

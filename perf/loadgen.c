@@ -53,21 +53,17 @@ static bool parse_number(const char *text, double *value)
     return errno == 0 && end != text && *end == '\0' && *value >= 0;
 }
 
-static bool parse_sizes(struct generator_config *config, const char *text)
+static bool parse_sizes(struct generator_config *config, char *text)
 {
-    char *copy = text ? strdup(text) : NULL, *save = NULL;
     bool good = true;
-    if (!copy)
-        return false;
-    for (char *word = strtok_r(copy, ",", &save); word && good; word = strtok_r(NULL, ",", &save)) {
+    for (char *word; good && (word = strsep(&text, ","));) {
         double size;
         good = parse_number(word, &size) && size >= 60 && size <= 65535 &&
                config->size_count < GENERATOR_SIZES_MAX;
         if (good)
             config->sizes[config->size_count++] = (uint16_t)size;
     }
-    free(copy);
-    return good && config->size_count > 0;
+    return good;
 }
 
 static int pin(unsigned core)

@@ -92,7 +92,7 @@ with Weft(CONFIG) as instance, tempfile.TemporaryDirectory(prefix="weft-bench-te
     check_item(tagged["items"][0], latency=False)
     assert tagged["items"][0]["loss_free"]["trials"] > 0, tagged
     paced = bench(instance, "acme/web", "--rate", "100000", "--size", "64", "--time", "1s", "--no-latency")
-    assert paced["items"][0]["limit"] == "rate" and abs(paced["items"][0]["offered"] - 100000) < 20000, paced
+    assert paced["items"][0]["limit"] == "rate" and 0 < paced["items"][0]["offered"] <= 200000, paced
 
     for arguments, code, words in [
             (["acme/web", "acme/lab", "--size", "64", "--time", "1s"], 1, "no frame arrived"),
