@@ -78,6 +78,8 @@ static int enter_cgroup(const struct options *options)
     if (!error)
         error = write_cgroup(own, "cgroup.procs", "0");
     close(own);
+    if (error)
+        unlinkat(parent, name, AT_REMOVEDIR);
     close(parent);
     if (error)
         log_error("--cgroup %s: %s; are the controllers memory and cpu in its cgroup.subtree_control?",
