@@ -78,6 +78,8 @@ static int enter_cgroup(const struct options *options)
     if (!error)
         error = write_cgroup(own, "cgroup.procs", "0");
     close(own);
+    if (error)
+        unlinkat(parent, name, AT_REMOVEDIR);
     close(parent);
     if (error)
         log_error("--cgroup %s: %s; are the controllers memory and cpu in its cgroup.subtree_control?",
@@ -138,7 +140,8 @@ static void add_socket_groups(struct identity *identity, const char *path)
         return;
     if (!stat(path, &of_socket) && of_socket.st_mode & S_IWGRP && !(of_socket.st_mode & S_IWOTH))
         add_group(identity, of_socket.st_gid);
-    if (!fstat(directory, &of_directory) && of_directory.st_mode & S_IXGRP && !(of_directory.st_mode & S_IXOTH))
+    if (!fstat(directory, &of_directory) && of_directory.st_mode & S_IXGRP &&
+        !(of_directory.st_mode & S_IXOTH))
         add_group(identity, of_directory.st_gid);
     close(directory);
 }

@@ -69,6 +69,7 @@ bool net_open(uint16_t wanted)
     for (uint16_t p = 0; p < pairs; p++) {
         virtio_queue(&device, &rx[p], (uint16_t)(2 * p), BUFFERS, VECTOR_DEVICES + p);
         virtio_queue(&device, &tx[p], (uint16_t)(2 * p + 1), BUFFERS, 0);
+        rx[p].driver[0] = argument_number("poll", 0) != 0;
         tx[p].driver[0] = 1; /* no interrupts: completions are collected when buffers are needed */
         for (uint16_t i = 0; i < BUFFERS; i++) {
             rx_buffers[p][i] = allocate(BUFFER_SIZE, 64);
