@@ -89,9 +89,12 @@ __attribute__((target("avx2"), noinline)) static void copy_blocks_avx2(uint8_t *
 }
 #endif
 
-#define COPY_WIDE 256u  /* bytes from which the call to the wide copy pays */
-#define COPY_LIBC 8192u /* bytes from which the C library's pays: it has the processor's string instruction  \
-                         */
+/* Sizes in bytes from which the wide copy and (where it is fast: ERMS) the string instruction pay. */
+#define COPY_WIDE       256u
+#define COPY_STRING_MIN 2048u
+
+/* Set once before main by vring_copy.c: the processor has ERMS. */
+extern bool copy_strings;
 
 /* 0..64 KiB and more */
 COPY_INLINE void copy_bytes(uint8_t *to, const uint8_t *from, size_t size)

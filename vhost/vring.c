@@ -28,7 +28,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include "vring_private.h"
+#include "vring_batch.h"
 
 static const char *const error_texts[] = {
 #define X(symbol, text) [VRING_ERROR_##symbol] = text,
@@ -44,6 +44,7 @@ const char *vring_error_text(enum vring_error error)
 /* --- control
  * ------------------------------------------------------------------------------------------------ */
 
+/* lint: control path */
 struct vring *vring_new(bool receives, bool shared)
 {
     struct vring *ring;
@@ -60,6 +61,7 @@ struct vring *vring_new(bool receives, bool shared)
     return ring;
 }
 
+/* lint: control path */
 void vring_free(struct vring *ring)
 {
     free(ring);
@@ -336,24 +338,27 @@ static inline bool memory_alive(struct vring *ring)
 unsigned vring_rx(struct vring *ring, struct packet_vector *vector)
 {
     packet_vector_reset(vector);
-    ring->pending_count = 0;
+    ring->taken = false; /* control may be setting everything else up just now */
     if (unlikely(!vring_is_usable(ring) || !memory_alive(ring)))
         return 0;
+    ring->pending_count = 0;
     if (unlikely(ring->kicks))
         vring_disarm(ring);
     ring->walked = 0;
-    return ring->packed ? vring_packed_rx(ring, vector) : vring_split_rx(ring, vector);
+    unsigned count = ring->packed ? vring_packed_rx(ring, vector) : vring_split_rx(ring, vector);
+    ring->taken = ring->pending_count > 0;
+    return count;
 }
 
 void vring_rx_done(struct vring *ring, struct notifier *notifier)
 {
-    if (ring->pending_count == 0 || unlikely(vring_broken(ring) != VRING_ERROR_NONE || !memory_alive(ring)))
+    if (!ring->taken || unlikely(vring_broken(ring) != VRING_ERROR_NONE || !memory_alive(ring)))
         return;
     if (ring->packed)
         vring_packed_rx_done(ring, notifier);
     else
         vring_split_rx_done(ring, notifier);
-    ring->pending_count = 0;
+    ring->taken = false;
 }
 
 void vring_tx(struct vring *ring, struct packet *const *packets, unsigned count, struct notifier *notifier,

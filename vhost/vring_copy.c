@@ -3,7 +3,7 @@
  * The copies of a batch: guest memory into private memory, and packets into guest memory.
  */
 #include <cpuid.h>
-#include "vring_private.h"
+#include "vring_batch.h"
 #include "copy.h"
 
 bool copy_strings;

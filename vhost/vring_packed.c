@@ -7,7 +7,7 @@
  * of a batch are written as they come, and storing the first one last publishes the batch.
  */
 #include <errno.h>
-#include "vring_private.h"
+#include "vring_batch.h"
 
 /* A place in the ring: slot and the wrap counter that goes with it. */
 struct position {

@@ -130,6 +130,7 @@ struct vring {
     uint16_t avail_cached; /* split: guest's index as last read */
     uint16_t used_next;    /* as avail_next */
     unsigned pending_count;
+    bool taken;            /* the worker's alone: vring_rx took something that vring_rx_done must give back */
     unsigned walked;       /* descriptors followed in this batch outside the fast path */
     unsigned deaths_seen;  /* value of memory_deaths at which our memory was still all there */
     uint64_t region_guest; /* the region hit last */
@@ -206,26 +207,6 @@ static inline uint8_t *vring_translate(struct vring *ring, uint64_t address, uin
     return vring_translate_slow(ring, address, size);
 }
 
-/* The region hit last, where no store to guest memory makes the compiler read it again. */
-struct view {
-    uint64_t guest, size;
-    uint8_t *host;
-    struct vring *ring;
-};
-
-static inline struct view vring_view(struct vring *ring)
-{
-    return (struct view){ring->region_guest, ring->region_size, ring->region_host, ring};
-}
-
-static inline uint8_t *view_translate(const struct view *view, uint64_t address, uint32_t size)
-{
-    uint64_t offset = address - view->guest;
-    if (likely(offset < view->size && size <= view->size - offset))
-        return view->host + offset;
-    return vring_translate_slow(view->ring, address, size);
-}
-
 /* Drops that name the frame's fault. The counter has one writer; readers on other threads see whole values.
  */
 static inline void vring_count_drop(struct vring *ring, enum vring_drop drop)
@@ -262,27 +243,6 @@ enum vring_error chain_add(struct vring *ring, struct chain *chain, uint64_t add
 /* Reads entry `index` of an indirect table at guest address `table`. False: outside guest memory. */
 bool vring_read_indirect(struct vring *ring, uint64_t table, unsigned index, struct desc *desc);
 
-/* Frames found by a receive pass, before their first bytes are copied. */
-struct source {
-    const uint8_t *base; /* the whole chain is here; NULL: it is in the packet's spans */
-    uint32_t size;       /* bytes with the virtio header, FRAME_MIN..FRAME_MAX */
-};
-
-/* What a transmit pass found: `base` has room for the packet and its virtio header. */
-struct sink {
-    uint8_t *base;
-    const struct packet *packet;
-};
-
-/* The packet's offload fields are laid out as in struct virtio_net_header: they are copied, not converted. */
-_Static_assert(offsetof(struct packet, gso_type) == offsetof(struct packet, flags) + 1 &&
-                   offsetof(struct packet, hdr_len) == offsetof(struct packet, flags) + 2 &&
-                   offsetof(struct packet, gso_size) == offsetof(struct packet, flags) + 4 &&
-                   offsetof(struct packet, csum_start) == offsetof(struct packet, flags) + 6 &&
-                   offsetof(struct packet, csum_offset) == offsetof(struct packet, flags) + 8 &&
-                   __BYTE_ORDER == __LITTLE_ENDIAN,
-               "offload fields are a virtio header");
-
 /* What was handed to a guest and when: the notifier asks later whether the guest wants to hear of it. */
 struct publication {
     const struct vring *ring;
@@ -290,35 +250,9 @@ struct publication {
     bool wrap;         /* packed: wrap counter after */
 };
 
-/* vring_copy.c */
-/* Fills vector->packets[0..count) from as many sources. */
-void vring_copy_in(struct packet_vector *vector, const struct source *sources);
-void vring_copy_out(const struct sink *sinks, unsigned count);
-/* Writes header, private bytes and spans into pieces that hold at least that many bytes. */
-void vring_copy_out_pieces(const struct memory_span *pieces, const struct packet *packet,
-                           uint16_t num_buffers);
-
-static inline void prefetch_read(const void *address)
-{
-    __builtin_prefetch(address, 0, 3);
-}
-
-static inline void prefetch_write(const void *address)
-{
-    __builtin_prefetch(address, 1, 3);
-}
-
-/* The lines that vring_copy_in reads. (The third: 55 to 35 cycles a packet in vring_rx between cores.) */
-static inline void prefetch_head(const uint8_t *base, uint32_t size)
-{
-    prefetch_read(base);
-    prefetch_read(base + 64);
-    if (size > 128)
-        prefetch_read(base + 128);
-}
-
 /* A frame of a batch that took the slow way: makes packet's spans of what chain collected. True: the frame is
  * good and sources[vector->count] is filled. */
+struct source; /* vring_batch.h */
 bool vring_rx_chain(struct vring *ring, struct packet_vector *vector, const struct chain *chain,
                     struct source *source);
 /* Whether the vector can hold the spans of one more chain and the batch's budget is not used up. */

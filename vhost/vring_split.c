@@ -6,7 +6,7 @@
  * become the guest's with one store of the index.
  */
 #include <errno.h>
-#include "vring_private.h"
+#include "vring_batch.h"
 
 int vring_split_start(struct vring *ring, const struct vring_config *config)
 {
