@@ -5,21 +5,28 @@
  * options of the command line are made from it. A `*` in a path stands for a name that the user chose.
  *
  * X(path, type, minimum, maximum, choices, fallback, refused, help)
- *   minimum, maximum   of the number, in the type's base unit; of the elements for lists; 0, 0 where it has
- * no meaning choices            "a|b|!c": the words allowed; one with ! belongs to the format but is not
- * built fallback           text of the default, NULL: none refused            what the key will do; the
- * validator refuses it and says that it is not built. NULL: built
+ *   - minimum, maximum: of the number, in the type's base unit; of the elements for lists; else 0, 0
+ *   - choices: "a|b|!c": the words allowed; one with ! belongs to the format but is not built
+ *   - fallback: text of the default; NULL: none
+ *   - refused: what the key belongs to; the validator says that it is not built. NULL: built
  *
- * Types (all are scalars typed by this table, never guessed):
- *   TABLE      mapping with the keys below it          NAMED      mapping from names to tables
- *   BOOL       true, false                             INTEGER    decimal number
- *   COUNT      number, k M G are powers of 1000        SECONDS    number or 30s, 5m, 2h, 1d
- *   CHOICE     one of the words                        NAME       name of another object
- *   NAMES      one or a list of names                  INTEGERS   one or a list of numbers
- *   MAC        unicast address aa:bb:cc:dd:ee:ff       ADDRESSES  one or a list of IPv4/IPv6 host addresses
- *   PATH       absolute path                           INTERFACE  name of a network interface
- *   DEVICE     KIND:ARGUMENTS                          STATICS    mapping from MAC addresses to ports
- *   ANY        not looked at (refused keys)
+ * Types. Scalars are typed by this table, never guessed:
+ *   - TABLE: mapping with the keys below it
+ *   - NAMED: mapping from names to tables
+ *   - BOOL: true, false
+ *   - INTEGER: decimal number
+ *   - COUNT: number; k, M, G are powers of 1000
+ *   - SECONDS: number, or 30s, 5m, 2h, 1d
+ *   - CHOICE: one of the words
+ *   - NAME, NAMES: another object; one or a list of them
+ *   - INTEGERS: one or a list of numbers
+ *   - MAC: unicast address aa:bb:cc:dd:ee:ff
+ *   - ADDRESSES: one or a list of IPv4/IPv6 host addresses
+ *   - PATH: absolute path
+ *   - INTERFACE: name of a network interface
+ *   - DEVICE: KIND:ARGUMENTS
+ *   - STATICS: mapping from MAC addresses to ports
+ *   - ANY: not looked at (refused keys)
  */
 #define WEFT_KEYS(X)                                                                                         \
     X("version", INTEGER, 1, 1, NULL, NULL, NULL, "format of the document, always 1")                        \

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the configuration's words become:
+ *   - a port with `mac` gets anti-spoofing of MAC and a static entry, so that nobody else can attract its frames; with
+ *     `ip`, of IP as well. `spoof: allow` leaves all three out.
+ *   - a guest with an IPv6 address needs its link-local one for neighbour discovery: the EUI-64 one of its MAC is
+ *     allowed along with it.
+ *   - a bridged segment makes its uplink a member under its VLAN; isolation never keeps a guest from an uplink.
+ *   - a tenant's limit of addresses is handed out to its segments, so that their sum never exceeds it.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "compile.h"
+#include "values.h"
+
+#define FNV_OFFSET 0xcbf29ce484222325u
+#define FNV_PRIME  0x100000001b3u
+
+void object_set_add(struct object_set *set, enum dp_kind kind, const void *object)
+{
+    struct object_list *list = &set->lists[kind];
+    size_t size = dp_object_size(kind);
+    if (list->count == list->room) {
+        list->room = list->room ? 2 * list->room : 16;
+        list->items = realloc(list->items, list->room * size);
+        if (!list->items)
+            abort();
+    }
+    memcpy((char *)list->items + list->count++ * size, object, size);
+}
+
+int object_compare(enum dp_kind kind, const void *a, const void *b)
+{
+    return memcmp(a, b, dp_key_size(kind));
+}
+
+static int compare_with_kind(const void *a, const void *b, void *kind)
+{
+    return object_compare(*(enum dp_kind *)kind, a, b);
+}
+
+void object_set_sort(struct object_set *set)
+{
+    for (enum dp_kind kind = 1; kind < OBJECT_KINDS; kind++) {
+        struct object_list *list = &set->lists[kind];
+        if (list->count > 1)
+            qsort_r(list->items, list->count, dp_object_size(kind), compare_with_kind, &kind);
+    }
+}
+
+void object_set_clear(struct object_set *set)
+{
+    for (unsigned kind = 0; kind < OBJECT_KINDS; kind++)
+        free(set->lists[kind].items);
+    memset(set, 0, sizeof(*set));
+}
+
+/* Addresses that a segment may learn: its own limit, or its share of what the others leave of the tenant's. */
+static uint32_t segment_mac_limit(const struct model_segment *segment)
+{
+    const struct model_tenant *tenant = segment->tenant;
+    if (segment->macs || !tenant->limit_macs)
+        return segment->macs;
+    int64_t left = tenant->limit_macs, sharing = 0;
+    for (unsigned i = 0; i < tenant->segment_count; i++) {
+        left -= tenant->segments[i].macs;
+        sharing += tenant->segments[i].macs == 0;
+    }
+    return (uint32_t)(left / sharing);
+}
+
+/* The segment's flag makes the ports' flags count. */
+static bool segment_isolates(const struct model *model, const struct model_segment *segment)
+{
+    if (segment->isolate_ports)
+        return true;
+    for (unsigned i = 0; i < segment->tenant->port_count; i++) {
+        const struct model_port *port = &segment->tenant->ports[i];
+        if (port->isolated && model_port_in(port, segment))
+            return true;
+    }
+    return false;
+}
+
+static void compile_segment(const struct model *model, const struct model_segment *segment, struct object_set *set)
+{
+    struct dp_segment object = {
+        .id = segment->id,
+        .tenant = segment->tenant->id,
+        .ageing_s = segment->ageing,
+        .mac_limit = segment_mac_limit(segment),
+        .flags = segment_isolates(model, segment) ? DP_SEGMENT_F_ISOLATE_PORTS : 0,
+    };
+    snprintf(object.name, sizeof(object.name), "%s", segment->full_name);
+    object_set_add(set, DP_KIND_SEGMENT, &object);
+    if (segment->uplink) {
+        struct dp_member member = {
+            .port = segment->uplink->id,
+            .vid = segment->vlan ? segment->vlan : DP_MEMBER_UNTAGGED,
+            .segment = segment->id,
+        };
+        object_set_add(set, DP_KIND_MEMBER, &member);
+    }
+}
+
+static void compile_static(uint32_t segment, const uint8_t mac[6], uint32_t port, struct object_set *set)
+{
+    struct dp_static object = {.segment = segment, .port = port};
+    memcpy(object.mac, mac, sizeof(object.mac));
+    object_set_add(set, DP_KIND_STATIC, &object);
+}
+
+static void compile_statics(const struct model_segment *segment, struct object_set *set)
+{
+    const char *text;
+    json_t *name;
+    json_object_foreach (segment->statics, text, name) {
+        uint8_t mac[6];
+        const struct model_port *port = model_port(segment->tenant, json_string_value(name));
+        bool own = port && port->has_mac && !port->spoof_allowed && value_mac(text, mac) == 0 &&
+                   memcmp(mac, port->mac, sizeof(mac)) == 0;
+        if (port && !own && value_mac(text, mac) == 0)
+            compile_static(segment->id, mac, port->id, set);
+    }
+}
+
+static void compile_allowed(uint32_t port, uint32_t type, const uint8_t *address, size_t size,
+                            struct object_set *set)
+{
+    struct dp_allowed object = {.port = port, .type = type};
+    memcpy(object.address, address, size);
+    object_set_add(set, DP_KIND_ALLOWED, &object);
+}
+
+/* RFC 4291 appendix A: the interface identifier of a MAC address. */
+static void link_local_of(const uint8_t mac[6], uint8_t address[16])
+{
+    const uint8_t built[16] = {0xfe,   0x80, 0, 0, 0, 0, 0, 0, (uint8_t)(mac[0] ^ 2), mac[1], mac[2], 0xff, 0xfe,
+                               mac[3], mac[4], mac[5]};
+    memcpy(address, built, sizeof(built));
+}
+
+static void compile_spoof(const struct model_port *port, struct object_set *set)
+{
+    bool has_ipv6 = false, has_link_local = false;
+    uint8_t link_local[16];
+    if (port->spoof_allowed)
+        return;
+    link_local_of(port->mac, link_local);
+    if (port->has_mac)
+        compile_allowed(port->id, DP_ALLOWED_MAC, port->mac, 6, set);
+    for (unsigned i = 0; i < port->address_count; i++) {
+        const struct model_address *address = &port->addresses[i];
+        bool ipv6 = address->family == 6;
+        has_ipv6 |= ipv6;
+        has_link_local |= ipv6 && memcmp(address->bytes, link_local, sizeof(link_local)) == 0;
+        compile_allowed(port->id, ipv6 ? DP_ALLOWED_IPV6 : DP_ALLOWED_IPV4, address->bytes, ipv6 ? 16 : 4, set);
+    }
+    if (has_ipv6 && port->has_mac && !has_link_local)
+        compile_allowed(port->id, DP_ALLOWED_IPV6, link_local, 16, set);
+}
+
+static void compile_member(const struct model_port *port, const struct model_segment *segment, uint32_t vid,
+                           struct object_set *set)
+{
+    struct dp_member member = {.port = port->id, .vid = vid, .segment = segment->id};
+    object_set_add(set, DP_KIND_MEMBER, &member);
+    if (port->has_mac && !port->spoof_allowed)
+        compile_static(segment->id, port->mac, port->id, set);
+}
+
+static bool port_is_isolated(const struct model_port *port)
+{
+    if (port->isolated_set)
+        return port->isolated;
+    bool isolated = port->segment && port->segment->isolate_ports;
+    for (unsigned i = 0; i < port->trunk_count; i++)
+        isolated |= port->trunk[i]->isolate_ports;
+    return isolated && !port->tap;
+}
+
+static uint32_t port_flags(const struct model_port *port)
+{
+    uint32_t flags = 0;
+    if (port->client)
+        flags |= DP_PORT_F_CLIENT;
+    if (port->has_mac && !port->spoof_allowed)
+        flags |= DP_PORT_F_SPOOF_MAC;
+    if (port->address_count && !port->spoof_allowed)
+        flags |= DP_PORT_F_SPOOF_IP;
+    if (port_is_isolated(port))
+        flags |= DP_PORT_F_ISOLATED;
+    if (!port->enabled)
+        flags |= DP_PORT_F_DOWN;
+    return flags;
+}
+
+static void compile_port(const struct model_port *port, uint32_t socket_group, struct object_set *set)
+{
+    struct dp_port object = {
+        .id = port->id,
+        .tenant = port->tenant->id,
+        .type = port->tap ? DP_PORT_TAP : DP_PORT_VHOST_USER,
+        .flags = port_flags(port),
+        .queues = port->queues,
+        .mtu = port->mtu,
+        .mac_limit = port->macs,
+        .storm_pps = port->storm_limit,
+        .socket_group = port->tap ? 0 : socket_group,
+    };
+    snprintf(object.name, sizeof(object.name), "%s", port->full_name);
+    snprintf(object.device, sizeof(object.device), "%s", port->tap ? port->tap : port->socket);
+    memcpy(object.mac, port->mac, sizeof(object.mac));
+    object_set_add(set, DP_KIND_PORT, &object);
+    compile_spoof(port, set);
+    if (port->segment)
+        compile_member(port, port->segment, DP_MEMBER_UNTAGGED, set);
+    for (unsigned i = 0; i < port->trunk_count; i++)
+        compile_member(port, port->trunk[i],
+                       port->trunk[i] == port->native ? DP_MEMBER_UNTAGGED : port->trunk[i]->vlan, set);
+}
+
+static void compile_uplink(const struct model_uplink *uplink, struct object_set *set)
+{
+    struct dp_port object = {.id = uplink->id, .type = DP_PORT_ETHDEV, .queues = 1, .mtu = uplink->mtu};
+    snprintf(object.name, sizeof(object.name), "%s", uplink->name);
+    snprintf(object.device, sizeof(object.device), "%s", strchr(uplink->device, ':') + 1);
+    object_set_add(set, DP_KIND_PORT, &object);
+}
+
+static uint64_t object_set_hash(const struct object_set *set)
+{
+    uint64_t hash = FNV_OFFSET;
+    for (enum dp_kind kind = DP_KIND_SEGMENT; kind < OBJECT_KINDS; kind++) {
+        const uint8_t *bytes = set->lists[kind].items;
+        size_t size = set->lists[kind].count * dp_object_size(kind);
+        for (size_t i = 0; i < size; i++)
+            hash = (hash ^ bytes[i]) * FNV_PRIME;
+    }
+    return hash;
+}
+
+void compile_model(const struct model *model, uint64_t generation, uint32_t socket_group, struct object_set *set)
+{
+    for (unsigned i = 0; i < model->uplink_count; i++)
+        compile_uplink(&model->uplinks[i], set);
+    for (unsigned i = 0; i < model->port_count; i++)
+        compile_port(&model->ports[i], socket_group, set);
+    for (unsigned i = 0; i < model->segment_count; i++) {
+        compile_segment(model, &model->segments[i], set);
+        compile_statics(&model->segments[i], set);
+    }
+    object_set_sort(set);
+    struct dp_global global = {.generation = generation, .config_hash = object_set_hash(set)};
+    object_set_add(set, DP_KIND_GLOBAL, &global);
+}

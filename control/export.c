@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "export.h"
+#include "schema.h"
+
+static void write_scalar(FILE *out, json_t *value)
+{
+    if (json_is_integer(value)) {
+        fprintf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+    } else if (json_is_boolean(value)) {
+        fputs(json_is_true(value) ? "true" : "false", out);
+    } else {
+        /* The texts that the schema lets through have no quotes, backslashes or control characters in them. */
+        const char *text = json_string_value(value);
+        bool plain = strspn(text, "abcdefghijklmnopqrstuvwxyz") == strlen(text) && *text &&
+                     strcmp(text, "no") != 0 && strcmp(text, "yes") != 0 && strcmp(text, "on") != 0 &&
+                     strcmp(text, "off") != 0 && strcmp(text, "y") != 0 && strcmp(text, "n") != 0 &&
+                     strcmp(text, "null") != 0 && strcmp(text, "true") != 0 && strcmp(text, "false") != 0;
+        fprintf(out, plain ? "%s" : "\"%s\"", text);
+    }
+}
+
+static void write_key(FILE *out, const char *key, unsigned indent)
+{
+    json_t *text = json_string(key);
+    fprintf(out, "%*s", (int)indent, "");
+    if (strspn(key, "abcdefghijklmnopqrstuvwxyz-") == strlen(key) && strlen(key) > 3)
+        fputs(key, out);
+    else
+        write_scalar(out, text);
+    json_decref(text);
+}
+
+static void write_value(FILE *out, json_t *value, unsigned indent)
+{
+    size_t index;
+    json_t *element;
+    if (json_is_array(value)) {
+        fputs(" [", out);
+        json_array_foreach (value, index, element) {
+            fputs(index ? ", " : "", out);
+            write_scalar(out, element);
+        }
+        fputs("]\n", out);
+    } else if (json_is_object(value)) {
+        const char *key;
+        fputs("\n", out);
+        json_object_foreach (value, key, element) { /* statics: one level of plain values */
+            write_key(out, key, indent + 2);
+            fputs(":", out);
+            write_value(out, element, indent + 2);
+        }
+    } else {
+        fputs(" ", out);
+        write_scalar(out, value);
+        fputs("\n", out);
+    }
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static void write_table(FILE *out, const char *path, json_t *table, unsigned indent);
+
+static void write_named(FILE *out, const char *path, json_t *named, unsigned indent)
+{
+    char below[SCHEMA_PATH_SIZE];
+    const char *key, **names = calloc(json_object_size(named) + 1, sizeof(*names));
+    size_t count = 0;
+    json_t *value;
+    if (!names)
+        abort();
+    json_object_foreach (named, key, value)
+        names[count++] = key;
+    qsort(names, count, sizeof(*names), by_name);
+    snprintf(below, sizeof(below), "%s.*", path);
+    for (size_t i = 0; i < count; i++) {
+        json_t *table = json_object_get(named, names[i]);
+        write_key(out, names[i], indent);
+        fputs(json_object_size(table) ? ":\n" : ": {}\n", out);
+        write_table(out, below, table, indent + 2);
+    }
+    free(names);
+}
+
+static void write_table(FILE *out, const char *path, json_t *table, unsigned indent)
+{
+    size_t length = strlen(path);
+    for (unsigned i = 0; i < schema_key_count; i++) {
+        const struct schema_key *row = &schema_keys[i];
+        const char *key = row->path + (length ? length + 1 : 0);
+        if (strncmp(row->path, path, length) != 0 || (length && row->path[length] != '.') || strchr(key, '.'))
+            continue;
+        json_t *value = json_object_get(table, key);
+        if (!value || (json_is_object(value) && json_object_size(value) == 0))
+            continue;
+        write_key(out, key, indent);
+        fputs(":", out);
+        if (row->type == SCHEMA_NAMED || row->type == SCHEMA_TABLE)
+            fputs("\n", out);
+        if (row->type == SCHEMA_NAMED)
+            write_named(out, row->path, value, indent + 2);
+        else if (row->type == SCHEMA_TABLE)
+            write_table(out, row->path, value, indent + 2);
+        else
+            write_value(out, value, indent);
+    }
+}
+
+char *export_yaml(json_t *config)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    if (!out)
+        abort();
+    write_table(out, "", config, 0);
+    fclose(out);
+    return text;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+/*
+ * Keeps a weft-dataplane running and a connection to it open. Theory of operation in supervisor.c.
+ *
+ * Threads: weftd has one; callbacks come from its event loop.
+ */
+#include <event2/event.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "client.h"
+
+enum supervisor_state { SUPERVISOR_DOWN, SUPERVISOR_STARTING, SUPERVISOR_UP };
+
+struct supervisor_callbacks {
+    void (*up)(void *context);                       /* connected: program it */
+    void (*lost)(void *context, const char *reason); /* the connection is gone */
+    void (*failed)(void *context, const char *reason); /* could not be started; will be tried again */
+    void *context;
+};
+
+struct supervisor;
+
+struct supervisor *supervisor_new(struct event_base *base, const char *run_dir,
+                                  const struct supervisor_callbacks *callbacks);
+/* `stop_dataplane`: ends the process if it was started by this weftd, and waits for that. */
+void supervisor_free(struct supervisor *supervisor, bool stop_dataplane);
+
+/* Takes from the configuration (NULL: none) what the next start needs to know. */
+void supervisor_configure(struct supervisor *supervisor, json_t *config);
+/* Whether this configuration needs a dataplane that is started otherwise than the running one. */
+bool supervisor_differs(const struct supervisor *supervisor, json_t *config);
+/* Adopts or starts one; to be called once. */
+void supervisor_start(struct supervisor *supervisor);
+/* Stops the running one and starts another with what was configured since, and waits until it is connected. The
+ * callbacks are not called. 0 or -errno. */
+int supervisor_replace(struct supervisor *supervisor);
+/* The connection failed in a call: forget it and look again. */
+void supervisor_disconnect(struct supervisor *supervisor, const char *reason);
+
+struct dp_client *supervisor_client(const struct supervisor *supervisor); /* NULL unless SUPERVISOR_UP */
+enum supervisor_state supervisor_state(const struct supervisor *supervisor);
+const char *supervisor_reason(const struct supervisor *supervisor); /* why it is not up; "" */
+bool supervisor_adopted(const struct supervisor *supervisor);
+unsigned supervisor_restarts(const struct supervisor *supervisor);
+/* The program that would be started: beside weftd, in its libexec or PATH. */
+void supervisor_program(char *path, size_t size);

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+/*
+ * Texts of the configuration that are not plain words: numbers with units, addresses, names. Each function takes the
+ * whole text or refuses it; none guesses.
+ *
+ * Threads: weftd has one.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+int value_number(const char *text, int64_t *number);  /* decimal digits, nothing else; -EINVAL, -ERANGE */
+int value_count(const char *text, int64_t *number);   /* 64k = 64000; k, M, G */
+int value_seconds(const char *text, int64_t *number); /* 30, 30s, 5m, 2h, 1d */
+int value_mac(const char *text, uint8_t mac[6]);      /* six pairs of hexadecimal digits, colons or dashes */
+int value_ip(const char *text, uint8_t address[16]);  /* 4, 6: address family; -EINVAL */
+
+bool value_name(const char *text);      /* [a-z0-9-]{1,31} */
+bool value_interface(const char *text); /* what Linux takes as an interface name */
+bool value_path(const char *text);      /* absolute, printable ASCII without " and \\, no . or .. in it */
+
+#define VALUE_MAC_SIZE 18u
+#define VALUE_IP_SIZE  46u
+void value_mac_text(const uint8_t mac[6], char text[VALUE_MAC_SIZE]);
