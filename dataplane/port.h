@@ -16,6 +16,8 @@
 
 struct port;
 
+#define PORT_TX_MAP 16u /* power of two, >= DP_QUEUES_MAX */
+
 /* What a worker brings along; one a worker. */
 struct worker_io {
     struct notifier *notifier;
@@ -56,6 +58,7 @@ struct port_ops {
     void (*check)(struct port *port);
 };
 
+/* Allocated zeroed and 64-byte aligned (port_new in counters.h does it with the counters). */
 struct port {
     const struct port_ops *ops;
     void *private;       /* the kind's own */
@@ -66,7 +69,26 @@ struct port {
     bool link;           /* control: w, worker: r (relaxed) */
     struct port_counters *counters[DP_WORKERS_MAX]; /* allocated on the port's creation for each worker */
     int wake_fds[DP_QUEUES_MAX]; /* control: descriptor to watch (edge triggered) for a sleeping worker; -1: none */
-};
+    /* Transmit queue for (worker + receive queue) % PORT_TX_MAP; control: w (port_set_tx_queues), worker: r (relaxed).
+     * All zero, everything leaves by queue 0. */
+    uint8_t tx_map[PORT_TX_MAP];
+    /* Storm limit (storm.h): TSC time up to which the port has used its flood budget; workers: rw (atomic).
+     */
+    uint64_t storm_time __attribute__((aligned(64)));
+} __attribute__((aligned(64)));
+
+/* control: after the set of usable transmit queues changed. mask: bit i for queue i; 0: queue 0. A source
+ * queue keeps its output queue as long as the mask is the same, so frames of one flow stay in order. */
+static inline void port_set_tx_queues(struct port *port, uint32_t mask)
+{
+    uint8_t usable[DP_QUEUES_MAX] = {0};
+    unsigned count = 0;
+    for (uint8_t i = 0; i < DP_QUEUES_MAX; i++)
+        if (mask & (1u << i))
+            usable[count++] = i;
+    for (unsigned i = 0; i < PORT_TX_MAP; i++)
+        __atomic_store_n(&port->tx_map[i], count ? usable[i % count] : 0, __ATOMIC_RELAXED);
+}
 
 extern const struct port_ops port_vhost_ops;
 extern const struct port_ops port_tap_ops;

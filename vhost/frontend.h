@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * The guest's end of a vhost-user connection: used by the VMM (whose guest drives the rings itself), and, with the
- * driver rings of driver.h, by the load generator and the tests.
+ * The guest's end of a vhost-user connection: used by the VMM (whose guest drives the rings itself), and,
+ * with the driver rings of driver.h, by the load generator and the tests.
  *
  * Threads: one thread per frontend. Calls block until the backend answered, at most `timeout_ms`.
- * Errors: 0 or -errno: -EPROTO (nonsense from the backend), -ETIMEDOUT, -ECONNRESET, -EINVAL (backend said no).
- * Every call after a failed one fails the same way: reconnect.
+ * Errors: 0 or -errno: -EINVAL (the backend said no, or an argument is wrong; the connection goes on),
+ * -EOPNOTSUPP (its protocol feature was not negotiated; the connection goes on), -EPROTO (nonsense from the
+ * backend), -ETIMEDOUT, -ECONNRESET. After one of the last three every call fails the same way: reconnect.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,20 +24,22 @@ struct vhost_frontend_region {
 };
 
 struct vhost_frontend_ring {
-    uint16_t size;        /* descriptors */
-    uint16_t base;        /* split: next avail index. Packed: bits 0-14 avail, 15 wrap counter */
-    uint16_t base_used;   /* packed: the same for used; split: ignored */
-    const void *desc;     /* in a region, by host address */
-    const void *driver;   /* avail ring / driver event suppression */
-    const void *device;   /* used ring / device event suppression */
-    int kick_fd;          /* eventfd that we signal */
-    int call_fd;          /* eventfd that the backend signals; -1: polling */
+    uint16_t size;      /* descriptors */
+    uint16_t base;      /* split: next avail index. Packed: bits 0-14 avail, 15 wrap counter */
+    uint16_t base_used; /* packed: the same for used; split: ignored */
+    const void *desc;   /* in a region, by host address */
+    const void *driver; /* avail ring / driver event suppression */
+    const void *device; /* used ring / device event suppression */
+    int kick_fd;        /* eventfd that we signal */
+    int call_fd;        /* eventfd that the backend signals; -1: polling */
 };
 
 struct vhost_frontend *vhost_frontend_connect(const char *path, int timeout_ms); /* dials; NULL and errno */
-struct vhost_frontend *vhost_frontend_adopt(int fd, int timeout_ms); /* an accepted socket; owns it. NULL and errno */
+struct vhost_frontend *vhost_frontend_adopt(int fd,
+                                            int timeout_ms); /* an accepted socket; owns it. NULL and errno */
 void vhost_frontend_close(struct vhost_frontend *frontend);
-int vhost_frontend_fd(const struct vhost_frontend *frontend); /* polls POLLHUP/POLLRDHUP when the backend is gone */
+int vhost_frontend_fd(
+    const struct vhost_frontend *frontend); /* polls POLLHUP/POLLRDHUP when the backend is gone */
 
 /* GET_FEATURES, GET/SET_PROTOCOL_FEATURES (the intersection with `want_protocol`), SET_OWNER, GET_QUEUE_NUM.
  * *offered: the backend's virtio features. */
@@ -47,11 +50,13 @@ int vhost_frontend_set_features(struct vhost_frontend *frontend, uint64_t featur
 int vhost_frontend_set_memory(struct vhost_frontend *frontend, const struct vhost_frontend_region *regions,
                               unsigned count);
 /* SET_VRING_NUM, _BASE, _ADDR, _CALL, _KICK. The ring starts disabled. */
-int vhost_frontend_set_ring(struct vhost_frontend *frontend, unsigned index, const struct vhost_frontend_ring *ring);
+int vhost_frontend_set_ring(struct vhost_frontend *frontend, unsigned index,
+                            const struct vhost_frontend_ring *ring);
 int vhost_frontend_set_call(struct vhost_frontend *frontend, unsigned index, int call_fd);
 int vhost_frontend_enable_ring(struct vhost_frontend *frontend, unsigned index, bool enabled);
 /* GET_VRING_BASE: stops the ring; *base as in vhost_frontend_ring, packed: used position in *base_used. */
-int vhost_frontend_stop_ring(struct vhost_frontend *frontend, unsigned index, uint16_t *base, uint16_t *base_used);
+int vhost_frontend_stop_ring(struct vhost_frontend *frontend, unsigned index, uint16_t *base,
+                             uint16_t *base_used);
 int vhost_frontend_get_config(struct vhost_frontend *frontend, uint32_t offset, void *data, uint32_t size);
 int vhost_frontend_set_status(struct vhost_frontend *frontend, uint8_t status);
 int vhost_frontend_get_status(struct vhost_frontend *frontend, uint8_t *status);

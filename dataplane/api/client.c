@@ -21,7 +21,7 @@
 #include <unistd.h>
 #include "client.h"
 
-#define WINDOW 128u /* requests */
+#define WINDOW 64u /* requests */
 
 struct dp_client {
     int fd;
@@ -78,6 +78,8 @@ static int wait_ready(struct dp_client *client, short events, int64_t deadline)
     }
 }
 
+/* -EPIPE, and the connection not yet given up: the dataplane hung up, but may have left a reason to be read.
+ */
 static int send_request(struct dp_client *client, enum dp_op op, enum dp_kind kind, const void *body,
                         size_t size, const int *fds, unsigned fd_count)
 {
@@ -109,8 +111,8 @@ static int send_request(struct dp_client *client, enum dp_op op, enum dp_kind ki
             if (error)
                 return error;
         } else if (errno != EINTR) {
-            int error = errno == EPIPE ? ECONNRESET : errno;
-            return fail(client, -error, "connection to the dataplane: %s", strerror(error));
+            return errno == EPIPE ? -EPIPE
+                                  : fail(client, -errno, "connection to the dataplane: %s", strerror(errno));
         }
     }
 }
@@ -119,6 +121,7 @@ static int send_request(struct dp_client *client, enum dp_op op, enum dp_kind ki
 static int receive_reply(struct dp_client *client, struct dp_reply *reply, size_t *size)
 {
     int64_t deadline = now_ms() + client->timeout_ms;
+    bool reset = false;
     for (;;) {
         ssize_t count = recv(client->fd, client->buffer, sizeof(client->buffer), MSG_DONTWAIT | MSG_TRUNC);
         if (count == 0)
@@ -135,6 +138,8 @@ static int receive_reply(struct dp_client *client, struct dp_reply *reply, size_
             int error = wait_ready(client, POLLIN, deadline);
             if (error)
                 return error;
+        } else if (errno == ECONNRESET && !reset) {
+            reset = true; /* the kernel tells that first, and then what was sent before */
         } else if (errno != EINTR) {
             return fail(client, -errno, "connection to the dataplane: %s", strerror(errno));
         }
@@ -144,8 +149,8 @@ static int receive_reply(struct dp_client *client, struct dp_reply *reply, size_
 /* The answer to the oldest pipelined request. Only a broken connection is an error here. */
 static int collect_one(struct dp_client *client)
 {
-    struct dp_reply reply;
-    size_t size;
+    struct dp_reply reply = {0};
+    size_t size = 0;
     int error = receive_reply(client, &reply, &size);
     if (error)
         return error;
@@ -172,8 +177,8 @@ static int collect(struct dp_client *client, unsigned leave)
 /* A request with one answer of `expected` bytes of body, which stays in the buffer behind the reply. */
 static int transact(struct dp_client *client, enum dp_op op, const void *body, size_t size, size_t expected)
 {
-    struct dp_reply reply;
-    size_t reply_size;
+    struct dp_reply reply = {0};
+    size_t reply_size = 0;
     if (client->broken)
         return client->broken;
     if (client->dumping)
@@ -181,10 +186,12 @@ static int transact(struct dp_client *client, enum dp_op op, const void *body, s
     int error = collect(client, 0);
     if (!error)
         error = send_request(client, op, DP_KIND_NONE, body, size, NULL, 0);
-    if (!error)
+    if (!error || error == -EPIPE)
         error = receive_reply(client, &reply, &reply_size);
     if (error)
         return error;
+    if (reply.sequence == 0 && reply.status < 0) /* the connection is refused, not the request */
+        return fail(client, reply.status, "%s", reply.text);
     if (reply.sequence != client->sequence || reply.status > 0 ||
         reply_size != (reply.status < 0 ? 0 : expected))
         return fail(client, -EPROTO, "reply out of sequence from the dataplane");
@@ -281,6 +288,8 @@ static int pipeline(struct dp_client *client, enum dp_op op, enum dp_kind kind, 
     if (client->failed)
         return client->failed;
     error = send_request(client, op, kind, object, size, fds, fd_count);
+    if (error == -EPIPE)
+        return fail(client, -ECONNRESET, "the dataplane closed the connection");
     if (!error)
         client->pending++;
     return error;
@@ -333,6 +342,8 @@ int dp_client_dump(struct dp_client *client, enum dp_kind kind)
     int error = collect(client, 0);
     if (!error)
         error = send_request(client, DP_OP_DUMP, kind, NULL, 0, NULL, 0);
+    if (error == -EPIPE)
+        return fail(client, -ECONNRESET, "the dataplane closed the connection");
     if (error)
         return error;
     client->dumping = client->more = true;
@@ -344,8 +355,8 @@ int dp_client_dump(struct dp_client *client, enum dp_kind kind)
 /* The next reply of a dump. */
 static int receive_objects(struct dp_client *client)
 {
-    struct dp_reply reply;
-    size_t size;
+    struct dp_reply reply = {0};
+    size_t size = 0;
     int error = receive_reply(client, &reply, &size);
     if (error)
         return error;
@@ -388,7 +399,7 @@ int dp_client_dump_all(struct dp_client *client, enum dp_kind kind, void **objec
 {
     size_t size = dp_object_size(kind), capacity = 0;
     uint8_t *array = NULL;
-    const void *object;
+    const void *object = NULL;
     int memory = 0;
     *objects = NULL;
     *count = 0;
@@ -404,7 +415,7 @@ int dp_client_dump_all(struct dp_client *client, enum dp_kind kind, void **objec
             else
                 memory = -ENOMEM; /* the dump is still read to its end */
         }
-        if (!memory)
+        if (!memory && object)
             memcpy(array + size * (*count)++, object, size);
     }
     if (status == 0 && memory) {

@@ -25,7 +25,8 @@
 struct dp_client;
 
 /* Connects and exchanges HELLO. `path`: RUN-DIR/dataplane.sock. NULL and errno: ENOENT, ECONNREFUSED (no
- * dataplane), EACCES (not the dataplane's user), EPROTO (another version of the protocol), ETIMEDOUT. */
+ * dataplane), EACCES (not the dataplane's user), EUSERS (too many clients), EPROTO (another version of the
+ * protocol), ETIMEDOUT. */
 struct dp_client *dp_client_connect(const char *path, int timeout_ms);
 void dp_client_close(struct dp_client *client); /* NULL: nothing */
 

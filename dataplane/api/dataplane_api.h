@@ -15,7 +15,8 @@
  *
  * Request: struct dp_request, then exactly the struct its op and kind say, with the descriptors the kind says (tap:
  * one descriptor a queue). Answer: one or more struct dp_reply with the request's sequence; DP_REPLY_MORE is set on all
- * but the last. Byte order: the host's. Versioned by HELLO; sizes are part of the version.
+ * but the last. A reply with sequence 0 refuses the connection (-EACCES, -EUSERS, -EMFILE), which is then closed. HELLO
+ * comes first. Byte order: the host's. Versioned by HELLO; sizes are part of the version.
  *
  * Threads: the control thread of the dataplane serves it. Errors: dp_reply.status is 0 or -errno, with a text.
  */
@@ -230,18 +231,20 @@ struct dp_port_state {
 };
 
 /*
- * What passed a port. For every port, always:  rx_packets == rx_forwarded + rx_flooded + sum(rx_drops)
- * where rx_forwarded went to one output, rx_flooded to several, and for the switch as a whole the outputs'
- * copies are accounted at the output port:  copies addressed to it == tx_packets + sum(tx_drops)
- * A frame segmented in software counts once in tx_packets and its pieces in tx_segments.
+ * What passed a port. For every port, always:
+ *   rx_packets == rx_forwarded + rx_flooded + sum(rx_drops)
+ *   tx_offered == tx_packets + sum(tx_drops)
+ * rx_forwarded are known unicast frames, addressed to exactly one output; rx_flooded were addressed to every
+ * other member, even if that is a single one. What became of each copy is accounted at the output port. A
+ * frame segmented in software counts once in tx_packets and its pieces in tx_segments.
  */
 struct dp_port_counters {
     uint32_t id;
     uint32_t pad;
     uint64_t rx_packets;   /* frames received from the port, dropped ones included */
     uint64_t rx_bytes;     /* bytes of those frames, without virtio header and FCS */
-    uint64_t rx_forwarded; /* frames sent on to exactly one output */
-    uint64_t rx_flooded;   /* frames sent on to every other member */
+    uint64_t rx_forwarded; /* frames to a known address: one output */
+    uint64_t rx_flooded;   /* frames addressed to every other member */
     uint64_t rx_drops[DP_DROP_COUNT]; /* frames dropped before an output was chosen */
     uint64_t tx_offered;   /* copies addressed to the port */
     uint64_t tx_packets;

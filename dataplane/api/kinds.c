@@ -55,7 +55,7 @@ const char *dp_op_name(enum dp_op op)
 const char *dp_drop_name(enum dp_drop drop)
 {
     static const char *const names[DP_DROP_COUNT] = {
-#define X(symbol, name, text) [DP_DROP_##symbol] = name,
+#define X(symbol, name, text) [DP_DROP_##symbol] = (name),
         DP_DROPS(X)
 #undef X
     };
@@ -65,7 +65,7 @@ const char *dp_drop_name(enum dp_drop drop)
 const char *dp_drop_text(enum dp_drop drop)
 {
     static const char *const texts[DP_DROP_COUNT] = {
-#define X(symbol, name, text) [DP_DROP_##symbol] = text,
+#define X(symbol, name, text) [DP_DROP_##symbol] = (text),
         DP_DROPS(X)
 #undef X
     };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Runs a fuzz target without a fuzzer: every file of a corpus directory, then WEFT_FUZZ_ROUNDS (default 20000) seeded
- * mutations of them (bytes flipped, inserted, removed, files spliced), so that a plain test run still tries inputs
- * that nobody wrote down. The seed is printed; WEFT_FUZZ_SEED repeats a run.
+ * Runs a fuzz target without a fuzzer: every file of a corpus directory, then WEFT_FUZZ_ROUNDS (default
+ * 20000) seeded mutations of them (bytes flipped, inserted, removed, files spliced), so that a plain test run
+ * still tries inputs that nobody wrote down. The seed is printed; WEFT_FUZZ_SEED repeats a run.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -15,7 +15,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv) __attribute__((weak));
 
-#define INPUT_SIZE_MAX 65536u
+#define INPUT_SIZE_MAX  65536u
 #define INPUT_COUNT_MAX 4096u
 
 static struct {

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * list, show, add, set and del of tenants, segments, ports and uplinks: weftd's generic methods, with the
+ * columns that each noun is shown with.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "change.h"
+#include "client.h"
+#include "commands.h"
+#include "output.h"
+
+#define PACKETS_AND_BYTES                                                                                    \
+    {"RX-PKTS", "rx_packets", NULL, COLUMN_COUNT, false},                                                    \
+        {"RX-BYTES", "rx_bytes", NULL, COLUMN_BYTES, true},                                                  \
+        {"TX-PKTS", "tx_packets", NULL, COLUMN_COUNT, false},                                                \
+    {                                                                                                        \
+        "TX-BYTES", "tx_bytes", NULL, COLUMN_BYTES, true                                                     \
+    }
+
+static const struct column tenant_columns[] = {
+    {"TENANT", "name", NULL, COLUMN_TEXT, false},
+    {"SEGMENTS", "segments", NULL, COLUMN_COUNT, false},
+    {"PORTS", "ports", NULL, COLUMN_COUNT, false},
+    {"UP", "ports_up", NULL, COLUMN_COUNT, false},
+    PACKETS_AND_BYTES,
+    {"DROPS", "drops", NULL, COLUMN_COUNT, false},
+    {"LIMITS", "limits", NULL, COLUMN_TEXT, true},
+    {NULL},
+};
+
+static const struct column segment_columns[] = {
+    {"SEGMENT", "name", NULL, COLUMN_TEXT, false},
+    {"MODE", "mode", NULL, COLUMN_TEXT, false},
+    {"VLAN", "vlan", NULL, COLUMN_COUNT, false},
+    {"UPLINK", "uplink", NULL, COLUMN_TEXT, false},
+    {"PORTS", "ports", NULL, COLUMN_COUNT, false},
+    {"UP", "ports_up", NULL, COLUMN_COUNT, false},
+    {"ADDRESSES", "addresses", NULL, COLUMN_COUNT, false},
+    {"AGEING", "ageing", NULL, COLUMN_SECONDS, true},
+    {"MACS", "macs", NULL, COLUMN_COUNT, true},
+    {"ISOLATE-PORTS", "isolate_ports", NULL, COLUMN_YES, true},
+    {"STATIC", "static", NULL, COLUMN_TEXT, true},
+    {NULL},
+};
+
+static const struct column port_columns[] = {
+    {"PORT", "name", NULL, COLUMN_TEXT, false},
+    {"STATE", "state", NULL, COLUMN_STATE, false},
+    {"SEGMENT", "segment", "trunk", COLUMN_TEXT, false},
+    {"KIND", "kind", NULL, COLUMN_TEXT, true},
+    {"MAC", "mac", NULL, COLUMN_TEXT, false},
+    {"IP", "ip", NULL, COLUMN_TEXT, true},
+    {"QUEUES", "queues", NULL, COLUMN_COUNT, false},
+    {"MTU", "mtu", NULL, COLUMN_COUNT, true},
+    {"ADDRESSES", "addresses", NULL, COLUMN_COUNT, true},
+    PACKETS_AND_BYTES,
+    {"DROPS-FROM", "drops_from", NULL, COLUMN_COUNT, false},
+    {"DROPS-TO", "drops_to", NULL, COLUMN_COUNT, false},
+    {"CONNECTS", "connects", NULL, COLUMN_COUNT, true},
+    {"SOCKET", "socket", "tap", COLUMN_TEXT, true},
+    {"ERROR", "error", NULL, COLUMN_TEXT, true},
+    {NULL},
+};
+
+static const struct column uplink_columns[] = {
+    {"UPLINK", "name", NULL, COLUMN_TEXT, false},
+    {"STATE", "state", NULL, COLUMN_STATE, false},
+    {"DEVICE", "device", NULL, COLUMN_TEXT, false},
+    {"MTU", "mtu", NULL, COLUMN_COUNT, false},
+    {"SEGMENTS", "segments", NULL, COLUMN_TEXT, false},
+    PACKETS_AND_BYTES,
+    {"DROPS-FROM", "drops_from", NULL, COLUMN_COUNT, false},
+    {"DROPS-TO", "drops_to", NULL, COLUMN_COUNT, false},
+    {"ERROR", "error", NULL, COLUMN_TEXT, true},
+    {NULL},
+};
+
+/* What `port show` knows beyond the list. */
+static const struct column port_details[] = {
+    {"port", "name", NULL, COLUMN_TEXT, false},
+    {"state", "state", NULL, COLUMN_STATE, false},
+    {"error", "error", NULL, COLUMN_TEXT, false},
+    {"kind", "kind", NULL, COLUMN_TEXT, false},
+    {"segment", "segment", NULL, COLUMN_TEXT, false},
+    {"trunk", "trunk", NULL, COLUMN_TEXT, false},
+    {"native", "native", NULL, COLUMN_TEXT, false},
+    {"mac", "mac", NULL, COLUMN_TEXT, false},
+    {"ip", "ip", NULL, COLUMN_TEXT, false},
+    {"spoof", "spoof", NULL, COLUMN_TEXT, false},
+    {"isolated", "isolated", NULL, COLUMN_TEXT, false},
+    {"enabled", "enabled", NULL, COLUMN_TEXT, false},
+    {"queues", "queues", NULL, COLUMN_COUNT, false},
+    {"queues enabled", "queues_enabled", NULL, COLUMN_COUNT, false},
+    {"mtu", "mtu", NULL, COLUMN_COUNT, false},
+    {"storm-limit", "storm_limit", NULL, COLUMN_COUNT, false},
+    {"macs", "macs", NULL, COLUMN_COUNT, false},
+    {"addresses learned", "addresses", NULL, COLUMN_COUNT, false},
+    {"socket", "socket", NULL, COLUMN_TEXT, false},
+    {"client", "client", NULL, COLUMN_YES, false},
+    {"tap", "tap", NULL, COLUMN_TEXT, false},
+    {"features", "features", NULL, COLUMN_TEXT, false},
+    {"connects", "connects", NULL, COLUMN_COUNT, false},
+    {"protocol errors", "protocol_errors", NULL, COLUMN_COUNT, false},
+    {"ring errors", "ring_errors", NULL, COLUMN_COUNT, false},
+    {"guest memory", "memory_bytes", NULL, COLUMN_BYTES, false},
+    {"received packets", "rx_packets", NULL, COLUMN_COUNT, false},
+    {"received bytes", "rx_bytes", NULL, COLUMN_BYTES, false},
+    {"forwarded packets", "rx_forwarded", NULL, COLUMN_COUNT, false},
+    {"flooded packets", "rx_flooded", NULL, COLUMN_COUNT, false},
+    {"sent packets", "tx_packets", NULL, COLUMN_COUNT, false},
+    {"sent bytes", "tx_bytes", NULL, COLUMN_BYTES, false},
+    {"made by segmentation", "tx_segments", NULL, COLUMN_COUNT, false},
+    {"drops from guest", "drops_from", NULL, COLUMN_COUNT, false},
+    {"drops to guest", "drops_to", NULL, COLUMN_COUNT, false},
+    {NULL},
+};
+
+static const struct column queue_columns[] = {
+    {"QUEUE", "queue", NULL, COLUMN_COUNT, false},       {"WORKER", "worker", NULL, COLUMN_COUNT, false},
+    {"CORE", "core", NULL, COLUMN_COUNT, false},         {"RING", "ring_size", NULL, COLUMN_COUNT, false},
+    {"USABLE", "usable", NULL, COLUMN_TEXT, false},      {"RX-PKTS", "rx_packets", NULL, COLUMN_COUNT, false},
+    {"RX-BYTES", "rx_bytes", NULL, COLUMN_BYTES, false}, {"TX-PKTS", "tx_packets", NULL, COLUMN_COUNT, false},
+    {"TX-BYTES", "tx_bytes", NULL, COLUMN_BYTES, false}, {NULL},
+};
+
+static const struct noun {
+    const char *name;
+    const struct column *columns, *details; /* details NULL: those of the list */
+} nouns[] = {
+    {"tenant", tenant_columns, NULL},
+    {"segment", segment_columns, NULL},
+    {"port", port_columns, port_details},
+    {"uplink", uplink_columns, NULL},
+};
+
+static const struct noun *noun_of(const struct cli_context *context)
+{
+    size_t i = 0;
+    while (i + 1 < sizeof(nouns) / sizeof(nouns[0]) && strcmp(nouns[i].name, context->command->noun) != 0)
+        i++;
+    return &nouns[i];
+}
+
+int cmd_object_list(struct cli_context *context)
+{
+    json_t *result, *params = json_pack("{ss}", "noun", context->command->noun);
+    const char *segment = cli_given_value(context, "segment");
+    if (context->tenant)
+        json_object_set_new(params, "tenant", output_json_string(context->tenant));
+    if (segment)
+        json_object_set_new(params, "segment", output_json_string(segment));
+    int code = client_call(context, "list", params, false, &result);
+    if (code)
+        return code;
+    output_items(context->out, context, result, noun_of(context)->columns);
+    json_decref(result);
+    return WEFT_OK;
+}
+
+int cmd_object_show(struct cli_context *context)
+{
+    json_t *result, *params = json_pack("{ss}", "noun", context->command->noun);
+    json_object_set_new(params, "name", output_json_string(context->arguments[0]));
+    int code = client_call(context, "show", params, false, &result);
+    if (code)
+        return code;
+    const struct noun *noun = noun_of(context);
+    const json_t *item = json_array_get(json_object_get(result, "items"), 0);
+    const json_t *queues = json_object_get(item, "queue");
+    bool wide = context->format == CLI_FORMAT_WIDE;
+    if (context->format == CLI_FORMAT_JSON || context->format == CLI_FORMAT_NAME) {
+        output_items(context->out, context, result, noun->columns);
+    } else {
+        output_record(context->out, item, noun->details ? noun->details : noun->columns, wide,
+                      context->colour);
+        if (json_array_size(queues)) {
+            fputc('\n', context->out);
+            output_table(context->out, queues, queue_columns, wide, context->colour);
+        }
+    }
+    json_decref(result);
+    return WEFT_OK;
+}
+
+/* "a=b,c=d" as an object. */
+static json_t *map_of(const char *text)
+{
+    json_t *map = json_object();
+    while (*text) {
+        size_t length = strcspn(text, ","), name = strcspn(text, "=,");
+        char key[64], value[64] = "";
+        snprintf(key, sizeof(key), "%.*s", (int)name, text);
+        if (name < length)
+            snprintf(value, sizeof(value), "%.*s", (int)(length - name - 1), text + name + 1);
+        json_t *key_text = output_json_string(key);
+        if (length)
+            json_object_set_new(map, json_string_value(key_text), output_json_string(value));
+        json_decref(key_text);
+        text += length + (text[length] == ',');
+    }
+    return map;
+}
+
+/* The options that are keys of weft.yaml. Their text is sent as it was written: the controller types it. */
+static json_t *values_of(const struct cli_context *context, bool is_set)
+{
+    json_t *values = json_object();
+    for (size_t i = 0; i < context->given_count; i++) {
+        const struct cli_option *option = context->given[i].option;
+        const char *value = context->given[i].value;
+        if (!option->key)
+            continue;
+        if (value[0])
+            json_object_set_new(values, option->key,
+                                option->type == CLI_MAP ? map_of(value) : output_json_string(value));
+        else if (is_set)
+            json_object_set_new(values, option->key, json_null());
+    }
+    return values;
+}
+
+static json_t *change_params(const struct cli_context *context)
+{
+    json_t *params = json_pack("{ss}", "noun", context->command->noun);
+    json_object_set_new(params, "name", output_json_string(context->arguments[0]));
+    return params;
+}
+
+int cmd_object_add(struct cli_context *context)
+{
+    json_t *params = change_params(context);
+    json_object_set_new(params, "values", values_of(context, false));
+    return change_run(context, "add", params);
+}
+
+int cmd_object_set(struct cli_context *context)
+{
+    json_t *values = values_of(context, true);
+    if (json_object_size(values) == 0) {
+        json_decref(values);
+        output_error("%s set: nothing to set; \"weft %s set --help\" lists what can be set",
+                     context->command->noun, context->command->noun);
+        return WEFT_USAGE;
+    }
+    json_t *params = change_params(context);
+    json_object_set_new(params, "values", values);
+    return change_run(context, "set", params);
+}
+
+int cmd_object_del(struct cli_context *context)
+{
+    json_t *params = change_params(context);
+    if (cli_is_given(context, "cascade"))
+        json_object_set_new(params, "cascade", json_true());
+    return change_run(context, "del", params);
+}
+
+int cmd_port_snippet(struct cli_context *context)
+{
+    json_t *result, *params = json_object();
+    const char *program = cli_given_value(context, "for");
+    json_object_set_new(params, "name", output_json_string(context->arguments[0]));
+    json_object_set_new(params, "for", json_string(program ? program : "qemu"));
+    int code = client_call(context, "port.snippet", params, false, &result);
+    if (code)
+        return code;
+    const char *text = json_string_value(json_object_get(result, "text"));
+    if (context->format == CLI_FORMAT_JSON)
+        output_json(context->out, result, false);
+    else
+        output_text(context->out, text ? text : "");
+    json_decref(result);
+    return WEFT_OK;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+/*
+ * Load on a switch: a synthetic guest sends frames into one vhost-user port and another counts what arrives
+ * at a second port. Descriptors are built once and only published again, so that the generator costs a few
+ * cycles a frame and the switch is the limit; how often the sending ring was full says whether it was.
+ *
+ * Threads: one generator is driven by one thread, which busy-polls for the length of a run.
+ * Errors: 0 or -errno.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define GENERATOR_SIZES_MAX     16u
+#define GENERATOR_LATENCY_SLOTS 1024u
+
+struct generator;
+
+struct generator_config {
+    const char *paths[2]; /* vhost-user sockets: load goes from 0 to 1, with `both` also back */
+    bool both;
+    bool packed; /* packed rings */
+    bool in_order;
+    bool mergeable;       /* receive buffers may be merged (needed for frames longer than buffer_size - 12) */
+    bool offload;         /* negotiate checksum and TSO; frames longer than 1518 are sent as TSO */
+    uint16_t ring_size;   /* descriptors */
+    uint32_t buffer_size; /* bytes of a receive buffer */
+    uint16_t
+        sizes[GENERATOR_SIZES_MAX]; /* frame sizes in bytes with FCS not counted, repeated in this order */
+    unsigned size_count;
+    uint32_t flows;           /* UDP 5-tuples a direction, >= 1 */
+    uint32_t macs;            /* addresses behind each port, >= 1; all are taught to the switch first */
+    uint16_t vlan;            /* tag the frames; 0: untagged */
+    uint8_t mac_prefix[2][6]; /* first address behind each port; the following ones count up in the last four
+                                 bytes */
+    uint32_t ip[2];           /* IPv4 addresses, host order */
+    int timeout_ms;
+};
+
+struct generator_result {
+    double seconds;
+    uint64_t offered;  /* frames the switch has taken from the sending rings */
+    uint64_t received; /* frames counted at the sinks */
+    uint64_t received_bytes;
+    uint64_t rounds;                           /* of the sending loop */
+    uint64_t full_rounds;                      /* rounds that wanted to send and found the ring full */
+    uint64_t verified;                         /* frames whose bytes were compared */
+    uint64_t corrupt;                          /* of those, that differed */
+    uint64_t foreign;                          /* frames that are not the generator's */
+    uint64_t latency_count;                    /* stamped frames received */
+    uint64_t latency[GENERATOR_LATENCY_SLOTS]; /* histogram, see generator_latency() */
+};
+
+/* Connects both ports and teaches the switch every address. NULL and errno, with a sentence in error. */
+struct generator *generator_new(const struct generator_config *config, char error[256]);
+void generator_free(struct generator *generator);
+
+/* Sends for `seconds` at `rate` frames a second in all (0: as fast as it goes), then drains and counts what
+ * was under way. With `stamp`, one frame in 16 carries the time it was published. */
+int generator_run(struct generator *generator, double seconds, double rate, bool stamp,
+                  struct generator_result *result);
+/* Nanoseconds at quantile q (0..1) of the histogram; 0 if it is empty. 32 slots an octave: 3 % resolution. */
+double generator_latency(const struct generator_result *result, double q);
+double generator_tsc_hz(void);

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The switches that are measured: each starts on one core, gives two vhost-user sockets, and stops without a trace.
+
+    with Weft(core=1) as switch:
+        switch.sockets    # (path, path)
+Every one of them is at the settings that were found best for it (docs/performance.md says which and why).
+"""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BUILD = os.environ.get("WEFT_BUILD_DIR", os.path.join(TOP, "build"))
+
+
+class Unavailable(Exception):
+    """This switch cannot run here; the text says why."""
+
+
+def wait_for(condition, what, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise Unavailable(f"{what}: not within {seconds:.0f} s")
+        time.sleep(0.02)
+
+
+def hugepages_free():
+    with open("/proc/meminfo", encoding="ascii") as text:
+        for line in text:
+            if line.startswith("HugePages_Free"):
+                return int(line.split()[1])
+    return 0
+
+
+class Switch:
+    """Common part: a private directory, processes that are ended by their own ids, cleanup on every exit."""
+    name = ""
+
+    def __init__(self, core=1, packed=False):
+        self.core, self.packed = core, packed
+        self.directory = tempfile.mkdtemp(prefix=f"weft-perf-{self.name}-")
+        self.processes = []
+        self.sockets = (os.path.join(self.directory, "a"), os.path.join(self.directory, "b"))
+
+    def spawn(self, command, **keywords):
+        log = open(os.path.join(self.directory, os.path.basename(command[0]) + ".log"), "ab")
+        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.PIPE, **keywords)
+        log.close()
+        self.processes.append(process)
+        return process
+
+    def log_tail(self):
+        tail = []
+        for name in sorted(os.listdir(self.directory)):
+            if name.endswith(".log"):
+                with open(os.path.join(self.directory, name), errors="replace", encoding="utf-8") as log:
+                    tail += [f"{name}: {line.rstrip()}" for line in log.readlines()[-8:]]
+        return "\n".join(tail)
+
+    def __enter__(self):
+        try:
+            self.start()
+            for path in self.sockets:
+                wait_for(lambda path=path: os.path.exists(path), f"{self.name}: socket {path}")
+        except BaseException as error:
+            tail = self.log_tail()
+            self.stop()
+            if isinstance(error, Unavailable) and tail:
+                raise Unavailable(f"{error}\n{tail}") from None
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def start(self):
+        raise NotImplementedError
+
+    def stop(self):
+        for process in reversed(self.processes):
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in reversed(self.processes):
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            process.stdin.close()
+        self.processes = []
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def cycles(self):
+        """Busy cycles and packets of the forwarding core so far, where the switch tells: (cycles, packets) or None."""
+        return None
+
+
+class Weft(Switch):
+    name = "weft"
+    build = BUILD
+
+    def start(self):
+        config = {
+            "version": 1,
+            "dataplane": {"cores": [self.core], "hugepages": "auto"},
+            "tenants": {"perf": {"segments": {"net": {"mode": "isolated"}},
+                                 "ports": {"a": {"segment": "net", "queues": 1}, "b": {"segment": "net", "queues": 1}}}},
+        }
+        path = os.path.join(self.directory, "weft.yaml")
+        with open(path, "w", encoding="utf-8") as text:
+            json.dump(config, text)
+        self.run_dir = os.path.join(self.directory, "run")
+        self.spawn([os.path.join(self.build, "control/weftd"), "--config", path, "--run-dir", self.run_dir,
+                    "--state-dir", os.path.join(self.directory, "state"), "--foreground"])
+        self.sockets = tuple(os.path.join(self.run_dir, "vhost", f"perf.{port}") for port in "ab")
+
+    def status(self):
+        text = subprocess.run([os.path.join(self.build, "cli/weft"), "--run-dir", self.run_dir, "status", "-o", "json"],
+                              check=True, capture_output=True, text=True).stdout
+        return json.loads(text)
+
+    def cycles(self):
+        status = self.status()
+        workers = (status["items"][0] if "items" in status else status)["workers"]
+        return sum(w["busy_cycles"] for w in workers), sum(w["packets"] for w in workers)
+
+
+class Testpmd(Switch):
+    """DPDK's own vhost library forwarding blindly between two ports: what a switch made with it starts from."""
+    name = "testpmd"
+
+    def start(self):
+        if not shutil.which("dpdk-testpmd"):
+            raise Unavailable("dpdk-testpmd is not installed (package dpdk)")
+        memory = ["--in-memory", "-m", "512"] if hugepages_free() >= 256 else ["--no-huge", "-m", "512"]
+        self.spawn(["dpdk-testpmd", "-l", f"0,{self.core}", "--no-pci", "--iova-mode=va", *memory, "--no-telemetry",
+                    f"--file-prefix={os.path.basename(self.directory)}",
+                    "--vdev", f"net_vhost0,iface={self.sockets[0]},queues=1",
+                    "--vdev", f"net_vhost1,iface={self.sockets[1]},queues=1",
+                    "--", "--forward-mode=io", "--nb-cores=1", "--burst=64", "--rxd=1024", "--txd=1024",
+                    "--total-num-mbufs=16384", "--no-lsc-interrupt", "--stats-period=3600", "--auto-start"])
+
+
+class Ovs(Switch):
+    """OVS-DPDK with the NORMAL action (MAC learning) and the exact-match cache.
+
+    ports: name -> settings of ovs-vsctl's Port table (tag, trunks, vlan_mode), each on a vhost-user socket."""
+    name = "ovs"
+
+    def __init__(self, core=1, packed=False, ports=None):
+        super().__init__(core, packed)
+        self.ports = ports or {"a": [], "b": []}
+        self.sockets = tuple(os.path.join(self.directory, port) for port in self.ports)
+
+    def control(self, *arguments):
+        subprocess.run(["ovs-vsctl", f"--db=unix:{self.directory}/db.sock", "--timeout=20", *arguments], check=True,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=self.environment)
+
+    def start(self):
+        vswitchd = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
+        if not os.path.exists(vswitchd):
+            raise Unavailable("openvswitch-switch-dpdk is not installed")
+        if hugepages_free() < 512:
+            raise Unavailable("OVS-DPDK needs 512 free hugepages of 2 MiB")
+        directory = self.directory
+        self.environment = dict(os.environ, OVS_RUNDIR=directory, OVS_LOGDIR=directory, OVS_DBDIR=directory)
+        subprocess.run(["ovsdb-tool", "create", f"{directory}/conf.db", "/usr/share/openvswitch/vswitch.ovsschema"],
+                       check=True, env=self.environment)
+        self.spawn(["ovsdb-server", f"{directory}/conf.db", f"--remote=punix:{directory}/db.sock",
+                    f"--unixctl={directory}/db.ctl", f"--pidfile={directory}/db.pid"], env=self.environment)
+        wait_for(lambda: os.path.exists(f"{directory}/db.sock"), "ovsdb-server")
+        self.control("--no-wait", "init")
+        self.control("--no-wait", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true",
+                     "other_config:dpdk-lcore-mask=0x1", f"other_config:pmd-cpu-mask={hex(1 << self.core)}",
+                     "other_config:dpdk-socket-mem=512", "other_config:userspace-tso-enable=false",
+                     f"other_config:dpdk-extra=--no-pci --no-telemetry --in-memory --iova-mode=va --file-prefix={os.path.basename(directory)}")
+        self.spawn([vswitchd, f"unix:{directory}/db.sock", f"--unixctl={directory}/switch.ctl",
+                    f"--pidfile={directory}/switch.pid"], env=self.environment)
+        self.control("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
+        for port, settings in self.ports.items():
+            self.control("add-port", "br0", port, *settings, "--", "set", "Interface", port, "type=dpdkvhostuser")
+
+
+SWITCHES = {switch.name: switch for switch in (Weft, Testpmd, Ovs)}

@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+#   weft ----api.sock---- fake_weftd.py, then a real weftd where it is built
+#
+# Every example of the table of commands works: it is what the manual and --help tell people to type.
+. "$(dirname "$0")/lib.sh"
+smoke_need weft weft-describe
+cd "$SMOKE_DIR"
+
+cat > weft.yaml <<'YAML'
+version: 1
+uplinks:
+  lan0: { device: "vdev:net_null0" }
+tenants:
+  acme:
+    segments:
+      web: { mode: isolated }
+      lab: { mode: bridged, uplink: lan0, vlan: 120 }
+    ports:
+      vm1: { segment: web, mac: "52:54:00:00:00:01" }
+      vm2: { segment: web }
+YAML
+
+# Each example begins with the same configuration. What follows or watches is stopped after a second, having printed.
+run_example()
+{
+    local example=$1 codes=" 0 "
+    expect 0 weft config apply weft.yaml
+    case $example in
+    *--follow* | *--watch*) codes=" 124 " ;;
+    *"config diff"*) codes=" 0 10 " ;;
+    "weft doctor"*) codes=" 0 1 " ;; # what it finds is this host's matter
+    "weft config confirm")
+        weft tenant add seed > /dev/null
+        weft config apply weft.yaml --confirm-within 60s > /dev/null 2>&1
+        ;;
+    esac
+    local code=0 seconds=20
+    [[ $codes != " 124 " ]] || seconds=1
+    # shellcheck disable=SC2086 # split as a shell would
+    timeout $seconds $example > out 2> err || code=$?
+    [[ $codes == *" $code "* ]] || smoke_fail "exit code $code: $example: $(cat err)"
+    [[ -s out || $example == *drops* || $example == *"config diff"* || $example == *"fdb list"* ]] ||
+        smoke_fail "printed nothing: $example"
+}
+
+run_all()
+{
+    local count=0 example
+    while IFS= read -r example; do
+        run_example "$example"
+        count=$((count + 1))
+    done < <(weft-describe --examples)
+    ((count > 40)) || smoke_fail "only $count examples"
+    smoke_note "$count examples"
+}
+
+fake_weftd_start
+run_all
+fake_weftd_stop
+rm -f "$WEFT_RUN_DIR/api.sock"
+
+if command -v weftd > /dev/null && command -v weft-dataplane > /dev/null && [[ $EUID == 0 ]]; then
+    SMOKE_BALANCE=yes
+    weftd_start weft.yaml
+    run_all
+else
+    smoke_note "weftd is not built here, or this is not root: examples ran against the fake one only"
+fi
