@@ -23,13 +23,13 @@ typedef void (*api_handler)(struct api_call *call);
 struct api_method {
     const char *name;
     api_handler handler;
-    bool admin; /* changes something */
-    bool waits; /* for a dataplane that is just starting */
+    bool admin;         /* changes something */
+    bool waits;         /* for a dataplane that is just starting */
     const char *params; /* "noun:string name:string tenant:string?" */
 };
 
-const struct api_method *api_method_find(const char *name);      /* NULL: none */
-const char *api_method_nearest(const char *name);                /* NULL: none is like it */
+const struct api_method *api_method_find(const char *name);       /* NULL: none */
+const char *api_method_nearest(const char *name);                 /* NULL: none is like it */
 bool api_params_check(struct api_call *call, const char *params); /* false: outcome says why */
 
 /* Optional parameters; NULL, fallback if not given. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * add, set, del: each edits a copy of the configuration's tree and has the whole applied like a file, so that there
- * is one validator and one way to change something.
+ * add, set, del: each edits a copy of the configuration's tree and has the whole applied like a file, so that
+ * there is one validator and one way to change something.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,7 +46,8 @@ static bool edit_names(struct edit *edit)
     if (!edit->place->in_tenant)
         snprintf(edit->name, sizeof(edit->name), "%.60s", name);
     if (edit->place->in_tenant && slash) {
-        snprintf(edit->tenant, sizeof(edit->tenant), "%.*s", slash - name > 60 ? 60 : (int)(slash - name), name);
+        snprintf(edit->tenant, sizeof(edit->tenant), "%.*s", slash - name > 60 ? 60 : (int)(slash - name),
+                 name);
         snprintf(edit->name, sizeof(edit->name), "%.60s", slash + 1);
     }
     if (value_name(edit->name) && (!edit->place->in_tenant || value_name(edit->tenant)))
@@ -67,8 +68,8 @@ static bool edit_begin(struct edit *edit, struct api_call *call)
             edit->place = &places[i];
     }
     if (!edit->place) {
-        outcome_fail(&call->outcome, WEFT_USAGE, "\"%.40s\" cannot be changed; tenant, segment, port and uplink can",
-                     noun);
+        outcome_fail(&call->outcome, WEFT_USAGE,
+                     "\"%.40s\" cannot be changed; tenant, segment, port and uplink can", noun);
         return false;
     }
     if (!edit_names(edit))
@@ -122,7 +123,8 @@ static json_t *split_list(const char *text)
 static json_t *value_for(const char *path, const char *key, json_t *value)
 {
     const struct schema_key *row = schema_find(path, key);
-    bool list = row && (row->type == SCHEMA_NAMES || row->type == SCHEMA_ADDRESSES || row->type == SCHEMA_INTEGERS);
+    bool list =
+        row && (row->type == SCHEMA_NAMES || row->type == SCHEMA_ADDRESSES || row->type == SCHEMA_INTEGERS);
     const char *text = json_string_value(value);
     return list && text && strchr(text, ',') ? split_list(text) : json_incref(value);
 }
@@ -207,8 +209,8 @@ static void add_again(struct edit *edit, json_t *existing)
     } else if (object) {
         char path[200], text[320];
         object_path(edit, path, sizeof(path));
-        snprintf(text, sizeof(text), "%s %s exists with other values; \"set\" changes them", edit->place->noun,
-                 api_string(edit->call, "name"));
+        snprintf(text, sizeof(text), "%s %s exists with other values; \"set\" changes them",
+                 edit->place->noun, api_string(edit->call, "name"));
         fail(edit, WEFT_CONFLICT, text);
     }
     json_decref(object);
@@ -278,7 +280,8 @@ static bool release_segment(struct edit *edit, const struct model_segment *segme
     return !used || cascade;
 }
 
-static bool release_port(struct edit *edit, const struct model_port *port, bool cascade, char *users, size_t size)
+static bool release_port(struct edit *edit, const struct model_port *port, bool cascade, char *users,
+                         size_t size)
 {
     json_t *tenant = json_object_get(json_object_get(edit->tree, "tenants"), edit->tenant);
     bool used = false;
@@ -288,7 +291,7 @@ static bool release_port(struct edit *edit, const struct model_port *port, bool 
         const char *mac;
         json_t *name;
         void *next;
-        json_object_foreach_safe(segment->statics, next, mac, name) {
+        json_object_foreach_safe (segment->statics, next, mac, name) {
             size_t length = strlen(users);
             if (strcmp(json_string_value(name), port->name) != 0)
                 continue;
@@ -308,7 +311,8 @@ static bool release_tenant(const struct model_tenant *tenant, bool cascade, char
     return cascade || (tenant->segment_count == 0 && tenant->port_count == 0);
 }
 
-static bool release_uplink(const struct model *model, const struct model_uplink *uplink, char *users, size_t size)
+static bool release_uplink(const struct model *model, const struct model_uplink *uplink, char *users,
+                           size_t size)
 {
     bool used = false;
     for (unsigned i = 0; i < model->segment_count; i++) {
@@ -316,17 +320,19 @@ static bool release_uplink(const struct model *model, const struct model_uplink 
         if (model->segments[i].uplink != uplink)
             continue;
         used = true;
-        snprintf(users + length, size - length, "%ssegment %s", length ? ", " : "", model->segments[i].full_name);
+        snprintf(users + length, size - length, "%ssegment %s", length ? ", " : "",
+                 model->segments[i].full_name);
     }
     return !used;
 }
 
-/* Whether the object may go; if not, the outcome names who needs it. A tenant's guests go with `cascade`, but an
- * uplink never takes segments along. */
+/* Whether the object may go; if not, the outcome names who needs it. A tenant's guests go with `cascade`, but
+ * an uplink never takes segments along. */
 static bool edit_release(struct edit *edit)
 {
     const struct model *model = edit->call->controller->model;
-    const struct model_tenant *tenant = model_tenant(model, edit->place->in_tenant ? edit->tenant : edit->name);
+    const struct model_tenant *tenant =
+        model_tenant(model, edit->place->in_tenant ? edit->tenant : edit->name);
     bool cascade = api_bool(edit->call, "cascade"), free_to_go;
     char users[300] = "", text[480];
     if (strcmp(edit->place->noun, "segment") == 0)

@@ -27,8 +27,8 @@ static void set_text(json_t *item, const char *key, const char *text)
 json_t *item_tenant(const struct runtime *runtime, const struct model_tenant *tenant)
 {
     struct runtime_totals totals = {0};
-    json_t *item = json_pack("{s:s, s:i, s:i}", "name", tenant->name, "segments", tenant->segment_count, "ports",
-                             tenant->port_count);
+    json_t *item = json_pack("{s:s, s:i, s:i}", "name", tenant->name, "segments", tenant->segment_count,
+                             "ports", tenant->port_count);
     json_t *limits = json_object();
     if (tenant->limit_ports >= 0)
         set_number(limits, "ports", (uint64_t)tenant->limit_ports);
@@ -45,8 +45,8 @@ json_t *item_tenant(const struct runtime *runtime, const struct model_tenant *te
 json_t *item_segment(const struct runtime *runtime, const struct model_segment *segment, uint64_t addresses)
 {
     unsigned ports = 0, up = 0;
-    json_t *item = json_pack("{s:s, s:s, s:s}", "name", segment->full_name, "tenant", segment->tenant->name, "mode",
-                             segment->mode);
+    json_t *item = json_pack("{s:s, s:s, s:s}", "name", segment->full_name, "tenant", segment->tenant->name,
+                             "mode", segment->mode);
     for (unsigned i = 0; i < segment->tenant->port_count; i++) {
         const struct model_port *port = &segment->tenant->ports[i];
         if (model_port_in(port, segment)) {
@@ -79,8 +79,8 @@ static void set_clean_text(json_t *item, const char *key, const char *text, size
 }
 
 /* state, error and what the dataplane knows of the connection. */
-static void set_state(json_t *item, const struct controller *controller, const struct runtime *runtime, uint32_t id,
-                      bool enabled)
+static void set_state(json_t *item, const struct controller *controller, const struct runtime *runtime,
+                      uint32_t id, bool enabled)
 {
     static const struct dp_port_state none;
     const struct dp_port_state *state = runtime->state_of[id];
@@ -118,6 +118,9 @@ static void set_counters(json_t *item, const struct runtime *runtime, uint32_t i
     set_number(item, "tx_packets", counters->tx_packets);
     set_number(item, "tx_bytes", counters->tx_bytes);
     set_number(item, "tx_segments", counters->tx_segments);
+    set_number(item, "rx_forwarded", counters->rx_forwarded);
+    set_number(item, "rx_flooded", counters->rx_flooded);
+    set_number(item, "tx_offered", counters->tx_offered);
     set_number(item, "drops_from", runtime_drops_from(counters));
     set_number(item, "drops_to", runtime_drops_to(counters));
 }
@@ -152,7 +155,8 @@ static void set_addresses(json_t *item, const struct model_port *port)
     json_object_set_new(item, "ip", list);
 }
 
-json_t *item_port(const struct controller *controller, const struct runtime *runtime, const struct model_port *port)
+json_t *item_port(const struct controller *controller, const struct runtime *runtime,
+                  const struct model_port *port)
 {
     json_t *item = json_pack("{s:s, s:s, s:s}", "name", port->full_name, "tenant", port->tenant->name, "kind",
                              port->tap ? "tap" : "vhost-user");
@@ -220,8 +224,8 @@ json_t *item_queues(const struct runtime *runtime, uint32_t port)
     return list;
 }
 
-static void drops_of(json_t *items, const uint64_t drops[DP_DROP_COUNT], const char *direction, const char *tenant,
-                     const char *port)
+static void drops_of(json_t *items, const uint64_t drops[DP_DROP_COUNT], const char *direction,
+                     const char *tenant, const char *port)
 {
     for (enum dp_drop reason = 0; reason < DP_DROP_COUNT; reason++) {
         if (!drops[reason])
@@ -237,7 +241,8 @@ static void drops_of(json_t *items, const uint64_t drops[DP_DROP_COUNT], const c
     }
 }
 
-void item_drops(json_t *items, const struct runtime *runtime, uint32_t id, const char *tenant, const char *port)
+void item_drops(json_t *items, const struct runtime *runtime, uint32_t id, const char *tenant,
+                const char *port)
 {
     const struct dp_port_counters *counters = runtime->counters_of[id];
     if (!counters)

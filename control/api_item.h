@@ -15,4 +15,5 @@ json_t *item_uplink(const struct controller *controller, const struct runtime *r
                     const struct model_uplink *uplink);
 json_t *item_queues(const struct runtime *runtime, uint32_t port); /* array */
 /* Appends one item for every reason that dropped something. */
-void item_drops(json_t *items, const struct runtime *runtime, uint32_t id, const char *tenant, const char *port);
+void item_drops(json_t *items, const struct runtime *runtime, uint32_t id, const char *tenant,
+                const char *port);

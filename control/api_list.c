@@ -31,7 +31,8 @@ static const char *noun_schema(struct api_call *call, const char *noun)
     return NULL;
 }
 
-static bool not_found(struct api_call *call, const char *owner, const char *noun, const char *name, json_t *group)
+static bool not_found(struct api_call *call, const char *owner, const char *noun, const char *name,
+                      json_t *group)
 {
     const char *nearest = diagnostics_nearest_key(name, group);
     outcome_fail(&call->outcome, WEFT_NOT_FOUND, "%s%s %s \"%.40s\"%s%s%s", owner ? "tenant " : "there is no",
@@ -43,25 +44,27 @@ static bool not_found(struct api_call *call, const char *owner, const char *noun
 bool api_find_tenant(struct api_call *call, const char *name, struct model_tenant **tenant)
 {
     *tenant = model_tenant(call->controller->model, name);
-    return *tenant || not_found(call, NULL, "tenant", name,
-                                json_object_get(call->controller->model->config, "tenants"));
+    return *tenant ||
+           not_found(call, NULL, "tenant", name, json_object_get(call->controller->model->config, "tenants"));
 }
 
 bool api_find_uplink(struct api_call *call, const char *name, struct model_uplink **uplink)
 {
     *uplink = model_uplink(call->controller->model, name);
-    return *uplink || not_found(call, NULL, "uplink", name,
-                                json_object_get(call->controller->model->config, "uplinks"));
+    return *uplink ||
+           not_found(call, NULL, "uplink", name, json_object_get(call->controller->model->config, "uplinks"));
 }
 
 /* The tenant of "acme/web"; *rest is "web". */
-static struct model_tenant *find_owner(struct api_call *call, const char *noun, const char *name, const char **rest)
+static struct model_tenant *find_owner(struct api_call *call, const char *noun, const char *name,
+                                       const char **rest)
 {
     char owner[64];
     const char *slash = strchr(name, '/');
     struct model_tenant *tenant;
     if (!slash || slash - name >= (int)sizeof(owner)) {
-        outcome_fail(&call->outcome, WEFT_USAGE, "\"%.60s\" is not the name of a %s: TENANT/NAME", name, noun);
+        outcome_fail(&call->outcome, WEFT_USAGE, "\"%.60s\" is not the name of a %s: TENANT/NAME", name,
+                     noun);
         return NULL;
     }
     snprintf(owner, sizeof(owner), "%.*s", (int)(slash - name), name);
@@ -82,7 +85,8 @@ bool api_find_segment(struct api_call *call, const char *name, struct model_segm
     if (!tenant)
         return false;
     *segment = model_segment(tenant, rest);
-    return *segment || not_found(call, tenant->name, "has no segment", rest, group_of(call, tenant, "segments"));
+    return *segment ||
+           not_found(call, tenant->name, "has no segment", rest, group_of(call, tenant, "segments"));
 }
 
 bool api_find_port(struct api_call *call, const char *name, struct model_port **port)
@@ -114,7 +118,8 @@ static bool filter_load(struct api_call *call, struct filter *filter)
 static bool filter_port(const struct filter *filter, const struct model_port *port)
 {
     return (!filter->tenant || port->tenant == filter->tenant) &&
-           (!filter->segment || model_port_in(port, filter->segment)) && (!filter->port || port == filter->port);
+           (!filter->segment || model_port_in(port, filter->segment)) &&
+           (!filter->port || port == filter->port);
 }
 
 static bool filter_segment(const struct filter *filter, const struct model_segment *segment)
@@ -182,11 +187,12 @@ static void list_addresses(struct api_call *call, const struct filter *filter, j
             entry->segment < DP_SEGMENTS_MAX ? segments[entry->segment] : NULL;
         const char *port = entry->port < DP_PORTS_MAX ? ports[entry->port] : NULL;
         if (!segment || !port || (filter->tenant && segment->tenant != filter->tenant) ||
-            (filter->segment && segment != filter->segment) || (filter->port && entry->port != filter->port->id))
+            (filter->segment && segment != filter->segment) ||
+            (filter->port && entry->port != filter->port->id))
             continue;
         value_mac_text(entry->mac, mac);
-        json_array_append_new(items, json_pack("{s:s, s:s, s:s, s:b, s:I}", "segment", segment->full_name, "mac",
-                                               mac, "port", port, "static", entry->is_static, "age",
+        json_array_append_new(items, json_pack("{s:s, s:s, s:s, s:b, s:I}", "segment", segment->full_name,
+                                               "mac", mac, "port", port, "static", entry->is_static, "age",
                                                (json_int_t)entry->age_s));
     }
     free(entries);

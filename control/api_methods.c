@@ -18,8 +18,8 @@ static void api_hello(struct api_call *call)
                      WEFT_API_VERSION, version);
         return;
     }
-    call->result = json_pack("{s:i, s:s, s:s, s:I}", "version", WEFT_API_VERSION, "build", WEFT_VERSION, "role",
-                             call->admin ? WEFT_ROLE_ADMIN : WEFT_ROLE_READ, "generation",
+    call->result = json_pack("{s:i, s:s, s:s, s:I}", "version", WEFT_API_VERSION, "build", WEFT_VERSION,
+                             "role", call->admin ? WEFT_ROLE_ADMIN : WEFT_ROLE_READ, "generation",
                              (json_int_t)call->controller->generation);
 }
 
@@ -107,7 +107,8 @@ static void api_config_history(struct api_call *call)
         for (unsigned key = 0; key < 4; key++)
             json_object_set(item, keys[key], json_object_get(record, keys[key]));
         json_object_set_new(item, "current", json_boolean(generations[i] == controller->generation));
-        json_object_set_new(item, "unconfirmed", json_boolean(generations[i] == controller->confirm_generation));
+        json_object_set_new(item, "unconfirmed",
+                            json_boolean(generations[i] == controller->confirm_generation));
         json_array_append_new(items, item);
         json_decref(record);
     }
@@ -145,23 +146,24 @@ static void api_events(struct api_call *call)
 
 static const struct api_method methods[] = {
     {"hello", api_hello, false, false, "version:integer"},
-    {"status", api_status, false, false, ""},
-    {"list", api_list, false, false, "noun:string tenant:string? segment:string? port:string?"},
-    {"show", api_show, false, false, "noun:string name:string"},
+    {"status", api_status, false, true, ""},
+    {"list", api_list, false, true, "noun:string tenant:string? segment:string? port:string?"},
+    {"show", api_show, false, true, "noun:string name:string"},
     {"add", api_add, true, true,
      "noun:string name:string values:object? dry_run:bool? expect_generation:integer?"},
-    {"set", api_set, true, true, "noun:string name:string values:object dry_run:bool? expect_generation:integer?"},
+    {"set", api_set, true, true,
+     "noun:string name:string values:object dry_run:bool? expect_generation:integer?"},
     {"del", api_del, true, true,
      "noun:string name:string dry_run:bool? expect_generation:integer? cascade:bool?"},
-    {"port.snippet", api_snippet, false, false, "name:string for:string"},
+    {"port.snippet", api_snippet, false, true, "name:string for:string"},
     {"fdb.flush", api_flush, true, true, "segment:string? port:string?"},
     {"config.apply", api_config_apply, true, true,
      "text:string filename:string? dry_run:bool? confirm_within:integer? expect_generation:integer?"},
-    {"config.diff", api_config_diff, false, false, "text:string filename:string?"},
+    {"config.diff", api_config_diff, false, true, "text:string filename:string?"},
     {"config.confirm", api_config_confirm, true, false, ""},
     {"config.rollback", api_config_rollback, true, true, "generation:integer? dry_run:bool?"},
-    {"config.history", api_config_history, false, false, ""},
-    {"config.export", api_config_export, false, false, "generation:integer?"},
+    {"config.history", api_config_history, false, true, ""},
+    {"config.export", api_config_export, false, true, "generation:integer?"},
     {"events", api_events, false, false, "follow:bool? since:integer?"},
     {"doctor", api_doctor, false, false, "fix:bool?"},
 };

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation. A client is a bufferevent. Complete lines are taken from its input one by one and answered in
- * order. Nobody can make weftd wait or grow: a line that was begun must end within WEFT_API_LINE_SECONDS and
- * WEFT_API_LINE_SIZE; nothing more is read from a client that does not take its answers; one that follows events and
- * does not take them is told so and left out. A request that needs the dataplane while it is starting is kept
- * (`waiting`) until it is there, at most WAIT_SECONDS. A client is freed only from the event loop's callbacks, at
- * their end (client_settle).
+ * Theory of operation. A client is a bufferevent. Complete lines are taken from its input one by one and
+ * answered in order. Nobody can make weftd wait or grow: a line that was begun must end within
+ * WEFT_API_LINE_SECONDS and WEFT_API_LINE_SIZE; nothing more is read from a client that does not take its
+ * answers; one that follows events and does not take them is told so and left out. A request that needs the
+ * dataplane while it is starting is kept
+ * (`waiting`) until it is there, at most WAIT_SECONDS. A client is freed only from the event loop's
+ * callbacks, at their end (client_settle).
  */
 #include <errno.h>
 #include <event2/buffer.h>
@@ -23,8 +24,8 @@
 #include "api_server.h"
 #include "log.h"
 
-#define OUTPUT_PAUSE  (1u << 20)  /* bytes not taken: answer nothing more */
-#define FOLLOW_BEHIND (4u << 20)  /* bytes not taken: end the stream */
+#define OUTPUT_PAUSE  (1u << 20) /* bytes not taken: answer nothing more */
+#define FOLLOW_BEHIND (4u << 20) /* bytes not taken: end the stream */
 #define WAIT_SECONDS  10
 #define GROUPS_MAX    256
 
@@ -46,7 +47,7 @@ struct client {
 struct api_server {
     struct controller *controller;
     struct evconnlistener *listener;
-    char path[108];
+    char path[128];
     struct client *clients;
     unsigned client_count;
     gid_t admin_group, read_group; /* (gid_t)-1: there is none */
@@ -151,8 +152,8 @@ static const struct api_method *request_method(struct client *client, json_t *re
     const struct api_method *method = api_method_find(name);
     if (!method) {
         const char *nearest = api_method_nearest(name);
-        snprintf(text, sizeof(text), "there is no method \"%.60s\"%s%s%s", name, nearest ? "; did you mean \"" : "",
-                 nearest ? nearest : "", nearest ? "\"?" : "");
+        snprintf(text, sizeof(text), "there is no method \"%.60s\"%s%s%s", name,
+                 nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
         client_send_error(client, id, WEFT_USAGE, text);
         return NULL;
     }
@@ -161,6 +162,16 @@ static const struct api_method *request_method(struct client *client, json_t *re
         return NULL;
     }
     return method;
+}
+
+/* While the dataplane starts, changes wait for it; and while the file is still to be applied, so does who
+ * wants to see what is in it. */
+static bool method_must_wait(const struct client *client, const struct api_method *method)
+{
+    const struct controller *controller = client->server->controller;
+    return method->waits && (!method->admin || client->admin) &&
+           (method->admin || controller->file_pending) &&
+           supervisor_state(controller->supervisor) == SUPERVISOR_STARTING;
 }
 
 static void client_line(struct client *client, const char *line, size_t size)
@@ -174,8 +185,7 @@ static void client_line(struct client *client, const char *line, size_t size)
         return;
     }
     const struct api_method *method = request_method(client, request);
-    struct supervisor *supervisor = client->server->controller->supervisor;
-    if (method && method->waits && client->admin && supervisor_state(supervisor) == SUPERVISOR_STARTING) {
+    if (method && method_must_wait(client, method)) {
         client->waiting = json_incref(request);
         client_deadline(client, WAIT_SECONDS);
     } else if (method) {
@@ -235,8 +245,7 @@ static void client_settle(struct client *client)
 {
     if (client->ended && client->follow)
         client->dead = true;
-    if (client->dead ||
-        (client->closing && evbuffer_get_length(bufferevent_get_output(client->buffer)) == 0))
+    if (client->dead || (client->closing && evbuffer_get_length(bufferevent_get_output(client->buffer)) == 0))
         client_free(client);
 }
 
@@ -272,8 +281,7 @@ static void client_resume(struct client *client)
     json_t *request = client->waiting;
     client->waiting = NULL;
     client_deadline(client, 0);
-    client_answer(client, request,
-                  api_method_find(json_string_value(json_object_get(request, "method"))));
+    client_answer(client, request, api_method_find(json_string_value(json_object_get(request, "method"))));
     json_decref(request);
     client_process(client);
 }
@@ -315,7 +323,8 @@ void api_server_publish(struct api_server *server, json_t *event)
             client_send_item(client, client->follow, event);
             continue;
         }
-        client_send_error(client, client->follow, WEFT_FAILED, "too slow: events were lost; ask again with since");
+        client_send_error(client, client->follow, WEFT_FAILED,
+                          "too slow: events were lost; ask again with since");
         client->closing = true;
     }
 }
@@ -347,8 +356,8 @@ static void client_roles(struct client *client, int fd)
     client->read = client->admin || has_group(&peer, groups, count, client->server->read_group);
 }
 
-static void on_connection(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address, int length,
-                          void *context)
+static void on_connection(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address,
+                          int length, void *context)
 {
     struct api_server *server = context;
     struct client *client = calloc(1, sizeof(*client));
@@ -387,7 +396,7 @@ static int socket_open(struct api_server *server)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct stat status;
-    snprintf(address.sun_path, sizeof(address.sun_path), "%s", server->path);
+    snprintf(address.sun_path, sizeof(address.sun_path), "%.107s", server->path);
     if (lstat(server->path, &status) == 0 && !S_ISSOCK(status.st_mode))
         return -EEXIST;
     unlink(server->path); /* the run dir is locked: whoever made it is gone */

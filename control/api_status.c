@@ -9,10 +9,10 @@ static json_t *status_controller(const struct controller *controller)
 {
     char started[EVENTS_TIME_SIZE];
     events_time(controller->started_ns, started);
-    json_t *item = json_pack("{s:i, s:s, s:I, s:s, s:s, s:s, s:s}", "pid", (int)getpid(), "build", WEFT_VERSION,
-                             "generation", (json_int_t)controller->generation, "started", started, "run_dir",
-                             controller->options.run_dir, "state_dir", controller->options.state_dir, "config",
-                             controller->options.config);
+    json_t *item = json_pack("{s:i, s:s, s:I, s:s, s:s, s:s, s:s}", "pid", (int)getpid(), "build",
+                             WEFT_VERSION, "generation", (json_int_t)controller->generation, "started",
+                             started, "run_dir", controller->options.run_dir, "state_dir",
+                             controller->options.state_dir, "config", controller->options.config);
     if (controller->confirm_generation) {
         uint64_t now = events_now(), deadline = controller->confirm_deadline_ns;
         uint64_t left = deadline > now ? (deadline - now) / 1000000000u : 0;
@@ -39,7 +39,8 @@ static json_t *status_dataplane(const struct controller *controller)
         char started[EVENTS_TIME_SIZE];
         events_time(hello->start_time_ns, started);
         json_object_set_new(item, "pid", json_integer(hello->pid));
-        json_object_set_new(item, "build", json_stringn(hello->build, strnlen(hello->build, sizeof(hello->build))));
+        json_object_set_new(item, "build",
+                            json_stringn(hello->build, strnlen(hello->build, sizeof(hello->build))));
         json_object_set_new(item, "started", json_string(started));
     }
     return item;
@@ -52,11 +53,12 @@ static json_t *status_workers(const struct runtime *runtime)
         const struct dp_worker_state *worker = &runtime->workers[i];
         double busy = worker->total_cycles ? (double)worker->busy_cycles / (double)worker->total_cycles : 0;
         json_array_append_new(
-            list, json_pack("{s:i, s:i, s:i, s:b, s:f, s:I, s:I, s:I, s:I, s:I}", "id", (int)worker->id, "core",
-                            (int)worker->core, "queues", (int)worker->queues, "asleep", worker->asleep != 0, "busy",
-                            busy, "busy_cycles", (json_int_t)worker->busy_cycles, "total_cycles",
-                            (json_int_t)worker->total_cycles, "packets", (json_int_t)worker->packets, "rounds",
-                            (json_int_t)worker->rounds, "sleeps", (json_int_t)worker->sleeps));
+            list,
+            json_pack("{s:i, s:i, s:i, s:b, s:f, s:I, s:I, s:I, s:I, s:I}", "id", (int)worker->id, "core",
+                      (int)worker->core, "queues", (int)worker->queues, "asleep", worker->asleep != 0, "busy",
+                      busy, "busy_cycles", (json_int_t)worker->busy_cycles, "total_cycles",
+                      (json_int_t)worker->total_cycles, "packets", (json_int_t)worker->packets, "rounds",
+                      (json_int_t)worker->rounds, "sleeps", (json_int_t)worker->sleeps));
     }
     return list;
 }
@@ -91,7 +93,8 @@ static void warn_cores(const struct controller *controller, const struct runtime
             found |= runtime->workers[i].core == json_integer_value(core);
         if (found)
             continue;
-        snprintf(text, sizeof(text), "no worker runs on core %lld; the dataplane was started with other settings",
+        snprintf(text, sizeof(text),
+                 "no worker runs on core %lld; the dataplane was started with other settings",
                  (long long)json_integer_value(core));
         warn(warnings, text);
     }
@@ -115,7 +118,8 @@ static json_t *status_warnings(const struct controller *controller, const struct
     json_t *warnings = json_array();
     char text[CONTROLLER_TEXT_SIZE + 40];
     if (!supervisor_client(controller->supervisor)) {
-        snprintf(text, sizeof(text), "the dataplane is not running: %s", supervisor_reason(controller->supervisor));
+        snprintf(text, sizeof(text), "the dataplane is not running: %s",
+                 supervisor_reason(controller->supervisor));
         warn(warnings, text);
     }
     warn(warnings, controller->trouble);
@@ -134,9 +138,10 @@ void api_status(struct api_call *call)
     json_t *tenants = json_array();
     for (unsigned i = 0; i < controller->model->tenant_count; i++)
         json_array_append_new(tenants, item_tenant(runtime, &controller->model->tenants[i]));
-    call->result = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "schema", WEFT_SCHEMA_STATUS, "controller",
-                             status_controller(controller), "dataplane", status_dataplane(controller), "workers",
-                             status_workers(runtime), "totals", status_totals(controller, runtime), "tenants",
-                             tenants, "warnings", status_warnings(controller, runtime));
+    call->result =
+        json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "schema", WEFT_SCHEMA_STATUS, "controller",
+                  status_controller(controller), "dataplane", status_dataplane(controller), "workers",
+                  status_workers(runtime), "totals", status_totals(controller, runtime), "tenants", tenants,
+                  "warnings", status_warnings(controller, runtime));
     runtime_free(runtime);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation. A change is a whole new configuration, whoever asks for it. apply() does, in this order:
+ * Theory of operation. A change is a whole new configuration, whoever asks for it. apply() does, in this
+ * order:
  *
  *   1. number the objects, compile them, say what changes;
  *   2. write the new generation aside (a full disk ends here, before anything changed);
@@ -8,13 +9,14 @@
  *   4. program the difference in one transaction and verify it by a dump;
  *   5. commit the generation on disk by one rename.
  *
- * If a step fails, those before it are undone: the dataplane is programmed with the old generation and the old one
- * stays in force. A kill in between leaves the generation that `current` names, and the next start reconciles the
- * dataplane with it. Changes are made one after the other, since the event loop runs them to their end.
+ * If a step fails, those before it are undone: the dataplane is programmed with the old generation and the
+ * old one stays in force. A kill in between leaves the generation that `current` names, and the next start
+ * reconciles the dataplane with it. Changes are made one after the other, since the event loop runs them to
+ * their end.
  *
- * A generation that must be confirmed is written down (confirm.N.json) before it is committed, so that weftd goes back
- * to the one before even if it was killed in between. Until then nothing else is changed: a small change by somebody
- * else must not make the way back disappear.
+ * A generation that must be confirmed is written down (confirm.N.json) before it is committed, so that weftd
+ * goes back to the one before even if it was killed in between. Until then nothing else is changed: a small
+ * change by somebody else must not make the way back disappear.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -36,13 +38,15 @@ static void confirm_name(char name[48], uint64_t generation)
     snprintf(name, 48, "confirm.%" PRIu64 ".json", generation);
 }
 
-static int open_tap(void *context, const struct dp_port *port, int fds[DP_QUEUES_MAX], char *text, size_t size)
+static int open_tap(void *context, const struct dp_port *port, int fds[DP_QUEUES_MAX], char *text,
+                    size_t size)
 {
     return taps_open(context, port, fds, text, size);
 }
 
 /* Makes the dataplane hold these objects. 0 or -errno with the reason in `text`. */
-static int program_objects(struct controller *controller, const struct object_set *want, char *text, size_t size)
+static int program_objects(struct controller *controller, const struct object_set *want, char *text,
+                           size_t size)
 {
     struct dp_client *client = supervisor_client(controller->supervisor);
     struct reconcile_taps taps = {open_tap, controller->taps};
@@ -80,8 +84,8 @@ static json_t *record_of(uint64_t generation, const struct change *change, const
     char time[EVENTS_TIME_SIZE];
     events_time(events_now(), time);
     return json_pack("{s:s, s:I, s:s, s:I, s:s, s:O, s:O}", "schema", "weft.generation.v1", "generation",
-                     (json_int_t)generation, "time", time, "by", (json_int_t)change->by, "summary", summary, "ids",
-                     ids, "config", config);
+                     (json_int_t)generation, "time", time, "by", (json_int_t)change->by, "summary", summary,
+                     "ids", ids, "config", config);
 }
 
 static int confirm_write(struct controller *controller, uint64_t generation, const struct change *change)
@@ -176,7 +180,8 @@ static int application_program(struct controller *controller, struct application
         supervisor_configure(controller->supervisor, application->candidate->config);
         error = supervisor_replace(controller->supervisor);
         if (error)
-            snprintf(application->text, sizeof(application->text), "the dataplane does not start with these settings: %s",
+            snprintf(application->text, sizeof(application->text),
+                     "the dataplane does not start with these settings: %s",
                      supervisor_reason(controller->supervisor));
     }
     return error ? error
@@ -248,12 +253,15 @@ static enum weft_code application_prepare(struct controller *controller, struct 
     const struct change *change = application->change;
     if (change->expected >= 0 && (uint64_t)change->expected != controller->generation)
         return outcome_fail(outcome, WEFT_CONFLICT,
-                            "generation %" PRIu64 " is in force, not %" PRId64 ": somebody else changed it; look and try again",
+                            "generation %" PRIu64 " is in force, not %" PRId64
+                            ": somebody else changed it; look and try again",
                             controller->generation, change->expected);
     if (controller->confirm_generation && !change->ends_confirmation && !change->dry_run)
-        return outcome_fail(outcome, WEFT_CONFLICT,
-                            "generation %" PRIu64 " waits to be confirmed; \"weft config confirm\" or \"weft config rollback\" first",
-                            controller->confirm_generation);
+        return outcome_fail(
+            outcome, WEFT_CONFLICT,
+            "generation %" PRIu64
+            " waits to be confirmed; \"weft config confirm\" or \"weft config rollback\" first",
+            controller->confirm_generation);
     outcome->changes = plan_changes(controller->model->config, application->candidate->config);
     outcome->changed = json_array_size(outcome->changes) > 0;
     application->restarts = supervisor_differs(controller->supervisor, application->candidate->config);
@@ -335,15 +343,16 @@ enum weft_code apply_rollback(struct controller *controller, uint64_t generation
     char summary[64];
     struct diagnostics diagnostics = {0};
     if (generation == 0)
-        generation = controller->confirm_generation ? controller->confirm_previous : generation_before(controller);
+        generation =
+            controller->confirm_generation ? controller->confirm_previous : generation_before(controller);
     if (generation == 0)
         return outcome_fail(outcome, WEFT_NOT_FOUND, "there is no generation before %" PRIu64,
                             controller->generation);
     json_t *record = store_load(controller->store, generation);
     if (!record)
-        return outcome_fail(outcome, WEFT_NOT_FOUND,
-                            "generation %" PRIu64 " is not kept; \"weft config history\" lists those that are",
-                            generation);
+        return outcome_fail(
+            outcome, WEFT_NOT_FOUND,
+            "generation %" PRIu64 " is not kept; \"weft config history\" lists those that are", generation);
     struct model *model =
         model_build(json_object_get(record, "config"), controller->options.run_dir, NULL, &diagnostics);
     json_decref(record);
@@ -356,7 +365,8 @@ enum weft_code apply_rollback(struct controller *controller, uint64_t generation
     enum weft_code code = apply(controller, model, &own, outcome);
     if (code == WEFT_OK && outcome->changed && !change->dry_run)
         events_add(controller->events, "config-rolled-back", NULL, controller->generation,
-                   "generation %" PRIu64 " is generation %" PRIu64 " again", controller->generation, generation);
+                   "generation %" PRIu64 " is generation %" PRIu64 " again", controller->generation,
+                   generation);
     return code;
 }
 

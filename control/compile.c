@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What the configuration's words become:
- *   - a port with `mac` gets anti-spoofing of MAC and a static entry, so that nobody else can attract its frames; with
- *     `ip`, of IP as well. `spoof: allow` leaves all three out.
- *   - a guest with an IPv6 address needs its link-local one for neighbour discovery: the EUI-64 one of its MAC is
- *     allowed along with it.
- *   - a bridged segment makes its uplink a member under its VLAN; isolation never keeps a guest from an uplink.
+ *   - a port with `mac` gets anti-spoofing of MAC and a static entry, so that nobody else can attract its
+ * frames; with `ip`, of IP as well. `spoof: allow` leaves all three out.
+ *   - a guest with an IPv6 address needs its link-local one for neighbour discovery: the EUI-64 one of its
+ * MAC is allowed along with it.
+ *   - a bridged segment makes its uplink a member under its VLAN; isolation never keeps a guest from an
+ * uplink.
  *   - a tenant's limit of addresses is handed out to its segments, so that their sum never exceeds it.
  */
 #include <stdio.h>
@@ -56,7 +57,8 @@ void object_set_clear(struct object_set *set)
     memset(set, 0, sizeof(*set));
 }
 
-/* Addresses that a segment may learn: its own limit, or its share of what the others leave of the tenant's. */
+/* Addresses that a segment may learn: its own limit, or its share of what the others leave of the tenant's.
+ */
 static uint32_t segment_mac_limit(const struct model_segment *segment)
 {
     const struct model_tenant *tenant = segment->tenant;
@@ -83,7 +85,8 @@ static bool segment_isolates(const struct model *model, const struct model_segme
     return false;
 }
 
-static void compile_segment(const struct model *model, const struct model_segment *segment, struct object_set *set)
+static void compile_segment(const struct model *model, const struct model_segment *segment,
+                            struct object_set *set)
 {
     struct dp_segment object = {
         .id = segment->id,
@@ -136,8 +139,8 @@ static void compile_allowed(uint32_t port, uint32_t type, const uint8_t *address
 /* RFC 4291 appendix A: the interface identifier of a MAC address. */
 static void link_local_of(const uint8_t mac[6], uint8_t address[16])
 {
-    const uint8_t built[16] = {0xfe,   0x80, 0, 0, 0, 0, 0, 0, (uint8_t)(mac[0] ^ 2), mac[1], mac[2], 0xff, 0xfe,
-                               mac[3], mac[4], mac[5]};
+    const uint8_t built[16] = {0xfe,   0x80,   0,    0,    0,      0,      0,     0, (uint8_t)(mac[0] ^ 2),
+                               mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]};
     memcpy(address, built, sizeof(built));
 }
 
@@ -155,7 +158,8 @@ static void compile_spoof(const struct model_port *port, struct object_set *set)
         bool ipv6 = address->family == 6;
         has_ipv6 |= ipv6;
         has_link_local |= ipv6 && memcmp(address->bytes, link_local, sizeof(link_local)) == 0;
-        compile_allowed(port->id, ipv6 ? DP_ALLOWED_IPV6 : DP_ALLOWED_IPV4, address->bytes, ipv6 ? 16 : 4, set);
+        compile_allowed(port->id, ipv6 ? DP_ALLOWED_IPV6 : DP_ALLOWED_IPV4, address->bytes, ipv6 ? 16 : 4,
+                        set);
     }
     if (has_ipv6 && port->has_mac && !has_link_local)
         compile_allowed(port->id, DP_ALLOWED_IPV6, link_local, 16, set);
@@ -241,7 +245,8 @@ static uint64_t object_set_hash(const struct object_set *set)
     return hash;
 }
 
-void compile_model(const struct model *model, uint64_t generation, uint32_t socket_group, struct object_set *set)
+void compile_model(const struct model *model, uint64_t generation, uint32_t socket_group,
+                   struct object_set *set)
 {
     for (unsigned i = 0; i < model->uplink_count; i++)
         compile_uplink(&model->uplinks[i], set);

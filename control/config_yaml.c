@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation. libyaml's events are turned into nodes with a stack of open collections; in a mapping a scalar
- * is a key or a value in turn. There is nothing to expand, since aliases are refused, so the tree is never larger
- * than the text. After a mistake that leaves the events in step (anchor, tag, duplicate key) reading goes on, so that
- * all of them are reported; a syntax error ends it.
+ * Theory of operation. libyaml's events are turned into nodes with a stack of open collections; in a mapping
+ * a scalar is a key or a value in turn. There is nothing to expand, since aliases are refused, so the tree is
+ * never larger than the text. After a mistake that leaves the events in step (anchor, tag, duplicate key)
+ * reading goes on, so that all of them are reported; a syntax error ends it.
  */
 #include <string.h>
 #include <yaml.h>
@@ -62,7 +62,8 @@ static struct document_node *reader_add(struct reader *reader, enum document_kin
     return node;
 }
 
-static void reader_key(struct reader *reader, const char *text, size_t size, struct document_position position)
+static void reader_key(struct reader *reader, const char *text, size_t size,
+                       struct document_position position)
 {
     struct level *level = &reader->levels[reader->depth - 1];
     level->key = document_text(reader->document, text, size);

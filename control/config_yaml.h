@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * Reads YAML 1.1 (and with it JSON) into a document. Refused: anchors, aliases, tags, several documents, keys that are
- * not scalars, duplicate keys, more than CONFIG_YAML_SIZE_MAX bytes, DOCUMENT_DEPTH_MAX levels, DOCUMENT_NODES_MAX
- * nodes. What a scalar means is the schema's business (schema.h).
+ * Reads YAML 1.1 (and with it JSON) into a document. Refused: anchors, aliases, tags, several documents, keys
+ * that are not scalars, duplicate keys, more than CONFIG_YAML_SIZE_MAX bytes, DOCUMENT_DEPTH_MAX levels,
+ * DOCUMENT_NODES_MAX nodes. What a scalar means is the schema's business (schema.h).
  *
  * Threads: weftd has one.
  */

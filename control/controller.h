@@ -39,11 +39,11 @@ struct controller {
     uint64_t started_ns;   /* CLOCK_REALTIME */
     uint32_t socket_group; /* of vhost-user sockets; UINT32_MAX: unchanged */
 
-    uint64_t generation;  /* in force; 0: none was ever applied */
-    struct model *model;  /* of that generation */
-    json_t *ids;          /* ids.h */
-    bool file_pending;    /* the file is to be applied as soon as the dataplane is there */
-    bool converged;       /* the dataplane holds what is in force */
+    uint64_t generation;                     /* in force; 0: none was ever applied */
+    struct model *model;                     /* of that generation */
+    json_t *ids;                             /* ids.h */
+    bool file_pending;                       /* the file is to be applied as soon as the dataplane is there */
+    bool converged;                          /* the dataplane holds what is in force */
     char trouble[CONTROLLER_TEXT_SIZE];      /* why it does not; "" */
     char file_trouble[CONTROLLER_TEXT_SIZE]; /* why the file was not applied; "" */
 
@@ -66,7 +66,8 @@ void outcome_clear(struct outcome *outcome);
 enum weft_code outcome_fail(struct outcome *outcome, enum weft_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Takes over what diagnostics say; clears them. */
-enum weft_code outcome_invalid(struct outcome *outcome, struct diagnostics *diagnostics, const char *filename);
+enum weft_code outcome_invalid(struct outcome *outcome, struct diagnostics *diagnostics,
+                               const char *filename);
 
 struct change {
     uid_t by;
@@ -95,7 +96,8 @@ void apply_confirm_load(struct controller *controller);    /* after a start */
 /* Makes the dataplane hold what is in force. */
 int apply_reconcile(struct controller *controller);
 
-/* startup.c: what was in force before, and what the file says now. Not WEFT_OK: weftd cannot start; said why. */
+/* startup.c: what was in force before, and what the file says now. Not WEFT_OK: weftd cannot start; said why.
+ */
 enum weft_code startup_load(struct controller *controller);
 /* Once the dataplane is there: the file, if it differs from what was last applied from it. */
 void startup_apply_file(struct controller *controller);

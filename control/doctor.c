@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Each check appends one item. "failed" is what weft cannot work without, "warning" what costs performance or safety,
- * "note" what would make it faster still. With fix, only what a reboot would undo is changed.
+ * Each check appends one item. "failed" is what weft cannot work without, "warning" what costs performance or
+ * safety, "note" what would make it faster still. With fix, only what a reboot would undo is changed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,19 +19,20 @@
 #include "doctor.h"
 #include "supervisor.h"
 
-#define HUGEPAGE_COUNT  "/proc/sys/vm/nr_hugepages"
+#define HUGEPAGE_COUNT   "/proc/sys/vm/nr_hugepages"
 #define HUGEPAGES_WANTED 128 /* 256 MiB of 2 MiB pages: what DPDK's pools take */
-#define AIO_MAX         "/proc/sys/fs/aio-max-nr"
-#define AIO_WANTED      1048576
-#define FILES_WANTED    8192
+#define AIO_MAX          "/proc/sys/fs/aio-max-nr"
+#define AIO_WANTED       1048576
+#define FILES_WANTED     8192
 
 struct doctor {
     json_t *items;
     bool fix;
 };
 
-__attribute__((format(printf, 5, 6))) static void say(struct doctor *doctor, const char *check, const char *state,
-                                                      const char *fix, const char *format, ...)
+__attribute__((format(printf, 5, 6))) static void say(struct doctor *doctor, const char *check,
+                                                      const char *state, const char *fix, const char *format,
+                                                      ...)
 {
     char text[400];
     va_list arguments;
@@ -86,8 +87,8 @@ static void check_hugepages(struct doctor *doctor)
     if (count < HUGEPAGES_WANTED && doctor->fix && write_number(HUGEPAGE_COUNT, HUGEPAGES_WANTED)) {
         long now = read_number(HUGEPAGE_COUNT);
         if (now > count) {
-            say(doctor, "hugepages", "fixed", NULL, "%ld reserved, %ld before; restart the dataplane to use them",
-                now, count);
+            say(doctor, "hugepages", "fixed", NULL,
+                "%ld reserved, %ld before; restart the dataplane to use them", now, count);
             return;
         }
     }
@@ -129,7 +130,8 @@ static void check_aio(struct doctor *doctor)
     else if (doctor->fix && write_number(AIO_MAX, AIO_WANTED))
         say(doctor, "aio limit", "fixed", NULL, "fs.aio-max-nr is %d, %ld before", AIO_WANTED, limit);
     else
-        say(doctor, "aio limit", "note", fix, "fs.aio-max-nr is %ld: few guests' disks can use native AIO", limit);
+        say(doctor, "aio limit", "note", fix, "fs.aio-max-nr is %ld: few guests' disks can use native AIO",
+            limit);
 }
 
 static void check_files(struct doctor *doctor)
@@ -165,7 +167,8 @@ static void check_groups(struct doctor *doctor)
         if (getgrnam(names[i]))
             say(doctor, check, "ok", NULL, "exists");
         else
-            say(doctor, check, "note", fix, "does not exist: only root %s", i ? "and group weft may look" : "may change things");
+            say(doctor, check, "note", fix, "does not exist: only root %s",
+                i ? "and group weft may look" : "may change things");
     }
 }
 
@@ -184,7 +187,7 @@ static void check_run_dir(struct doctor *doctor, const char *run_dir)
 
 static bool in_path(const char *name)
 {
-    char path[4096];
+    char path[8400];
     const char *at = getenv("PATH");
     while (at && *at) {
         size_t length = strcspn(at, ":");
@@ -203,7 +206,8 @@ static void check_program(struct doctor *doctor)
     if (strchr(path, '/') || in_path(path))
         say(doctor, "weft-dataplane", "ok", NULL, "%s", path);
     else
-        say(doctor, "weft-dataplane", "failed", "install it beside weftd", "not beside weftd and not in PATH");
+        say(doctor, "weft-dataplane", "failed", "install it beside weftd",
+            "not beside weftd and not in PATH");
 }
 
 static void check_dataplane(struct doctor *doctor, const char *run_dir)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * A configuration document before it has types: mappings, sequences and scalars that are text, each with the line and
- * column where it was written. Made from YAML (config_yaml.c) or from JSON (values of an API request, without
- * positions). All nodes live in the document and go with it.
+ * A configuration document before it has types: mappings, sequences and scalars that are text, each with the
+ * line and column where it was written. Made from YAML (config_yaml.c) or from JSON (values of an API
+ * request, without positions). All nodes live in the document and go with it.
  *
  * Threads: weftd has one.
  */

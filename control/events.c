@@ -59,8 +59,8 @@ static void set_port(json_t *event, const char *port)
     json_object_set_new(event, "port", json_string(slash ? slash + 1 : port));
 }
 
-void events_add(struct events *events, const char *type, const char *port, uint64_t generation, const char *format,
-                ...)
+void events_add(struct events *events, const char *type, const char *port, uint64_t generation,
+                const char *format, ...)
 {
     char text[600], time[EVENTS_TIME_SIZE];
     va_list arguments;
@@ -73,8 +73,8 @@ void events_add(struct events *events, const char *type, const char *port, uint6
     }
     log_notice("%s%s%s: %s", type, port ? " " : "", port ? port : "", text);
     events_time(events_now(), time);
-    json_t *event = json_pack("{s:I, s:s, s:s, s:s}", "sequence", (json_int_t)++events->sequence, "time", time,
-                              "type", type, "text", text);
+    json_t *event = json_pack("{s:I, s:s, s:s, s:s}", "sequence", (json_int_t)++events->sequence, "time",
+                              time, "type", type, "text", text);
     if (port)
         set_port(event, port);
     if (generation)

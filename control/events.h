@@ -15,8 +15,8 @@ typedef void (*events_listener)(void *context, json_t *event);
 struct events *events_new(events_listener listener, void *context);
 void events_free(struct events *events);
 /* `port` is "tenant/port", an uplink's name, or NULL; `generation` 0: none. Also logged. */
-void events_add(struct events *events, const char *type, const char *port, uint64_t generation, const char *format,
-                ...) __attribute__((format(printf, 5, 6)));
+void events_add(struct events *events, const char *type, const char *port, uint64_t generation,
+                const char *format, ...) __attribute__((format(printf, 5, 6)));
 /* Array of those with a sequence above `since`, the oldest first. */
 json_t *events_since(const struct events *events, uint64_t since);
 

@@ -14,8 +14,7 @@ void log_write(enum log_level level, const char *format, ...)
     if (getenv("JOURNAL_STREAM"))
         used = snprintf(line, sizeof(line), "<%d>", level);
     else
-        used = snprintf(line, sizeof(line), "weftd: %s",
-                        level <= LOG_LEVEL_WARNING ? words[level] : "");
+        used = snprintf(line, sizeof(line), "weftd: %s", level <= LOG_LEVEL_WARNING ? words[level] : "");
     va_list arguments;
     va_start(arguments, format);
     int more = vsnprintf(line + used, sizeof(line) - (size_t)used - 1, format, arguments);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * One line a message on stderr. Under systemd (JOURNAL_STREAM set) a line starts with its priority, elsewhere with
- * the program's name. Control characters in what is logged become '?': names may come from anybody.
+ * One line a message on stderr. Under systemd (JOURNAL_STREAM set) a line starts with its priority, elsewhere
+ * with the program's name. Control characters in what is logged become '?': names may come from anybody.
  *
  * Threads: weftd has one.
  */

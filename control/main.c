@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * weftd: the controller. Reads its options, takes the run and the state directory for itself, loads what was in force,
- * then everything happens in the event loop.
+ * weftd: the controller. Reads its options, takes the run and the state directory for itself, loads what was
+ * in force, then everything happens in the event loop.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -45,11 +45,16 @@ struct arguments {
 static int arguments_parse(int argc, char **argv, struct arguments *arguments)
 {
     static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'},    {"run-dir", required_argument, NULL, 'r'},
-        {"state-dir", required_argument, NULL, 's'}, {"foreground", no_argument, NULL, 'f'},
-        {"keep-dataplane", no_argument, NULL, 'k'},  {"doctor", no_argument, NULL, 'd'},
-        {"fix", no_argument, NULL, 'x'},             {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},         {NULL, 0, NULL, 0},
+        {"config", required_argument, NULL, 'c'},
+        {"run-dir", required_argument, NULL, 'r'},
+        {"state-dir", required_argument, NULL, 's'},
+        {"foreground", no_argument, NULL, 'f'},
+        {"keep-dataplane", no_argument, NULL, 'k'},
+        {"doctor", no_argument, NULL, 'd'},
+        {"fix", no_argument, NULL, 'x'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},
+        {NULL, 0, NULL, 0},
     };
     const char *run_dir = WEFT_RUN_DIR_DEFAULT, *state_dir = WEFT_STATE_DIR_DEFAULT;
     arguments->options.config = WEFT_CONFIG_DEFAULT;
@@ -92,7 +97,8 @@ static int arguments_parse(int argc, char **argv, struct arguments *arguments)
         return WEFT_USAGE;
     }
     if (strlen(run_dir) > RUN_DIR_LENGTH_MAX || strlen(state_dir) >= sizeof(arguments->options.state_dir)) {
-        fprintf(stderr, "weftd: a path is too long: the run dir has at most %d characters, the state dir %zu\n",
+        fprintf(stderr,
+                "weftd: a path is too long: the run dir has at most %d characters, the state dir %zu\n",
                 RUN_DIR_LENGTH_MAX, sizeof(arguments->options.state_dir) - 1);
         return WEFT_USAGE;
     }
@@ -169,7 +175,8 @@ static void on_event(void *context, json_t *event)
 static void on_dataplane_up(void *context)
 {
     struct controller *controller = context;
-    bool adopted = supervisor_adopted(controller->supervisor), again = supervisor_restarts(controller->supervisor) > 0;
+    bool adopted = supervisor_adopted(controller->supervisor),
+         again = supervisor_restarts(controller->supervisor) > 0;
     monitor_forget(controller->monitor);
     int error = apply_reconcile(controller);
     if (!error && controller->file_pending)
@@ -219,7 +226,8 @@ static void on_signal(evutil_socket_t fd, short what, void *context)
 static enum weft_code controller_start(struct controller *controller)
 {
     char text[600];
-    struct supervisor_callbacks callbacks = {on_dataplane_up, on_dataplane_lost, on_dataplane_failed, controller};
+    struct supervisor_callbacks callbacks = {on_dataplane_up, on_dataplane_lost, on_dataplane_failed,
+                                             controller};
     if (!run_dir_take(controller))
         return WEFT_FAILED;
     controller->store = store_open(controller->options.state_dir, text, sizeof(text));

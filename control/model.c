@@ -16,7 +16,8 @@ static void *zeroed(size_t count, size_t size)
     return memory;
 }
 
-/* Where "tenants.acme.ports.vm1.mtu" is: the value; a table's key; or the innermost part of it that exists. */
+/* Where "tenants.acme.ports.vm1.mtu" is: the value; a table's key; or the innermost part of it that exists.
+ */
 static struct document_position position_of(const struct document_node *root, const char *path)
 {
     const struct document_node *deepest = NULL;
@@ -26,7 +27,8 @@ static struct document_position position_of(const struct document_node *root, co
     return deepest->kind == DOCUMENT_MAPPING && deepest->key ? deepest->key_position : deepest->position;
 }
 
-void model_mistake(const struct model_check *check, enum weft_code code, const char *path, const char *format, ...)
+void model_mistake(const struct model_check *check, enum weft_code code, const char *path, const char *format,
+                   ...)
 {
     char text[512];
     va_list arguments;
@@ -130,8 +132,10 @@ static void segment_build(const struct model_check *check, struct model_tenant *
         json_t *uplinks = json_object_get(check->model->config, "uplinks");
         const char *nearest = diagnostics_nearest_key(uplink, uplinks);
         snprintf(path, sizeof(path), "tenants.%s.segments.%s.uplink", tenant->name, name);
-        model_mistake(check, WEFT_INVALID, path, nearest ? "there is no uplink \"%s\"; did you mean \"%s\"?" :
-                      "there is no uplink \"%s\"", uplink, nearest);
+        model_mistake(check, WEFT_INVALID, path,
+                      nearest ? "there is no uplink \"%s\"; did you mean \"%s\"?"
+                              : "there is no uplink \"%s\"",
+                      uplink, nearest);
     }
 }
 
@@ -149,8 +153,10 @@ static struct model_segment *segment_named(const struct model_check *check, cons
     json_t *segments = json_object_get(json_object_get(tenants, port->tenant->name), "segments");
     const char *nearest = diagnostics_nearest_key(name, segments);
     snprintf(path, sizeof(path), "tenants.%s.ports.%s.%s", port->tenant->name, port->name, key);
-    model_mistake(check, WEFT_INVALID, path, nearest ? "tenant %s has no segment \"%s\"; did you mean \"%s\"?" :
-                  "tenant %s has no segment \"%s\"", port->tenant->name, name, nearest);
+    model_mistake(check, WEFT_INVALID, path,
+                  nearest ? "tenant %s has no segment \"%s\"; did you mean \"%s\"?"
+                          : "tenant %s has no segment \"%s\"",
+                  port->tenant->name, name, nearest);
     return NULL;
 }
 
@@ -199,7 +205,8 @@ static void port_build_socket(const struct model_check *check, struct model_port
     if (length >= (int)sizeof(port->socket) && !port->tap) {
         char path[160];
         snprintf(path, sizeof(path), "tenants.%s.ports.%s", port->tenant->name, port->name);
-        model_mistake(check, WEFT_INVALID, path, "the path of its socket is longer than %zu characters: %.60s...",
+        model_mistake(check, WEFT_INVALID, path,
+                      "the path of its socket is longer than %zu characters: %.60s...",
                       sizeof(port->socket) - 1, port->socket);
     }
 }

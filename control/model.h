@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * The configuration with its defaults filled in and its references resolved: what the rest of weftd works with. Built
- * from the typed tree (schema.h), which it keeps a reference to and borrows its strings from; immutable but for ids.
+ * The configuration with its defaults filled in and its references resolved: what the rest of weftd works
+ * with. Built from the typed tree (schema.h), which it keeps a reference to and borrows its strings from;
+ * immutable but for ids.
  *
  * Threads: weftd has one.
  */
@@ -110,6 +111,6 @@ struct model_check {
     const struct document_node *root;
     struct diagnostics *diagnostics;
 };
-void model_mistake(const struct model_check *check, enum weft_code code, const char *path, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+void model_mistake(const struct model_check *check, enum weft_code code, const char *path, const char *format,
+                   ...) __attribute__((format(printf, 4, 5)));
 void model_validate(const struct model_check *check);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation. The programming socket answers questions and says nothing by itself, so the states of all
- * ports are asked for twice a second (once, with 4,000 ports), the counters (for addresses refused at a limit) every
- * tenth time unless there are more than 1,024 ports. A port that is not configured any more is forgotten without an
- * event.
+ * Theory of operation. The programming socket answers questions and says nothing by itself, so the states of
+ * all ports are asked for twice a second (once, with 4,000 ports), the counters (for addresses refused at a
+ * limit) every tenth time unless there are more than 1,024 ports. A port that is not configured any more is
+ * forgotten without an event.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -55,7 +55,8 @@ static void look_at_state(struct monitor *monitor, const struct dp_port_state *s
     bool changed = seen->known ? link != seen->link : link;
     const char *name = changed || (error && seen->known) ? port_name(controller, state->id) : NULL;
     if (name && changed)
-        events_add(controller->events, link ? "port-up" : "port-down", name, 0, link ? "link up" : "link down");
+        events_add(controller->events, link ? "port-up" : "port-down", name, 0,
+                   link ? "link up" : "link down");
     if (name && error && seen->known)
         events_add(controller->events, "port-error", name, 0, "%.*s", (int)sizeof(state->last_error),
                    state->last_error[0] ? state->last_error : "a ring broke");

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * Looks at the dataplane's ports now and then and makes events of what changed: link up and down, broken rings,
- * addresses refused at a limit.
+ * Looks at the dataplane's ports now and then and makes events of what changed: link up and down, broken
+ * rings, addresses refused at a limit.
  *
  * Threads: weftd has one.
  */

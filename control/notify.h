@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * Tells systemd how weftd is, by the protocol of sd_notify(3): a datagram to $NOTIFY_SOCKET. Nothing happens when
- * that is not set.
+ * Tells systemd how weftd is, by the protocol of sd_notify(3): a datagram to $NOTIFY_SOCKET. Nothing happens
+ * when that is not set.
  *
  * Threads: weftd has one.
  */

@@ -179,7 +179,8 @@ json_t *plan_changes(json_t *before, json_t *after)
     const char *tenant;
     plan_changed(changes, "dataplane", "", json_object_get(before, "dataplane"),
                  json_object_get(after, "dataplane"));
-    plan_objects(changes, "uplink", "", json_object_get(before, "uplinks"), json_object_get(after, "uplinks"));
+    plan_objects(changes, "uplink", "", json_object_get(before, "uplinks"),
+                 json_object_get(after, "uplinks"));
     json_object_foreach (old, tenant, table) {
         if (!json_object_get(new, tenant))
             plan_tenant_contents(changes, tenant, table, NULL);

@@ -46,8 +46,9 @@ static int put_one(struct dp_client *client, enum dp_kind kind, const void *have
 {
     const struct dp_port *old = have, *port = want;
     bool tap = kind == DP_KIND_PORT && port->type == DP_PORT_TAP;
-    bool open = tap && old && old->type == port->type && old->queues == port->queues && old->mtu == port->mtu &&
-                memcmp(old->mac, port->mac, sizeof(port->mac)) == 0 && strcmp(old->device, port->device) == 0;
+    bool open = tap && old && old->type == port->type && old->queues == port->queues &&
+                old->mtu == port->mtu && memcmp(old->mac, port->mac, sizeof(port->mac)) == 0 &&
+                strcmp(old->device, port->device) == 0;
     if (tap && !open)
         return put_tap(client, port, taps, text, size);
     return dp_client_put(client, kind, want, NULL, 0);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * Makes the dataplane hold a set of objects: dump, compare, put and delete the difference in one transaction, dump
- * again to verify.
+ * Makes the dataplane hold a set of objects: dump, compare, put and delete the difference in one transaction,
+ * dump again to verify.
  *
  * Threads: weftd has one.
  */
@@ -18,7 +18,7 @@ struct reconcile_taps {
 /* What the dataplane holds now. 0 or -errno. */
 int reconcile_dump(struct dp_client *client, struct object_set *set);
 
-/* 0: the dataplane holds `want` and says so. -errno: the reason is in `text`; after -EREMOTEIO the transaction went
- * through but the dump does not show it, after any other error nothing was changed. */
+/* 0: the dataplane holds `want` and says so. -errno: the reason is in `text`; after -EREMOTEIO the
+ * transaction went through but the dump does not show it, after any other error nothing was changed. */
 int reconcile(struct dp_client *client, const struct object_set *want, const struct reconcile_taps *taps,
               char *text, size_t size);

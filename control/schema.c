@@ -7,7 +7,7 @@
 #include "weft_keys.h"
 
 const struct schema_key schema_keys[] = {
-#define X(path, type, minimum, maximum, choices, fallback, refused, help)                                     \
+#define X(path, type, minimum, maximum, choices, fallback, refused, help)                                    \
     {path, SCHEMA_##type, minimum, maximum, choices, fallback, refused, help},
     WEFT_KEYS(X)
 #undef X
@@ -73,8 +73,8 @@ static json_t *check_table(struct schema_place *place, const struct schema_key *
         size_t length = schema_enter(place, child->key);
         if (!key) {
             const char *nearest = schema_nearest(parent, child->key);
-            schema_mistake(place, child->key_position, nearest ? "unknown key; did you mean \"%s\"?" : "unknown key",
-                           nearest);
+            schema_mistake(place, child->key_position,
+                           nearest ? "unknown key; did you mean \"%s\"?" : "unknown key", nearest);
         } else if (key->refused) {
             schema_mistake(place, child->key_position, "%s not built in this version", key->refused);
         } else {
@@ -97,8 +97,8 @@ static json_t *check_named(struct schema_place *place, const struct schema_key *
     for (const struct document_node *child = node->first; child; child = child->next) {
         size_t length = schema_enter(place, child->key);
         if (!value_name(child->key)) {
-            schema_mistake(place, child->key_position,
-                           "a name has 1 to %u of the characters a-z, 0-9 and -", WEFT_NAME_LENGTH);
+            schema_mistake(place, child->key_position, "a name has 1 to %u of the characters a-z, 0-9 and -",
+                           WEFT_NAME_LENGTH);
         } else {
             json_t *value = check_table(place, element, child);
             if (value)
@@ -119,7 +119,8 @@ static json_t *check_statics(struct schema_place *place, const struct document_n
         char text[VALUE_MAC_SIZE];
         size_t length = schema_enter(place, child->key);
         if (value_mac(child->key, mac) < 0 || (mac[0] & 1)) {
-            schema_mistake(place, child->key_position, "must be a unicast MAC address, like 52:54:00:00:00:01");
+            schema_mistake(place, child->key_position,
+                           "must be a unicast MAC address, like 52:54:00:00:00:01");
         } else if (child->kind != DOCUMENT_SCALAR || !value_name(child->text)) {
             schema_mistake(place, child->position, "must be the name of a port");
         } else {
@@ -159,7 +160,8 @@ static json_t *check_list(struct schema_place *place, const struct schema_key *r
     }
     json_t *list = json_array();
     bool one = node->kind == DOCUMENT_SCALAR;
-    for (const struct document_node *child = one ? node : node->first; child; child = one ? NULL : child->next) {
+    for (const struct document_node *child = one ? node : node->first; child;
+         child = one ? NULL : child->next) {
         if (child->kind != DOCUMENT_SCALAR) {
             schema_mistake(place, child->position, "must be a list of plain values");
             continue;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * Types of the configuration's keys (the table is control/api/weft_keys.h) and the pass that makes a typed tree of a
- * document: numbers become numbers, addresses and names take their one spelling, lists are lists, what was not said
- * stays out. That tree (JSON) is what weftd stores, compares and edits.
+ * Types of the configuration's keys (the table is control/api/weft_keys.h) and the pass that makes a typed
+ * tree of a document: numbers become numbers, addresses and names take their one spelling, lists are lists,
+ * what was not said stays out. That tree (JSON) is what weftd stores, compares and edits.
  *
  * Threads: weftd has one.
  */
@@ -47,11 +47,12 @@ struct schema_key {
 extern const struct schema_key schema_keys[];
 extern const unsigned schema_key_count;
 
-/* The row of `key` below `parent` ("" for the top), with * for names: ("tenants.*.ports.*", "mtu"). NULL: none. */
+/* The row of `key` below `parent` ("" for the top), with * for names: ("tenants.*.ports.*", "mtu"). NULL:
+ * none. */
 const struct schema_key *schema_find(const char *parent, const char *key);
 /* The key below `parent` that is most like `key`; NULL: none. */
 const char *schema_nearest(const char *parent, const char *key);
 
-/* The typed tree, or NULL if the document is no mapping; mistakes are added to diagnostics, and what is mistaken is
- * left out of the tree. */
+/* The typed tree, or NULL if the document is no mapping; mistakes are added to diagnostics, and what is
+ * mistaken is left out of the tree. */
 json_t *schema_check(const struct document_node *root, struct diagnostics *diagnostics);

@@ -70,7 +70,8 @@ static unsigned choices_split(const char *choices, char *copy, size_t size, cons
     snprintf(copy, size, "%s", choices);
     for (char *word; count < CHOICES_MAX - 1 && (word = strsep(&rest, "|"));) {
         refused[count] = *word == '!';
-        words[count++] = refused[count] ? word + 1 : word;
+        words[count] = refused[count] ? word + 1 : word;
+        count++;
     }
     words[count] = NULL;
     return count;
@@ -97,8 +98,8 @@ static bool choice_check(struct schema_place *place, const struct schema_key *ro
     }
     const char *nearest = diagnostics_nearest(text, words);
     if (nearest)
-        schema_mistake(place, node->position, "\"%.40s\" is not one of: %s; did you mean \"%s\"?", text, known,
-                       nearest);
+        schema_mistake(place, node->position, "\"%.40s\" is not one of: %s; did you mean \"%s\"?", text,
+                       known, nearest);
     else
         schema_mistake(place, node->position, "\"%.40s\" is not one of: %s", text, known);
     return false;
@@ -123,7 +124,8 @@ static json_t *scalar_device(struct schema_place *place, const struct schema_key
     }
     for (const char *at = colon + 1; *at; at++) {
         if (*at <= ' ' || *at > '~' || *at == '"' || *at == '\\') {
-            schema_mistake(place, node->position, "device arguments have no spaces, quotes or control characters");
+            schema_mistake(place, node->position,
+                           "device arguments have no spaces, quotes or control characters");
             return NULL;
         }
     }
@@ -154,7 +156,8 @@ static json_t *scalar_address(struct schema_place *place, const struct document_
     int family = value_ip(node->text, address);
     if (family < 0) {
         schema_mistake(place, node->position,
-                       "\"%.60s\" is not an address, like 10.0.0.1 or fd00::1 (without prefix length)", node->text);
+                       "\"%.60s\" is not an address, like 10.0.0.1 or fd00::1 (without prefix length)",
+                       node->text);
         return NULL;
     }
     inet_ntop(family == 4 ? AF_INET : AF_INET6, address, text, sizeof(text));

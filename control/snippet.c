@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What to paste into a virtual machine monitor to attach a guest to a port. Each asks for shared memory, without which
- * vhost-user cannot work, and for reconnecting where the monitor can.
+ * What to paste into a virtual machine monitor to attach a guest to a port. Each asks for shared memory,
+ * without which vhost-user cannot work, and for reconnecting where the monitor can.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,8 +40,10 @@ static void snippet_qemu(const struct snippet *snippet)
 static void snippet_libvirt(const struct snippet *snippet)
 {
     const struct model_port *port = snippet->port;
-    fprintf(snippet->out, "<!-- in <domain>: --> <memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>\n"
-                          "<interface type='vhostuser'>\n");
+    fprintf(
+        snippet->out,
+        "<!-- in <domain>: --> <memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>\n"
+        "<interface type='vhostuser'>\n");
     if (*snippet->mac)
         fprintf(snippet->out, "  <mac address='%s'/>\n", snippet->mac);
     if (port->client)
@@ -61,9 +63,10 @@ static void snippet_libvirt(const struct snippet *snippet)
 static void snippet_cloud_hypervisor(const struct snippet *snippet)
 {
     const struct model_port *port = snippet->port;
-    fprintf(snippet->out, "--memory size=1G,shared=on \\\n--net %s%s%svhost_user=true,socket=%s,num_queues=%u%s\n",
-            *snippet->mac ? "mac=" : "", snippet->mac, *snippet->mac ? "," : "", port->socket, 2 * port->queues,
-            port->client ? ",vhost_mode=server" : "");
+    fprintf(snippet->out,
+            "--memory size=1G,shared=on \\\n--net %s%s%svhost_user=true,socket=%s,num_queues=%u%s\n",
+            *snippet->mac ? "mac=" : "", snippet->mac, *snippet->mac ? "," : "", port->socket,
+            2 * port->queues, port->client ? ",vhost_mode=server" : "");
 }
 
 static void snippet_weft_vmm(const struct snippet *snippet)
@@ -75,8 +78,8 @@ static void snippet_weft_vmm(const struct snippet *snippet)
     fputs("\n", snippet->out);
 }
 
-/* qm has no vhost-user of its own: arguments are handed through to QEMU. Memory is the guest's, so its size is given
- * as a property of the machine. */
+/* qm has no vhost-user of its own: arguments are handed through to QEMU. Memory is the guest's, so its size
+ * is given as a property of the machine. */
 static void snippet_proxmox(const struct snippet *snippet)
 {
     const struct model_port *port = snippet->port;
@@ -91,7 +94,8 @@ static void snippet_proxmox(const struct snippet *snippet)
             port->queues > 1 ? ",mq=on" : "");
     if (port->queues > 1)
         fprintf(snippet->out, ",vectors=%u", vectors(port));
-    fprintf(snippet->out, "'\n# VMID is the guest's number, SIZE its memory as in its configuration, like 1024M\n");
+    fprintf(snippet->out,
+            "'\n# VMID is the guest's number, SIZE its memory as in its configuration, like 1024M\n");
 }
 
 static const struct {
@@ -129,8 +133,9 @@ void api_snippet(struct api_call *call)
     if (!api_find_port(call, api_string(call, "name"), &port))
         return;
     if (port->tap) {
-        outcome_fail(&call->outcome, WEFT_USAGE, "port %s is the host's interface %s: no guest attaches to it",
-                     port->full_name, port->tap);
+        outcome_fail(&call->outcome, WEFT_USAGE,
+                     "port %s is the host's interface %s: no guest attaches to it", port->full_name,
+                     port->tap);
         return;
     }
     for (unsigned i = 0; i < WRITER_COUNT; i++) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What weftd begins with. The generation on disk is in force, whatever the file says: the file is applied as a change
- * like any other, if its text is not the one that was last applied. So a file that does not change undoes nothing
- * that was changed through the API, and a broken file keeps nobody from working.
+ * What weftd begins with. The generation on disk is in force, whatever the file says: the file is applied as
+ * a change like any other, if its text is not the one that was last applied. So a file that does not change
+ * undoes nothing that was changed through the API, and a broken file keeps nobody from working.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -96,7 +96,8 @@ static bool load_generation(struct controller *controller)
 {
     struct diagnostics diagnostics = {0};
     json_t *record = load_record(controller);
-    json_t *config = record ? json_incref(json_object_get(record, "config")) : json_pack("{s:i}", "version", 1);
+    json_t *config =
+        record ? json_incref(json_object_get(record, "config")) : json_pack("{s:i}", "version", 1);
     controller->model = model_build(config, controller->options.run_dir, NULL, &diagnostics);
     controller->generation = store_current(controller->store);
     controller->ids = json_incref(json_object_get(record, "ids"));
@@ -104,8 +105,8 @@ static bool load_generation(struct controller *controller)
     json_decref(record);
     if (!controller->model) {
         char *summary = diagnostics_summary(&diagnostics, NULL);
-        log_error("generation %" PRIu64 " on disk does not fit this machine or version: %s", controller->generation,
-                  summary);
+        log_error("generation %" PRIu64 " on disk does not fit this machine or version: %s",
+                  controller->generation, summary);
         free(summary);
         diagnostics_clear(&diagnostics);
         return false;
@@ -193,8 +194,8 @@ void startup_apply_file(struct controller *controller)
         startup_remember_file(controller, text, size);
         controller->file_trouble[0] = '\0';
     } else {
-        snprintf(controller->file_trouble, sizeof(controller->file_trouble), "%s was not applied: %.400s", filename,
-                 outcome.message);
+        snprintf(controller->file_trouble, sizeof(controller->file_trouble), "%s was not applied: %.400s",
+                 filename, outcome.message);
         log_error("%s", controller->file_trouble);
     }
     free(text);

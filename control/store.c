@@ -247,7 +247,8 @@ int store_remove(struct store *store, const char *name)
     return 0;
 }
 
-/* Removes what an interrupted commit left: files aside, and a generation that `current` never came to name. */
+/* Removes what an interrupted commit left: files aside, and a generation that `current` never came to name.
+ */
 static void store_sweep(struct store *store)
 {
     DIR *dir = generations_dir(store);

@@ -3,9 +3,9 @@
 /*
  * Generations on disk: STATE-DIR/generations/N.json and STATE-DIR/current, which holds the number in force.
  *
- * A generation is committed by the rename of `current`. Everything before can be undone or is swept away at the next
- * start, so a kill at any system call leaves the old generation or the new one. Files are written aside, synchronised,
- * renamed, and their directory is synchronised.
+ * A generation is committed by the rename of `current`. Everything before can be undone or is swept away at
+ * the next start, so a kill at any system call leaves the old generation or the new one. Files are written
+ * aside, synchronised, renamed, and their directory is synchronised.
  *
  * Errors: 0 or -errno; store_error() names the file. Threads: weftd has one.
  */
@@ -20,10 +20,11 @@ struct store *store_open(const char *path, char *text, size_t size);
 void store_close(struct store *store);
 const char *store_error(const struct store *store);
 
-uint64_t store_current(const struct store *store); /* 0: none yet */
+uint64_t store_current(const struct store *store);            /* 0: none yet */
 json_t *store_load(struct store *store, uint64_t generation); /* NULL: not there or not readable */
 
-/* Writes generation `generation`, which is not in force before store_commit. store_discard undoes store_prepare. */
+/* Writes generation `generation`, which is not in force before store_commit. store_discard undoes
+ * store_prepare. */
 int store_prepare(struct store *store, uint64_t generation, json_t *record);
 int store_commit(struct store *store, uint64_t generation);
 void store_discard(struct store *store, uint64_t generation);

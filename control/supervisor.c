@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation. At the start weftd connects to RUN-DIR/dataplane.sock: if somebody answers, that dataplane is
- * adopted; if nobody does, one is started. From then on one timer, one event for the process (a pidfd, also of an
- * adopted one) and one for the socket drive step(), which does what is next:
+ * Theory of operation. At the start weftd connects to RUN-DIR/dataplane.sock: if somebody answers, that
+ * dataplane is adopted; if nobody does, one is started. From then on one timer, one event for the process (a
+ * pidfd, also of an adopted one) and one for the socket drive step(), which does what is next:
  *
  *   connected                    nothing
  *   process dead                 start another one, at once the first time, later and later if they die young
@@ -111,7 +111,8 @@ static void process_watch(struct supervisor *supervisor, pid_t pid, bool child)
     supervisor->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     if (supervisor->pidfd < 0)
         return;
-    supervisor->process_event = event_new(supervisor->base, supervisor->pidfd, EV_READ, on_process, supervisor);
+    supervisor->process_event =
+        event_new(supervisor->base, supervisor->pidfd, EV_READ, on_process, supervisor);
     event_add(supervisor->process_event, NULL);
 }
 
@@ -241,7 +242,8 @@ static void describe_death(struct supervisor *supervisor)
         return;
     if (info.si_code == CLD_EXITED)
         snprintf(supervisor->reason, sizeof(supervisor->reason),
-                 info.si_status == 127 ? PROGRAM " cannot be run" : "the dataplane exited with code %d", info.si_status);
+                 info.si_status == 127 ? PROGRAM " cannot be run" : "the dataplane exited with code %d",
+                 info.si_status);
     else
         snprintf(supervisor->reason, sizeof(supervisor->reason), "the dataplane was ended by signal %d (%s)",
                  info.si_status, strsignal(info.si_status));

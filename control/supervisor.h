@@ -14,8 +14,8 @@
 enum supervisor_state { SUPERVISOR_DOWN, SUPERVISOR_STARTING, SUPERVISOR_UP };
 
 struct supervisor_callbacks {
-    void (*up)(void *context);                       /* connected: program it */
-    void (*lost)(void *context, const char *reason); /* the connection is gone */
+    void (*up)(void *context);                         /* connected: program it */
+    void (*lost)(void *context, const char *reason);   /* the connection is gone */
     void (*failed)(void *context, const char *reason); /* could not be started; will be tried again */
     void *context;
 };
@@ -33,8 +33,8 @@ void supervisor_configure(struct supervisor *supervisor, json_t *config);
 bool supervisor_differs(const struct supervisor *supervisor, json_t *config);
 /* Adopts or starts one; to be called once. */
 void supervisor_start(struct supervisor *supervisor);
-/* Stops the running one and starts another with what was configured since, and waits until it is connected. The
- * callbacks are not called. 0 or -errno. */
+/* Stops the running one and starts another with what was configured since, and waits until it is connected.
+ * The callbacks are not called. 0 or -errno. */
 int supervisor_replace(struct supervisor *supervisor);
 /* The connection failed in a call: forget it and look again. */
 void supervisor_disconnect(struct supervisor *supervisor, const char *reason);

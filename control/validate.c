@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the schema cannot say: what must go together, what excludes each other, what must be unique, what is too many.
+ * What the schema cannot say: what must go together, what excludes each other, what must be unique, what is
+ * too many.
  */
 #include <sched.h>
 #include <stdarg.h>
@@ -19,8 +20,8 @@ __attribute__((format(printf, 4, 5))) static void port_mistake(const struct mode
                                                                const struct model_port *port, const char *key,
                                                                const char *format, ...);
 
-static void mistake_below(const struct model_check *check, const char *tenant, const char *group, const char *name,
-                          const char *key, const char *format, va_list arguments)
+static void mistake_below(const struct model_check *check, const char *tenant, const char *group,
+                          const char *name, const char *key, const char *format, va_list arguments)
 {
     char path[PATH_SIZE], text[400];
     snprintf(path, sizeof(path), "tenants.%s.%s.%s%s%s", tenant, group, name, key ? "." : "", key ? key : "");
@@ -28,8 +29,8 @@ static void mistake_below(const struct model_check *check, const char *tenant, c
     model_mistake(check, WEFT_INVALID, path, "%s", text);
 }
 
-static void segment_mistake(const struct model_check *check, const struct model_segment *segment, const char *key,
-                            const char *format, ...)
+static void segment_mistake(const struct model_check *check, const struct model_segment *segment,
+                            const char *key, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
@@ -47,8 +48,8 @@ static void port_mistake(const struct model_check *check, const struct model_por
 }
 
 /* Whether the user wrote the key, though perhaps with a value that the schema refused (and reported). */
-static bool was_written(const struct model_check *check, const char *tenant, const char *group, const char *name,
-                        const char *key)
+static bool was_written(const struct model_check *check, const char *tenant, const char *group,
+                        const char *name, const char *key)
 {
     char path[PATH_SIZE];
     snprintf(path, sizeof(path), "tenants.%s.%s.%s.%s", tenant, group, name, key);
@@ -65,7 +66,8 @@ static const char *claim(json_t *claims, const char *what, const char *who)
     return NULL;
 }
 
-static void validate_segment(const struct model_check *check, const struct model_segment *segment, json_t *claims)
+static void validate_segment(const struct model_check *check, const struct model_segment *segment,
+                             json_t *claims)
 {
     json_t *tenants = json_object_get(check->model->config, "tenants");
     json_t *segments = json_object_get(json_object_get(tenants, segment->tenant->name), "segments");
@@ -93,7 +95,8 @@ static void validate_segment(const struct model_check *check, const struct model
     }
 }
 
-static void validate_statics(const struct model_check *check, const struct model_segment *segment, json_t *claims)
+static void validate_statics(const struct model_check *check, const struct model_segment *segment,
+                             json_t *claims)
 {
     const char *mac;
     json_t *value;
@@ -183,14 +186,15 @@ static void validate_port_addresses(const struct model_check *check, const struc
                  json_string_value(json_object_get(table, "mac")));
         const char *other = claim(claims, what, port->full_name);
         if (other && strcmp(other, port->full_name) != 0)
-            port_mistake(check, port, "mac", "is the address of port %s in segment %s", other, segment->full_name);
+            port_mistake(check, port, "mac", "is the address of port %s in segment %s", other,
+                         segment->full_name);
     }
     json_array_foreach (json_object_get(table, "ip"), index, text) {
         snprintf(what, sizeof(what), "%s ip %s", segment->full_name, json_string_value(text));
         const char *other = claim(claims, what, port->full_name);
         if (other && strcmp(other, port->full_name) != 0)
-            port_mistake(check, port, "ip", "%s is an address of port %s in segment %s", json_string_value(text),
-                         other, segment->full_name);
+            port_mistake(check, port, "ip", "%s is an address of port %s in segment %s",
+                         json_string_value(text), other, segment->full_name);
     }
 }
 

@@ -69,7 +69,8 @@ int value_mac(const char *text, uint8_t mac[6])
     for (unsigned i = 0; i < 6; i++) {
         int high = hexadecimal_digit(text[3 * i]), low = hexadecimal_digit(text[3 * i + 1]);
         char separator = text[3 * i + 2];
-        if (high < 0 || low < 0 || (i < 5 && (separator != text[2] || (separator != ':' && separator != '-'))))
+        if (high < 0 || low < 0 ||
+            (i < 5 && (separator != text[2] || (separator != ':' && separator != '-'))))
             return -EINVAL;
         mac[i] = (uint8_t)(high << 4 | low);
     }

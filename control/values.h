@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * Texts of the configuration that are not plain words: numbers with units, addresses, names. Each function takes the
- * whole text or refuses it; none guesses.
+ * Texts of the configuration that are not plain words: numbers with units, addresses, names. Each function
+ * takes the whole text or refuses it; none guesses.
  *
  * Threads: weftd has one.
  */
