@@ -39,6 +39,7 @@ struct client {
     bool greeted;
     bool ended;   /* the other end sent everything */
     bool closing; /* when the output is taken */
+    bool retried; /* the request, once, since the dataplane died over it */
     bool dead;
     json_t *waiting; /* request */
     json_t *follow;  /* id of the request */
@@ -62,6 +63,16 @@ static void client_send(struct client *client, json_t *line)
     }
     free(text);
     json_decref(line);
+}
+
+/* 0: none. */
+static void client_deadline(struct client *client, int seconds)
+{
+    struct timeval delay = {seconds, 0};
+    if (seconds)
+        evtimer_add(client->deadline, &delay);
+    else
+        evtimer_del(client->deadline);
 }
 
 static json_t *answer_error(json_t *id, const struct outcome *outcome)
@@ -103,6 +114,14 @@ static void call_clear(struct api_call *call)
     outcome_clear(&call->outcome);
 }
 
+/* The dataplane died in the middle: nothing was changed, and another one is being started. */
+static bool lost_dataplane(const struct client *client, const struct api_method *method,
+                           const struct api_call *call)
+{
+    return method->waits && method->admin && client->admin && call->outcome.code == WEFT_FAILED &&
+           supervisor_state(call->controller->supervisor) == SUPERVISOR_STARTING;
+}
+
 static void client_answer(struct client *client, json_t *request, const struct api_method *method)
 {
     json_t *id = json_object_get(request, "id"), *params = json_object_get(request, "params"), *item;
@@ -113,10 +132,16 @@ static void client_answer(struct client *client, json_t *request, const struct a
         .uid = client->uid,
         .admin = client->admin,
     };
+    bool was_up = supervisor_state(call.controller->supervisor) == SUPERVISOR_UP;
     call_run(&call, method);
     json_array_foreach (call.items, index, item)
         client_send_item(client, id, item);
-    if (call.outcome.code != WEFT_OK)
+    bool again = was_up && !client->retried && lost_dataplane(client, method, &call);
+    client->retried = again;
+    if (again) {
+        client->waiting = json_incref(request);
+        client_deadline(client, WAIT_SECONDS);
+    } else if (call.outcome.code != WEFT_OK)
         client_send(client, answer_error(id, &call.outcome));
     else if (call.follow)
         client->follow = json_incref(id);
@@ -126,15 +151,6 @@ static void client_answer(struct client *client, json_t *request, const struct a
         client->greeted = true;
     json_decref(call.params);
     call_clear(&call);
-}
-
-static void client_deadline(struct client *client, int seconds)
-{
-    struct timeval delay = {seconds, 0};
-    if (seconds)
-        evtimer_add(client->deadline, &delay);
-    else
-        evtimer_del(client->deadline);
 }
 
 /* NULL: not a request; answered. */

@@ -121,8 +121,9 @@ static json_t *status_warnings(const struct controller *controller, const struct
         snprintf(text, sizeof(text), "the dataplane is not running: %s",
                  supervisor_reason(controller->supervisor));
         warn(warnings, text);
+    } else {
+        warn(warnings, controller->trouble);
     }
-    warn(warnings, controller->trouble);
     warn(warnings, controller->file_trouble);
     if (controller->confirm_generation)
         warn(warnings, "the configuration waits to be confirmed (weft config confirm)");

@@ -33,7 +33,7 @@ static const char usage[] =
     "  --state-dir DIR    generations (" WEFT_STATE_DIR_DEFAULT ")\n"
     "  --foreground       accepted for scripts: weftd always stays in the foreground\n"
     "  --keep-dataplane   an orderly stop leaves the dataplane running\n"
-    "  --doctor           says what this machine lacks, and ends; with --fix sets right what can be\n"
+    "  --doctor           says as JSON what this machine lacks, and ends; with --fix sets right what can be\n"
     "  --help, --version\n";
 
 struct arguments {
@@ -107,21 +107,15 @@ static int arguments_parse(int argc, char **argv, struct arguments *arguments)
     return -1;
 }
 
+/* The answer of the API's doctor, for when no weftd runs. */
 static int print_doctor(const struct arguments *arguments)
 {
-    json_t *items = doctor_run(arguments->options.run_dir, arguments->fix), *item;
-    size_t index;
-    int code = WEFT_OK;
-    json_array_foreach (items, index, item) {
-        const char *state = json_string_value(json_object_get(item, "state"));
-        const char *fix = json_string_value(json_object_get(item, "fix"));
-        printf("%-8s %-20s %s%s%s\n", state, json_string_value(json_object_get(item, "check")),
-               json_string_value(json_object_get(item, "text")), fix ? "; fix: " : "", fix ? fix : "");
-        if (strcmp(state, "failed") == 0)
-            code = WEFT_FAILED;
-    }
-    json_decref(items);
-    return code;
+    json_t *items = doctor_run(arguments->options.run_dir, arguments->fix);
+    json_t *answer = json_pack("{s:s, s:o}", "schema", WEFT_SCHEMA_DOCTOR, "items", items);
+    int error = json_dumpf(answer, stdout, JSON_INDENT(1));
+    putchar('\n');
+    json_decref(answer);
+    return error || fflush(stdout) != 0 ? WEFT_FAILED : WEFT_OK;
 }
 
 static bool directory_make(const char *path, gid_t group)

@@ -147,14 +147,20 @@ fake_weftd_stop()
     wait "$FAKE_PID" || true
 }
 
+weftd_end()
+{
+    local code=0
+    kill "$WEFTD_PID"
+    wait "$WEFTD_PID" || code=$?
+    WEFTD_PID=
+    return "$code"
+}
+
 # Orderly stop; the dataplane that it started ends with it.
 weftd_stop()
 {
-    kill "$WEFTD_PID"
-    wait_for '! kill -0 $WEFTD_PID' 15
     local code=0
-    wait "$WEFTD_PID" || code=$?
-    WEFTD_PID=
+    weftd_end || code=$?
     [[ $code == 0 ]] || smoke_fail "weftd ended with code $code"
 }
 
@@ -233,7 +239,7 @@ smoke_end()
         counters_balance >&2 || { echo "FAILED: counters do not balance" >&2; code=1; }
     fi
     if [[ $code == 0 && -n $WEFTD_PID ]]; then
-        (weftd_stop) || code=1
+        weftd_end || { echo "FAILED: weftd ended with code $?" >&2; code=1; }
     fi
     if [[ $code == 0 ]] && ! smoke_log_is_clean >&2; then
         echo "FAILED: the log holds what is above" >&2
