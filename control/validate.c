@@ -80,7 +80,7 @@ static void validate_segment(const struct model_check *check, const struct model
     bool bridged = strcmp(segment->mode, "bridged") == 0;
     if (bridged && !names_uplink)
         segment_mistake(check, segment, NULL, "mode bridged needs an uplink");
-    if (!bridged && names_uplink)
+    if (!bridged && segment->uplink)
         segment_mistake(check, segment, "uplink", "mode %s has no uplink", segment->mode);
     if (bridged && segment->uplink) {
         char what[96];
