@@ -37,6 +37,9 @@ const char *api_string(const struct api_call *call, const char *name);
 int64_t api_integer(const struct api_call *call, const char *name, int64_t fallback);
 bool api_bool(const struct api_call *call, const char *name);
 
+/* What a change answers, from the outcome. */
+void api_answer_change(struct api_call *call);
+
 /* "acme/web" to its parts. False: no such thing; outcome says so, with what was probably meant. */
 bool api_find_tenant(struct api_call *call, const char *name, struct model_tenant **tenant);
 bool api_find_segment(struct api_call *call, const char *name, struct model_segment **segment);

@@ -23,8 +23,7 @@ static void api_hello(struct api_call *call)
                              (json_int_t)call->controller->generation);
 }
 
-/* What a change answers. */
-static void answer_change(struct api_call *call)
+void api_answer_change(struct api_call *call)
 {
     if (call->outcome.code != WEFT_OK)
         return;
@@ -59,7 +58,7 @@ static void api_config_apply(struct api_call *call)
     apply_text(call->controller, text, strlen(text), filename_of(call), &change, &call->outcome);
     if (call->outcome.code == WEFT_OK && !change.dry_run)
         startup_remember_file(call->controller, text, strlen(text));
-    answer_change(call);
+    api_answer_change(call);
     if (call->result && call->outcome.changed && change.confirm_within > 0 && !change.dry_run)
         json_object_set_new(call->result, "confirm_within", json_integer(change.confirm_within));
 }
@@ -89,7 +88,7 @@ static void api_config_rollback(struct api_call *call)
         return;
     }
     apply_rollback(call->controller, (uint64_t)generation, &change, &call->outcome);
-    answer_change(call);
+    api_answer_change(call);
 }
 
 static void api_config_history(struct api_call *call)

@@ -114,9 +114,23 @@ static void call_clear(struct api_call *call)
     outcome_clear(&call->outcome);
 }
 
+static void client_send_answer(struct client *client, json_t *id, const struct api_call *call)
+{
+    size_t index;
+    json_t *item;
+    json_array_foreach (call->items, index, item)
+        client_send_item(client, id, item);
+    if (call->outcome.code != WEFT_OK)
+        client_send(client, answer_error(id, &call->outcome));
+    else if (call->follow)
+        client->follow = json_incref(id);
+    else
+        client_send(client, json_pack("{s:O, s:O}", "id", id, "result", call->result));
+}
+
 /* The dataplane died in the middle: nothing was changed, and another one is being started. */
-static bool lost_dataplane(const struct client *client, const struct api_method *method,
-                           const struct api_call *call)
+static bool dataplane_was_lost(const struct client *client, const struct api_method *method,
+                               const struct api_call *call)
 {
     return method->waits && method->admin && client->admin && call->outcome.code == WEFT_FAILED &&
            supervisor_state(call->controller->supervisor) == SUPERVISOR_STARTING;
@@ -124,8 +138,7 @@ static bool lost_dataplane(const struct client *client, const struct api_method 
 
 static void client_answer(struct client *client, json_t *request, const struct api_method *method)
 {
-    json_t *id = json_object_get(request, "id"), *params = json_object_get(request, "params"), *item;
-    size_t index;
+    json_t *id = json_object_get(request, "id"), *params = json_object_get(request, "params");
     struct api_call call = {
         .controller = client->server->controller,
         .params = params ? json_incref(params) : json_object(),
@@ -134,19 +147,13 @@ static void client_answer(struct client *client, json_t *request, const struct a
     };
     bool was_up = supervisor_state(call.controller->supervisor) == SUPERVISOR_UP;
     call_run(&call, method);
-    json_array_foreach (call.items, index, item)
-        client_send_item(client, id, item);
-    bool again = was_up && !client->retried && lost_dataplane(client, method, &call);
-    client->retried = again;
-    if (again) {
+    client->retried = was_up && !client->retried && dataplane_was_lost(client, method, &call);
+    if (client->retried) {
         client->waiting = json_incref(request);
         client_deadline(client, WAIT_SECONDS);
-    } else if (call.outcome.code != WEFT_OK)
-        client_send(client, answer_error(id, &call.outcome));
-    else if (call.follow)
-        client->follow = json_incref(id);
-    else
-        client_send(client, json_pack("{s:O, s:O}", "id", id, "result", call.result));
+    } else {
+        client_send_answer(client, id, &call);
+    }
     if (strcmp(method->name, "hello") == 0 && call.outcome.code == WEFT_OK)
         client->greeted = true;
     json_decref(call.params);
@@ -412,7 +419,9 @@ static int socket_open(struct api_server *server)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct stat status;
-    snprintf(address.sun_path, sizeof(address.sun_path), "%.107s", server->path);
+    if (strlen(server->path) >= sizeof(address.sun_path))
+        return -ENAMETOOLONG;
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", server->path);
     if (lstat(server->path, &status) == 0 && !S_ISSOCK(status.st_mode))
         return -EEXIST;
     unlink(server->path); /* the run dir is locked: whoever made it is gone */
@@ -437,7 +446,7 @@ struct api_server *api_server_new(struct controller *controller, char *text, siz
     server->controller = controller;
     server->admin_group = group_id(WEFT_GROUP_ADMIN);
     server->read_group = group_id(WEFT_GROUP_READ);
-    snprintf(server->path, sizeof(server->path), "%s/" WEFT_API_SOCKET, controller->options.run_dir);
+    snprintf(server->path, sizeof(server->path), "%.99s/" WEFT_API_SOCKET, controller->options.run_dir);
     int fd = socket_open(server);
     if (fd >= 0)
         server->listener = evconnlistener_new(controller->base, on_connection, server,

@@ -169,6 +169,8 @@ static void compile_member(const struct model_port *port, const struct model_seg
                            struct object_set *set)
 {
     struct dp_member member = {.port = port->id, .vid = vid, .segment = segment->id};
+    if (port->trunk_count && vid == DP_MEMBER_UNTAGGED)
+        member.tagged_vid = segment->vlan;
     object_set_add(set, DP_KIND_MEMBER, &member);
     if (port->has_mac && !port->spoof_allowed)
         compile_static(segment->id, port->mac, port->id, set);

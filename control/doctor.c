@@ -1,254 +1,333 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Each check appends one item. "failed" is what weft cannot work without, "warning" what costs performance or
- * safety, "note" what would make it faster still. With fix, only what a reboot would undo is changed.
+ * Each check says what it found, what that means and the way out. `failed` is what keeps weft from working,
+ * `warning` costs speed or a feature, `note` is for those who want more. With `fix`, numbers of the kernel
+ * that can be raised without harm are raised; what changes the host for others is left to its owner, as a
+ * command.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <grp.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include "api_call.h"
 #include "doctor.h"
-#include "supervisor.h"
 
-#define HUGEPAGE_COUNT   "/proc/sys/vm/nr_hugepages"
-#define HUGEPAGES_WANTED 128 /* 256 MiB of 2 MiB pages: what DPDK's pools take */
-#define AIO_MAX          "/proc/sys/fs/aio-max-nr"
-#define AIO_WANTED       1048576
-#define FILES_WANTED     8192
+#define HUGEPAGES_DIR    "/sys/kernel/mm/hugepages/hugepages-2048kB/"
+#define HUGEPAGES_WANTED 512     /* of 2 MiB */
+#define HUGEPAGES_LEAST  64      /* for the dataplane's own memory */
+#define MEMORY_LEFT_KIB  2097152 /* that is not made hugepages */
+#define AIO_WANTED       16384   /* requests: a context for each worker, counted for each CPU */
+#define FILES_WANTED     16384   /* descriptors: some thousand ports */
+#define CALL_MS          1000
+
+enum state { OK, NOTE, WARNING, FAILED, FIXED };
 
 struct doctor {
     json_t *items;
+    const char *run_dir;
     bool fix;
 };
 
-__attribute__((format(printf, 5, 6))) static void say(struct doctor *doctor, const char *check,
-                                                      const char *state, const char *fix, const char *format,
-                                                      ...)
+__attribute__((format(printf, 5, 6))) static void report(struct doctor *doctor, const char *check,
+                                                         enum state state, const char *way_out,
+                                                         const char *format, ...)
 {
+    static const char *const states[] = {"ok", "note", "warning", "failed", "fixed"};
     char text[400];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    for (char *at = text; *at; at++) {
-        if (*at < ' ' || *at > '~')
-            *at = '?';
-    }
-    json_t *item = json_pack("{s:s, s:s, s:s}", "check", check, "state", state, "text", text);
-    if (fix)
-        json_object_set_new(item, "fix", json_string(fix));
+    json_t *item = json_pack("{s:s, s:s, s:s}", "check", check, "state", states[state], "text", text);
+    if (item && way_out)
+        json_object_set_new(item, "fix", json_string(way_out));
     json_array_append_new(doctor->items, item);
 }
 
-static bool read_line(const char *path, char *line, size_t size)
+/* A number from a file of the kernel; -1: there is none. */
+static int64_t number_read(const char *path)
 {
     FILE *file = fopen(path, "re");
-    bool read = file && fgets(line, (int)size, file);
+    int64_t number = -1;
+    if (!file)
+        return -1;
+    if (fscanf(file, "%" SCNd64, &number) != 1)
+        number = -1;
+    fclose(file);
+    return number;
+}
+
+static void number_write(const char *path, int64_t number)
+{
+    FILE *file = fopen(path, "we");
+    if (!file)
+        return;
+    fprintf(file, "%" PRId64 "\n", number);
+    fclose(file);
+}
+
+/* The first line of a file of the kernel; "": none. */
+static void line_read(const char *path, char *line, size_t size)
+{
+    FILE *file = fopen(path, "re");
+    line[0] = '\0';
+    if (!file)
+        return;
+    if (!fgets(line, (int)size, file))
+        line[0] = '\0';
+    line[strcspn(line, "\n")] = '\0';
+    fclose(file);
+}
+
+/* KiB; 0: unknown. */
+static int64_t memory_available(void)
+{
+    FILE *file = fopen("/proc/meminfo", "re");
+    char line[128];
+    int64_t size = 0;
+    while (file && fgets(line, sizeof(line), file)) {
+        if (sscanf(line, "MemAvailable: %" SCNd64, &size) == 1)
+            break;
+    }
     if (file)
         fclose(file);
-    if (read)
-        line[strcspn(line, "\n")] = '\0';
-    return read;
-}
-
-static long read_number(const char *path)
-{
-    char line[64];
-    return read_line(path, line, sizeof(line)) ? strtol(line, NULL, 10) : -1;
-}
-
-static bool write_number(const char *path, long number)
-{
-    char text[32];
-    int fd = open(path, O_WRONLY | O_CLOEXEC), length = snprintf(text, sizeof(text), "%ld\n", number);
-    bool written = fd >= 0 && write(fd, text, (size_t)length) == length;
-    if (fd >= 0)
-        close(fd);
-    return written;
+    return size;
 }
 
 static void check_hugepages(struct doctor *doctor)
 {
-    long count = read_number(HUGEPAGE_COUNT);
-    const char *fix = "sysctl vm.nr_hugepages=128";
+    const char *path = HUGEPAGES_DIR "nr_hugepages", *way_out = "sysctl -w vm.nr_hugepages=512";
+    int64_t count = number_read(path);
     if (count < 0) {
-        say(doctor, "hugepages", "note", NULL, "this kernel has none; weft runs without");
+        report(doctor, "hugepages", WARNING, "a kernel with CONFIG_HUGETLBFS",
+               "the kernel has no 2 MiB hugepages: the dataplane works on 4 KiB pages, more slowly");
         return;
     }
-    if (count < HUGEPAGES_WANTED && doctor->fix && write_number(HUGEPAGE_COUNT, HUGEPAGES_WANTED)) {
-        long now = read_number(HUGEPAGE_COUNT);
-        if (now > count) {
-            say(doctor, "hugepages", "fixed", NULL,
-                "%ld reserved, %ld before; restart the dataplane to use them", now, count);
+    bool room = memory_available() > (HUGEPAGES_WANTED - count) * 2048 + MEMORY_LEFT_KIB;
+    if (count < HUGEPAGES_LEAST && doctor->fix && room) {
+        number_write(path, HUGEPAGES_WANTED);
+        int64_t now = number_read(path);
+        if (now >= HUGEPAGES_LEAST) {
+            report(doctor, "hugepages", FIXED, NULL,
+                   "%" PRId64
+                   " of 2 MiB now, until the next boot; the dataplane takes them when it is restarted",
+                   now);
             return;
         }
     }
-    if (count == 0)
-        say(doctor, "hugepages", "note", fix, "none reserved: address translation costs some throughput");
+    if (count < HUGEPAGES_LEAST)
+        report(doctor, "hugepages", WARNING, way_out,
+               "%" PRId64 " of 2 MiB: the dataplane works on 4 KiB pages, more slowly%s", count,
+               room ? "" : " (and there is not enough free memory to reserve some)");
     else
-        say(doctor, "hugepages", "ok", NULL, "%ld reserved", count);
+        report(doctor, "hugepages", OK, NULL, "%" PRId64 " of 2 MiB, %" PRId64 " of them free", count,
+               number_read(HUGEPAGES_DIR "free_hugepages"));
 }
 
-static void check_isolated_cores(struct doctor *doctor)
+static void check_cores(struct doctor *doctor)
 {
-    char line[256] = "";
-    read_line("/sys/devices/system/cpu/isolated", line, sizeof(line));
-    if (line[0])
-        say(doctor, "isolated cores", "ok", NULL, "%s", line);
+    long count = sysconf(_SC_NPROCESSORS_ONLN);
+    char isolated[256];
+    line_read("/sys/devices/system/cpu/isolated", isolated, sizeof(isolated));
+    if (count < 2)
+        report(doctor, "cores", WARNING, "give this machine a second CPU",
+               "one CPU: the worker that forwards shares it with everything else");
+    else if (!isolated[0] || strcmp(isolated, "(null)") == 0)
+        report(doctor, "cores", NOTE, "kernel option isolcpus=N with the CPUs of dataplane.cores",
+               "%ld CPUs, none isolated: other programs may delay a worker for some milliseconds", count);
     else
-        say(doctor, "isolated cores", "note", "kernel option isolcpus=LIST for the cores of dataplane.cores",
-            "none: other programs share the workers' cores");
+        report(doctor, "cores", OK, NULL, "%ld CPUs, isolated: %s", count, isolated);
 }
 
 static void check_governor(struct doctor *doctor)
 {
-    char line[64];
-    if (!read_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", line, sizeof(line)))
-        say(doctor, "frequency governor", "ok", NULL, "not under the control of this system");
-    else if (strcmp(line, "performance") == 0)
-        say(doctor, "frequency governor", "ok", NULL, "performance");
+    glob_t found = {0};
+    char governor[64] = "";
+    bool fast = true;
+    int error = glob("/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor", 0, NULL, &found);
+    for (size_t i = 0; !error && fast && i < found.gl_pathc; i++) {
+        line_read(found.gl_pathv[i], governor, sizeof(governor));
+        fast = strcmp(governor, "performance") == 0;
+    }
+    globfree(&found);
+    if (error)
+        report(doctor, "governor", OK, NULL, "the frequency of the CPUs is not this kernel's to choose");
+    else if (fast)
+        report(doctor, "governor", OK, NULL, "performance");
     else
-        say(doctor, "frequency governor", "note", "cpupower frequency-set -g performance",
-            "%s: cores are slow for a moment after idling", line);
+        report(doctor, "governor", NOTE, "cpupower frequency-set -g performance",
+               "%s: the CPUs take a while to run at full speed", governor);
 }
 
 static void check_aio(struct doctor *doctor)
 {
-    long limit = read_number(AIO_MAX);
-    const char *fix = "sysctl fs.aio-max-nr=1048576";
-    if (limit < 0 || limit >= AIO_WANTED)
-        say(doctor, "aio limit", "ok", NULL, limit < 0 ? "no limit" : "fs.aio-max-nr is large enough");
-    else if (doctor->fix && write_number(AIO_MAX, AIO_WANTED))
-        say(doctor, "aio limit", "fixed", NULL, "fs.aio-max-nr is %d, %ld before", AIO_WANTED, limit);
+    const char *path = "/proc/sys/fs/aio-max-nr";
+    int64_t max = number_read(path), used = number_read("/proc/sys/fs/aio-nr");
+    if (max < 0 || used < 0) {
+        report(doctor, "aio", FAILED, "a kernel with CONFIG_AIO",
+               "the kernel has no asynchronous input/output (CONFIG_AIO): workers cannot start");
+        return;
+    }
+    if (max - used < AIO_WANTED && doctor->fix) {
+        number_write(path, used + 16 * AIO_WANTED);
+        if (number_read(path) - used >= AIO_WANTED) {
+            report(doctor, "aio", FIXED, NULL, "fs.aio-max-nr is %" PRId64 " now, until the next boot",
+                   number_read(path));
+            return;
+        }
+    }
+    if (max - used < AIO_WANTED)
+        report(doctor, "aio", WARNING, "sysctl -w fs.aio-max-nr=1048576",
+               "%" PRId64 " of %" PRId64
+               " asynchronous requests are taken: workers need some and may not start",
+               used, max);
     else
-        say(doctor, "aio limit", "note", fix, "fs.aio-max-nr is %ld: few guests' disks can use native AIO",
-            limit);
+        report(doctor, "aio", OK, NULL, "%" PRId64 " of %" PRId64 " asynchronous requests are taken", used,
+               max);
 }
 
 static void check_files(struct doctor *doctor)
 {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < FILES_WANTED)
-        say(doctor, "open files", "warning", "LimitNOFILE=65536 in the unit, or ulimit -n",
-            "at most %llu: about %llu guest ports", (unsigned long long)limit.rlim_max,
-            (unsigned long long)limit.rlim_max / 8);
+    struct rlimit limit = {0};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_max < FILES_WANTED)
+        report(doctor, "files", WARNING, "ulimit -Hn 65536, or LimitNOFILE=65536 in weftd.service",
+               "%llu descriptors a process at most: enough for about %llu ports",
+               (unsigned long long)limit.rlim_max, (unsigned long long)limit.rlim_max / 8);
     else
-        say(doctor, "open files", "ok", NULL, "at most %llu", (unsigned long long)limit.rlim_max);
-    if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_max != RLIM_INFINITY && geteuid() != 0)
-        say(doctor, "locked memory", "note", "LimitMEMLOCK=infinity in the unit", "at most %llu bytes",
-            (unsigned long long)limit.rlim_max);
+        report(doctor, "files", OK, NULL, "%llu descriptors a process", (unsigned long long)limit.rlim_max);
 }
 
-static void check_tun(struct doctor *doctor)
+static void check_device(struct doctor *doctor, const char *check, const char *path, enum state state,
+                         const char *way_out, const char *meaning)
 {
-    if (access("/dev/net/tun", R_OK | W_OK) == 0)
-        say(doctor, "tap devices", "ok", NULL, "/dev/net/tun can be opened");
-    else
-        say(doctor, "tap devices", "note", "modprobe tun", "/dev/net/tun: %s: ports with tap cannot be made",
-            strerror(errno));
-}
-
-static void check_groups(struct doctor *doctor)
-{
-    static const char *const names[] = {WEFT_GROUP_ADMIN, WEFT_GROUP_READ};
-    for (unsigned i = 0; i < 2; i++) {
-        char fix[64], check[32];
-        snprintf(check, sizeof(check), "group %s", names[i]);
-        snprintf(fix, sizeof(fix), "addgroup --system %s", names[i]);
-        if (getgrnam(names[i]))
-            say(doctor, check, "ok", NULL, "exists");
-        else
-            say(doctor, check, "note", fix, "does not exist: only root %s",
-                i ? "and group weft may look" : "may change things");
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    int error = errno;
+    if (fd < 0) {
+        report(doctor, check, state, way_out, "%s: %s: %s", path, strerror(error), meaning);
+        return;
     }
+    close(fd);
+    report(doctor, check, OK, NULL, "%s can be used", path);
 }
 
-static void check_run_dir(struct doctor *doctor, const char *run_dir)
+static void check_group(struct doctor *doctor)
 {
-    struct stat status;
-    if (stat(run_dir, &status) < 0)
-        say(doctor, "run dir", errno == ENOENT ? "note" : "failed", NULL, "%s: %s", run_dir, strerror(errno));
-    else if (!S_ISDIR(status.st_mode))
-        say(doctor, "run dir", "failed", NULL, "%s is not a directory", run_dir);
-    else if (status.st_mode & 0022)
-        say(doctor, "run dir", "warning", "chmod 0710 on it", "others may write to %s", run_dir);
+    if (getgrnam(WEFT_GROUP_ADMIN))
+        report(doctor, "group", OK, NULL, "group " WEFT_GROUP_ADMIN " exists; its members may use weft");
     else
-        say(doctor, "run dir", "ok", NULL, "%s", run_dir);
+        report(doctor, "group", NOTE, "groupadd --system " WEFT_GROUP_ADMIN,
+               "there is no group " WEFT_GROUP_ADMIN
+               ": only root may use weft, and machines must run as root");
 }
 
-static bool in_path(const char *name)
+static void check_run_dir(struct doctor *doctor)
 {
-    char path[8400];
-    const char *at = getenv("PATH");
-    while (at && *at) {
-        size_t length = strcspn(at, ":");
-        snprintf(path, sizeof(path), "%.*s/%s", (int)length, at, name);
-        if (access(path, X_OK) == 0)
+    char parent[128], way_out[200];
+    snprintf(parent, sizeof(parent), "%s", doctor->run_dir);
+    bool exists = access(doctor->run_dir, F_OK) == 0;
+    char *slash = strrchr(parent, '/');
+    if (!exists && slash && slash != parent)
+        *slash = '\0';
+    else if (!exists)
+        snprintf(parent, sizeof(parent), "%s", slash ? "/" : ".");
+    snprintf(way_out, sizeof(way_out),
+             "run weftd as root, or with --run-dir in a directory that it may write");
+    if (access(parent, W_OK | X_OK) == 0)
+        report(doctor, "run-dir", OK, NULL, "%s %s", doctor->run_dir,
+               exists ? "can be written" : "will be made");
+    else
+        report(doctor, "run-dir", FAILED, way_out, "%s cannot be written: %s", parent, strerror(errno));
+}
+
+/* Whether a program without a slash is in PATH. */
+static bool in_path(const char *program)
+{
+    const char *path = getenv("PATH");
+    char copy[4096], *rest = copy, file[4352];
+    snprintf(copy, sizeof(copy), "%s", path ? path : "");
+    for (char *directory; (directory = strsep(&rest, ":"));) {
+        snprintf(file, sizeof(file), "%s/%s", directory, program);
+        if (*directory && access(file, X_OK) == 0)
             return true;
-        at += length + (at[length] == ':');
     }
     return false;
 }
 
-static void check_program(struct doctor *doctor)
+static void check_dataplane(struct doctor *doctor)
 {
-    char path[4200];
-    supervisor_program(path, sizeof(path));
-    if (strchr(path, '/') || in_path(path))
-        say(doctor, "weft-dataplane", "ok", NULL, "%s", path);
+    char program[4200], path[128];
+    supervisor_program(program, sizeof(program));
+    if (strchr(program, '/') ? access(program, X_OK) == 0 : in_path(program))
+        report(doctor, "program", OK, NULL, "%.300s", program);
     else
-        say(doctor, "weft-dataplane", "failed", "install it beside weftd",
-            "not beside weftd and not in PATH");
-}
-
-static void check_dataplane(struct doctor *doctor, const char *run_dir)
-{
-    char path[256];
-    snprintf(path, sizeof(path), "%s/" WEFT_DATAPLANE_SOCKET, run_dir);
-    struct dp_client *client = dp_client_connect(path, 2000);
+        report(doctor, "program", FAILED, "install weft-dataplane beside weftd or in PATH",
+               "weft-dataplane is not found: nothing is forwarded");
+    snprintf(path, sizeof(path), "%.100s/" WEFT_DATAPLANE_SOCKET, doctor->run_dir);
+    struct dp_client *client = dp_client_connect(path, CALL_MS);
     if (client)
-        say(doctor, "dataplane", "ok", NULL, "process %u answers", dp_client_hello(client)->pid);
+        report(doctor, "dataplane", OK, NULL, "weft-dataplane %d answers", (int)dp_client_hello(client)->pid);
     else if (errno == ENOENT || errno == ECONNREFUSED)
-        say(doctor, "dataplane", "warning", "start weftd", "nobody answers at %s", path);
+        report(doctor, "dataplane", NOTE, "start weftd: systemctl start weftd",
+               "weft-dataplane is not running at %s", path);
     else
-        say(doctor, "dataplane", "failed", "end the process that has it, and start weftd", "%s: %s", path,
-            strerror(errno));
+        report(doctor, "dataplane", FAILED,
+               errno == EPROTO ? "restart weft-dataplane: it is of another version" : NULL, "%s: %s", path,
+               strerror(errno));
     dp_client_close(client);
 }
 
-json_t *doctor_run(const char *run_dir, bool fix)
+json_t *doctor_check(bool fix, const char *run_dir)
 {
-    struct doctor doctor = {json_array(), fix};
-    check_program(&doctor);
-    check_dataplane(&doctor, run_dir);
-    check_run_dir(&doctor, run_dir);
-    check_groups(&doctor);
+    struct doctor doctor = {json_array(), run_dir, fix};
+    check_dataplane(&doctor);
+    check_run_dir(&doctor);
     check_hugepages(&doctor);
-    check_isolated_cores(&doctor);
+    check_cores(&doctor);
     check_governor(&doctor);
     check_aio(&doctor);
     check_files(&doctor);
-    check_tun(&doctor);
+    check_device(&doctor, "tun", "/dev/net/tun", WARNING, "modprobe tun", "ports with tap cannot be made");
+    check_device(&doctor, "kvm", "/dev/kvm", NOTE,
+                 "modprobe kvm_intel or kvm_amd; in a guest, nested virtualization",
+                 "machines run by weft-vmm need it");
+    check_group(&doctor);
     return doctor.items;
+}
+
+static json_t *doctor_answer(bool fix, const char *run_dir)
+{
+    return json_pack("{s:s, s:o}", "schema", WEFT_SCHEMA_DOCTOR, "items", doctor_check(fix, run_dir));
+}
+
+int doctor_print(bool fix, const char *run_dir)
+{
+    json_t *answer = doctor_answer(fix, run_dir), *item;
+    size_t index;
+    int code = WEFT_OK;
+    json_array_foreach (json_object_get(answer, "items"), index, item) {
+        if (strcmp(json_string_value(json_object_get(item, "state")), "failed") == 0)
+            code = WEFT_FAILED;
+    }
+    json_dumpf(answer, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(answer);
+    return code;
 }
 
 void api_doctor(struct api_call *call)
 {
     bool fix = api_bool(call, "fix");
-    if (fix && !call->admin) {
+    if (fix && !call->admin)
         outcome_fail(&call->outcome, WEFT_NOT_PERMITTED,
                      "doctor with fix needs root or membership in group " WEFT_GROUP_ADMIN);
-        return;
-    }
-    call->result = json_pack("{s:s, s:o}", "schema", WEFT_SCHEMA_DOCTOR, "items",
-                             doctor_run(call->controller->options.run_dir, fix));
+    else
+        call->result = doctor_answer(fix, call->controller->options.run_dir);
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * Looks at what makes weft work and what would make it faster, and sets right what can be set right safely.
+ * Checks of this host: what is missing, what would make weft faster, and the way out.
  *
  * Threads: weftd has one.
  */
 #include <jansson.h>
 #include <stdbool.h>
 
-/* Array of {check, state, text, fix?}; state: ok, note, warning, failed, fixed. */
-json_t *doctor_run(const char *run_dir, bool fix);
+/* Array of {check, state, text, fix?}; `fix`: mends what can safely be. `run_dir`: of the instance. */
+json_t *doctor_check(bool fix, const char *run_dir);
+/* `weftd --doctor`: prints {"schema","items"}; exit code: 0, or 1 if a check failed. */
+int doctor_print(bool fix, const char *run_dir);

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * weftd: the controller. Reads its options, takes the run and the state directory for itself, loads what was
- * in force, then everything happens in the event loop.
+ * weftd: options, the run dir and its lock, and the wiring of the parts. Start: lock the run dir, open the
+ * store, load the generation in force, adopt or start the dataplane, listen; ready (sd_notify) once the
+ * dataplane holds what is in force. End: SIGTERM or SIGINT; a dataplane that this weftd started ends with it
+ * unless --keep-dataplane.
  */
 #include <errno.h>
+#include <event2/event.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <grp.h>
@@ -22,186 +25,214 @@
 #include "monitor.h"
 #include "notify.h"
 
-#define RUN_DIR_LENGTH_MAX 90 /* dataplane.sock below it still fits a socket's address */
+#define LOCK_FILE "weftd.lock"
 
-static const char usage[] =
-    "usage: weftd [--config FILE] [--run-dir DIR] [--state-dir DIR] [--foreground] [--keep-dataplane]\n"
-    "       weftd --doctor [--fix] [--run-dir DIR]\n"
-    "\n"
-    "  --config FILE      configuration (" WEFT_CONFIG_DEFAULT ")\n"
-    "  --run-dir DIR      sockets (" WEFT_RUN_DIR_DEFAULT "); picks the instance\n"
-    "  --state-dir DIR    generations (" WEFT_STATE_DIR_DEFAULT ")\n"
-    "  --foreground       accepted for scripts: weftd always stays in the foreground\n"
-    "  --keep-dataplane   an orderly stop leaves the dataplane running\n"
-    "  --doctor           says as JSON what this machine lacks, and ends; with --fix sets right what can be\n"
-    "  --help, --version\n";
+static void usage(FILE *out)
+{
+    fputs(
+        "usage: weftd [--config FILE] [--run-dir DIR] [--state-dir DIR] [--foreground] [--keep-dataplane]\n"
+        "       weftd --doctor [--fix] [--run-dir DIR]\n"
+        "\n"
+        "weft's controller: holds the configuration, keeps weft-dataplane running and programmed, serves "
+        "`weft`.\n"
+        "  --config FILE      configuration (" WEFT_CONFIG_DEFAULT ")\n"
+        "  --run-dir DIR      sockets (" WEFT_RUN_DIR_DEFAULT ")\n"
+        "  --state-dir DIR    generations of the configuration (" WEFT_STATE_DIR_DEFAULT ")\n"
+        "  --foreground       accepted; weftd always stays in the foreground, under systemd or a shell\n"
+        "  --keep-dataplane   leave the dataplane running at an orderly stop\n"
+        "  --doctor           check this host, print JSON, do nothing else; --fix: mend what can safely be\n"
+        "  --version, --help\n",
+        out);
+}
+
+enum { CONFIG = 256, RUN_DIR, STATE_DIR, FOREGROUND, KEEP, DOCTOR, FIX, VERSION };
+
+static const struct option long_options[] = {
+    {"config", required_argument, NULL, CONFIG},
+    {"run-dir", required_argument, NULL, RUN_DIR},
+    {"state-dir", required_argument, NULL, STATE_DIR},
+    {"foreground", no_argument, NULL, FOREGROUND},
+    {"keep-dataplane", no_argument, NULL, KEEP},
+    {"doctor", no_argument, NULL, DOCTOR},
+    {"fix", no_argument, NULL, FIX},
+    {"version", no_argument, NULL, VERSION},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
 
 struct arguments {
     struct controller_options options;
     bool doctor, fix;
+    int exit_code; /* >= 0: end now */
 };
 
-/* -1: go on; else the exit code. */
-static int arguments_parse(int argc, char **argv, struct arguments *arguments)
+static bool take_path(char *to, size_t size, const char *option, const char *path)
 {
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"run-dir", required_argument, NULL, 'r'},
-        {"state-dir", required_argument, NULL, 's'},
-        {"foreground", no_argument, NULL, 'f'},
-        {"keep-dataplane", no_argument, NULL, 'k'},
-        {"doctor", no_argument, NULL, 'd'},
-        {"fix", no_argument, NULL, 'x'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},
-        {NULL, 0, NULL, 0},
-    };
-    const char *run_dir = WEFT_RUN_DIR_DEFAULT, *state_dir = WEFT_STATE_DIR_DEFAULT;
-    arguments->options.config = WEFT_CONFIG_DEFAULT;
-    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+    if (path[0] && strlen(path) < size) {
+        snprintf(to, size, "%s", path);
+        return true;
+    }
+    fprintf(stderr, "weftd: %s: a path of 1 to %zu bytes, not \"%s\"\n", option, size - 1, path);
+    return false;
+}
+
+static void parse_arguments(struct arguments *arguments, int argc, char **argv)
+{
+    struct controller_options *options = &arguments->options;
+    int option;
+    bool good = true;
+    options->config = WEFT_CONFIG_DEFAULT;
+    snprintf(options->run_dir, sizeof(options->run_dir), WEFT_RUN_DIR_DEFAULT);
+    snprintf(options->state_dir, sizeof(options->state_dir), WEFT_STATE_DIR_DEFAULT);
+    arguments->exit_code = -1;
+    while (good && (option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
         switch (option) {
-        case 'c':
-            arguments->options.config = optarg;
-            arguments->options.config_given = true;
+        case CONFIG:
+            options->config = optarg;
+            options->config_given = true;
             break;
-        case 'r':
-            run_dir = optarg;
+        case RUN_DIR:
+            good = take_path(options->run_dir, sizeof(options->run_dir), "--run-dir", optarg);
             break;
-        case 's':
-            state_dir = optarg;
+        case STATE_DIR:
+            good = take_path(options->state_dir, sizeof(options->state_dir), "--state-dir", optarg);
             break;
-        case 'f':
+        case FOREGROUND:
             break;
-        case 'k':
-            arguments->options.keep_dataplane = true;
+        case KEEP:
+            options->keep_dataplane = true;
             break;
-        case 'd':
+        case DOCTOR:
             arguments->doctor = true;
             break;
-        case 'x':
+        case FIX:
             arguments->fix = true;
             break;
-        case 'h':
-            fputs(usage, stdout);
-            return WEFT_OK;
-        case 'v':
+        case VERSION:
             puts("weftd " WEFT_VERSION);
-            return WEFT_OK;
+            arguments->exit_code = 0;
+            return;
+        case 'h':
+            usage(stdout);
+            arguments->exit_code = 0;
+            return;
         default:
-            fputs(usage, stderr);
-            return WEFT_USAGE;
+            good = false;
         }
     }
-    if (optind < argc || (arguments->fix && !arguments->doctor)) {
-        fputs(usage, stderr);
-        return WEFT_USAGE;
+    if (good && optind < argc) {
+        fprintf(stderr, "weftd: what is \"%s\"? weftd takes options only\n", argv[optind]);
+        good = false;
     }
-    if (strlen(run_dir) > RUN_DIR_LENGTH_MAX || strlen(state_dir) >= sizeof(arguments->options.state_dir)) {
-        fprintf(stderr,
-                "weftd: a path is too long: the run dir has at most %d characters, the state dir %zu\n",
-                RUN_DIR_LENGTH_MAX, sizeof(arguments->options.state_dir) - 1);
-        return WEFT_USAGE;
+    if (good && arguments->fix && !arguments->doctor) {
+        fprintf(stderr, "weftd: --fix goes with --doctor\n");
+        good = false;
     }
-    snprintf(arguments->options.run_dir, sizeof(arguments->options.run_dir), "%s", run_dir);
-    snprintf(arguments->options.state_dir, sizeof(arguments->options.state_dir), "%s", state_dir);
-    return -1;
+    if (!good) {
+        usage(stderr);
+        arguments->exit_code = WEFT_USAGE;
+    }
 }
 
-/* The answer of the API's doctor, for when no weftd runs. */
-static int print_doctor(const struct arguments *arguments)
+static int make_directory(const char *path, mode_t mode)
 {
-    json_t *items = doctor_run(arguments->options.run_dir, arguments->fix);
-    json_t *answer = json_pack("{s:s, s:o}", "schema", WEFT_SCHEMA_DOCTOR, "items", items);
-    int error = json_dumpf(answer, stdout, JSON_INDENT(1));
-    putchar('\n');
-    json_decref(answer);
-    return error || fflush(stdout) != 0 ? WEFT_FAILED : WEFT_OK;
+    if (mkdir(path, mode) == 0)
+        return 0;
+    struct stat status;
+    if (errno == EEXIST && stat(path, &status) == 0 && S_ISDIR(status.st_mode))
+        return 0;
+    int error = errno == EEXIST ? ENOTDIR : errno;
+    log_error("cannot make %s: %s", path, strerror(error));
+    return -error;
 }
 
-static bool directory_make(const char *path, gid_t group)
+/* The run dir with its lock, which is held until the process ends. */
+static int open_run_dir(struct controller *controller)
 {
-    if (mkdir(path, 0710) < 0 && errno != EEXIST) {
-        log_error("cannot create %s: %s", path, strerror(errno));
-        return false;
-    }
-    bool owned = group == (gid_t)-1 || geteuid() != 0 || chown(path, (uid_t)-1, group) == 0;
-    if (!owned || chmod(path, 0710) < 0) {
-        log_error("cannot set the mode of %s: %s", path, strerror(errno));
-        return false;
-    }
-    return true;
-}
-
-/* Makes RUN-DIR and RUN-DIR/vhost, and takes the run dir for itself. */
-static bool run_dir_take(struct controller *controller)
-{
-    char path[160], absolute[4096];
+    const char *run_dir = controller->options.run_dir;
+    char path[sizeof(controller->options.run_dir) + 16];
     struct group *group = getgrnam(WEFT_GROUP_ADMIN);
-    gid_t gid = group ? group->gr_gid : (gid_t)-1;
-    controller->socket_group = gid; /* (gid_t)-1 is "unchanged" */
-    if (!directory_make(controller->options.run_dir, gid))
-        return false;
-    if (!realpath(controller->options.run_dir, absolute) || strlen(absolute) > RUN_DIR_LENGTH_MAX) {
-        log_error("the run dir %s has too long a path", controller->options.run_dir);
-        return false;
+    umask(027);
+    int error = make_directory(run_dir, 0710);
+    if (error)
+        return error;
+    snprintf(path, sizeof(path), "%s/" LOCK_FILE, run_dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+    if (fd < 0) {
+        error = -errno;
+        log_error("%s: %s", path, strerror(errno));
+        return error;
     }
-    snprintf(controller->options.run_dir, sizeof(controller->options.run_dir), "%s", absolute);
-    snprintf(path, sizeof(path), "%s/" WEFT_VHOST_DIR, absolute);
-    if (!directory_make(path, gid))
-        return false;
-    snprintf(path, sizeof(path), "%s/weftd.lock", absolute);
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        if (errno == EWOULDBLOCK)
-            log_error("another weftd runs in %s; use another --run-dir", absolute);
-        else
-            log_error("cannot lock %s: %s", path, strerror(errno));
-        return false;
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        char holder[32] = "";
+        if (read(fd, holder, sizeof(holder) - 1) <= 0)
+            snprintf(holder, sizeof(holder), "?");
+        holder[strcspn(holder, "\n")] = '\0';
+        log_error("another weftd (pid %s) serves %s; stop it, or give --run-dir another directory", holder,
+                  run_dir);
+        close(fd);
+        return -EBUSY;
     }
-    return true; /* the lock goes with the process */
+    if (ftruncate(fd, 0) < 0 || dprintf(fd, "%d\n", getpid()) < 0)
+        log_warning("%s: %s", path, strerror(errno));
+    snprintf(path, sizeof(path), "%s/" WEFT_VHOST_DIR, run_dir);
+    error = make_directory(path, 0710);
+    controller->socket_group = UINT32_MAX;
+    if (!error && group && geteuid() == 0) {
+        controller->socket_group = group->gr_gid;
+        if (chown(run_dir, (uid_t)-1, group->gr_gid) < 0 || chown(path, (uid_t)-1, group->gr_gid) < 0)
+            log_warning("group of %s: %s", run_dir, strerror(errno));
+    }
+    return error;
+}
+
+static void ready(struct controller *controller)
+{
+    notify_ready(controller->converged ? "programmed" : controller->trouble);
+}
+
+static void on_up(void *context)
+{
+    struct controller *controller = context;
+    bool adopted = supervisor_adopted(controller->supervisor);
+    unsigned restarts = supervisor_restarts(controller->supervisor);
+    monitor_forget(controller->monitor);
+    events_add(controller->events,
+               adopted    ? "dataplane-adopted"
+               : restarts ? "dataplane-restarted"
+                          : "dataplane-started",
+               NULL, 0, "weft-dataplane %d is %s",
+               (int)dp_client_hello(supervisor_client(controller->supervisor))->pid,
+               adopted ? "adopted" : "up");
+    if (controller->file_pending && controller->generation == 0)
+        startup_apply_file(controller);
+    else if (apply_reconcile(controller) == 0 && controller->file_pending)
+        startup_apply_file(controller);
+    api_server_wake(controller->api);
+    ready(controller);
+}
+
+static void on_lost(void *context, const char *reason)
+{
+    struct controller *controller = context;
+    controller->converged = false;
+    snprintf(controller->trouble, sizeof(controller->trouble), "%s", reason);
+    events_add(controller->events, "dataplane-lost", NULL, 0, "%s", reason);
+}
+
+static void on_failed(void *context, const char *reason)
+{
+    struct controller *controller = context;
+    if (strcmp(controller->trouble, reason) != 0)
+        log_error("the dataplane is not up: %s", reason);
+    snprintf(controller->trouble, sizeof(controller->trouble), "%s", reason);
+    api_server_wake(controller->api);
 }
 
 static void on_event(void *context, json_t *event)
 {
-    api_server_publish(((struct controller *)context)->api, event);
-}
-
-static void on_dataplane_up(void *context)
-{
     struct controller *controller = context;
-    bool adopted = supervisor_adopted(controller->supervisor),
-         again = supervisor_restarts(controller->supervisor) > 0;
-    monitor_forget(controller->monitor);
-    int error = apply_reconcile(controller);
-    if (!error && controller->file_pending)
-        startup_apply_file(controller);
-    struct dp_client *client = supervisor_client(controller->supervisor);
-    if (client)
-        events_add(controller->events,
-                   adopted ? "dataplane-adopted"
-                   : again ? "dataplane-restarted"
-                           : "dataplane-started",
-                   NULL, controller->generation, "process %u holds generation %llu%s",
-                   dp_client_hello(client)->pid, (unsigned long long)controller->generation,
-                   controller->converged ? "" : " in part only");
-    notify("READY=1");
-    api_server_wake(controller->api);
-}
-
-static void on_dataplane_lost(void *context, const char *reason)
-{
-    struct controller *controller = context;
-    controller->converged = false;
-    monitor_forget(controller->monitor);
-    events_add(controller->events, "dataplane-lost", NULL, 0, "%s", reason);
-}
-
-static void on_dataplane_failed(void *context, const char *reason)
-{
-    struct controller *controller = context;
-    log_error("%s; trying again", reason);
-    notify("READY=1"); /* weftd answers, and says what is wrong */
-    api_server_wake(controller->api);
+    api_server_publish(controller->api, event);
 }
 
 static void on_confirm(evutil_socket_t fd, short what, void *context)
@@ -210,31 +241,30 @@ static void on_confirm(evutil_socket_t fd, short what, void *context)
     apply_confirm_expired(context);
 }
 
-static void on_signal(evutil_socket_t fd, short what, void *context)
+static void on_signal(evutil_socket_t number, short what, void *context)
 {
+    struct controller *controller = context;
     (void)what;
-    log_notice("stopping (signal %d)", (int)fd);
-    event_base_loopbreak(context);
+    log_notice("signal %d: ending", (int)number);
+    event_base_loopexit(controller->base, NULL);
 }
 
-static enum weft_code controller_start(struct controller *controller)
+static enum weft_code open_parts(struct controller *controller)
 {
-    char text[600];
-    struct supervisor_callbacks callbacks = {on_dataplane_up, on_dataplane_lost, on_dataplane_failed,
-                                             controller};
-    if (!run_dir_take(controller))
+    char text[256];
+    struct supervisor_callbacks callbacks = {on_up, on_lost, on_failed, controller};
+    if (open_run_dir(controller) < 0)
         return WEFT_FAILED;
     controller->store = store_open(controller->options.state_dir, text, sizeof(text));
     if (!controller->store) {
         log_error("%s", text);
         return WEFT_FAILED;
     }
-    controller->started_ns = events_now();
     controller->base = event_base_new();
     controller->events = events_new(on_event, controller);
     controller->taps = taps_new();
-    controller->supervisor = supervisor_new(controller->base, controller->options.run_dir, &callbacks);
     controller->confirm_timer = evtimer_new(controller->base, on_confirm, controller);
+    controller->supervisor = supervisor_new(controller->base, controller->options.run_dir, &callbacks);
     enum weft_code code = startup_load(controller);
     if (code != WEFT_OK)
         return code;
@@ -244,64 +274,67 @@ static enum weft_code controller_start(struct controller *controller)
         return WEFT_FAILED;
     }
     controller->monitor = monitor_new(controller);
-    supervisor_start(controller->supervisor);
     return WEFT_OK;
 }
 
-static void controller_stop(struct controller *controller)
+static void close_parts(struct controller *controller)
 {
-    notify("STOPPING=1");
+    if (controller->monitor)
+        monitor_free(controller->monitor);
     api_server_free(controller->api);
-    controller->api = NULL;
-    monitor_free(controller->monitor);
-    supervisor_free(controller->supervisor, !controller->options.keep_dataplane);
-    taps_free(controller->taps);
-    events_free(controller->events);
+    if (controller->supervisor)
+        supervisor_free(controller->supervisor, !controller->options.keep_dataplane);
     if (controller->confirm_timer)
         event_free(controller->confirm_timer);
-    model_free(controller->model);
+    if (controller->taps)
+        taps_free(controller->taps);
+    if (controller->model)
+        model_free(controller->model);
     json_decref(controller->ids);
-    store_close(controller->store);
+    if (controller->events)
+        events_free(controller->events);
+    if (controller->store)
+        store_close(controller->store);
     if (controller->base)
         event_base_free(controller->base);
 }
 
-/* A guest port takes several descriptors, a client one. */
-static void raise_file_limit(void)
+static void run(struct controller *controller)
 {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
+    struct event *signals[2] = {evsignal_new(controller->base, SIGTERM, on_signal, controller),
+                                evsignal_new(controller->base, SIGINT, on_signal, controller)};
+    struct notify_watchdog *watchdog = notify_watchdog_new(controller->base);
+    for (unsigned i = 0; i < 2; i++)
+        event_add(signals[i], NULL);
+    supervisor_start(controller->supervisor);
+    event_base_dispatch(controller->base);
+    notify_stopping();
+    notify_watchdog_free(watchdog);
+    for (unsigned i = 0; i < 2; i++)
+        event_free(signals[i]);
 }
 
 int main(int argc, char **argv)
 {
-    static struct controller controller;
     struct arguments arguments = {0};
-    int code = arguments_parse(argc, argv, &arguments);
-    if (code >= 0)
-        return code;
+    parse_arguments(&arguments, argc, argv);
+    if (arguments.exit_code >= 0)
+        return arguments.exit_code;
     if (arguments.doctor)
-        return print_doctor(&arguments);
-    controller.options = arguments.options;
-    umask(0077);
+        return doctor_print(arguments.fix, arguments.options.run_dir);
     signal(SIGPIPE, SIG_IGN);
-    raise_file_limit();
-    enum weft_code started = controller_start(&controller);
-    if (started == WEFT_OK) {
-        struct event *term = evsignal_new(controller.base, SIGTERM, on_signal, controller.base);
-        struct event *interrupt = evsignal_new(controller.base, SIGINT, on_signal, controller.base);
-        struct event *watchdog = notify_watchdog(controller.base);
-        evsignal_add(term, NULL);
-        evsignal_add(interrupt, NULL);
-        event_base_dispatch(controller.base);
-        event_free(term);
-        event_free(interrupt);
-        if (watchdog)
-            event_free(watchdog);
+    signal(SIGHUP, SIG_IGN);
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) { /* inherited by the dataplane: several descriptors a port */
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
     }
-    controller_stop(&controller);
-    return started;
+    static struct controller controller;
+    controller.options = arguments.options;
+    controller.started_ns = events_now();
+    enum weft_code code = open_parts(&controller);
+    if (code == WEFT_OK)
+        run(&controller);
+    close_parts(&controller);
+    return code;
 }

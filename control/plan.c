@@ -177,7 +177,7 @@ json_t *plan_changes(json_t *before, json_t *after)
     json_t *changes = json_array(), *table;
     json_t *old = json_object_get(before, "tenants"), *new = json_object_get(after, "tenants");
     const char *tenant;
-    plan_changed(changes, "dataplane", "", json_object_get(before, "dataplane"),
+    plan_changed(changes, "dataplane (restarts)", "", json_object_get(before, "dataplane"),
                  json_object_get(after, "dataplane"));
     plan_objects(changes, "uplink", "", json_object_get(before, "uplinks"),
                  json_object_get(after, "uplinks"));

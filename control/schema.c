@@ -216,3 +216,41 @@ json_t *schema_check(const struct document_node *root, struct diagnostics *diagn
                         "missing; the first line is \"version: 1\"");
     return tree;
 }
+
+/* "a, b" as the list of its parts; no parts: an empty list. */
+static json_t *list_of_text(const char *text)
+{
+    json_t *list = json_array();
+    while (*text) {
+        size_t length = strcspn(text, ","), first = strspn(text, " "), end = length;
+        while (end > first && text[end - 1] == ' ')
+            end--;
+        json_array_append_new(list, json_stringn(text + first, end > first ? end - first : 0));
+        text += length;
+        if (*text == ',' && !*++text)
+            json_array_append_new(list, json_string(""));
+    }
+    return list;
+}
+
+json_t *schema_value(const struct schema_key *row, json_t *value, const char *path,
+                     struct diagnostics *diagnostics)
+{
+    struct schema_place place = {.diagnostics = diagnostics};
+    size_t before = diagnostics->count + diagnostics->omitted;
+    bool split = is_list(row->type) && json_is_string(value);
+    json_t *own = split ? list_of_text(json_string_value(value)) : json_incref(value), *typed = NULL;
+    struct document *document = document_from_json(own);
+    schema_enter(&place, path);
+    if (document)
+        typed = check_value(&place, row, document_root(document));
+    else
+        schema_mistake(&place, (struct document_position){0}, "is nested too deeply");
+    document_free(document);
+    json_decref(own);
+    if (diagnostics->count + diagnostics->omitted != before) {
+        json_decref(typed);
+        return NULL;
+    }
+    return typed;
+}

@@ -56,3 +56,8 @@ const char *schema_nearest(const char *parent, const char *key);
 /* The typed tree, or NULL if the document is no mapping; mistakes are added to diagnostics, and what is
  * mistaken is left out of the tree. */
 json_t *schema_check(const struct document_node *root, struct diagnostics *diagnostics);
+
+/* One value of an API request, typed: what the YAML would hold below `row`, or its text; a list may be text with commas.
+ * `path` is the key's, for messages. NULL: mistaken, and said so. */
+json_t *schema_value(const struct schema_key *row, json_t *value, const char *path,
+                     struct diagnostics *diagnostics);

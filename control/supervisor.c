@@ -37,10 +37,9 @@
 #define BACKOFF_LAST_MS  10000
 #define ARGUMENTS_MAX    12
 
-struct settings {
+struct settings { /* compared as a whole: what is not used is zero */
     char cores[128];
     char hugepages[16];
-    bool ethdev; /* there are uplinks: the dataplane keeps the capabilities for devices */
 };
 
 struct supervisor {
@@ -178,8 +177,6 @@ static void child_run(const struct supervisor *supervisor)
     }
     arguments[count++] = "--hugepages";
     arguments[count++] = supervisor->settings.hugepages;
-    if (supervisor->settings.ethdev)
-        arguments[count++] = "--allow-ethdev";
     arguments[count] = NULL;
     supervisor_program(program, sizeof(program));
     sigset_t none;
@@ -338,9 +335,8 @@ struct supervisor *supervisor_new(struct event_base *base, const char *run_dir,
     return supervisor;
 }
 
-static void settings_of(json_t *config, struct settings *settings)
+static void settings_of(json_t *dataplane, struct settings *settings)
 {
-    json_t *dataplane = json_object_get(config, "dataplane");
     const char *hugepages = json_string_value(json_object_get(dataplane, "hugepages"));
     size_t index, length = 0;
     json_t *core;
@@ -350,21 +346,18 @@ static void settings_of(json_t *config, struct settings *settings)
                                    index ? "," : "", (long long)json_integer_value(core));
     }
     snprintf(settings->hugepages, sizeof(settings->hugepages), "%s", hugepages ? hugepages : "auto");
-    settings->ethdev = json_object_size(json_object_get(config, "uplinks")) > 0;
 }
 
-void supervisor_configure(struct supervisor *supervisor, json_t *config)
+void supervisor_configure(struct supervisor *supervisor, json_t *dataplane)
 {
-    settings_of(config, &supervisor->settings);
+    settings_of(dataplane, &supervisor->settings);
 }
 
-bool supervisor_differs(const struct supervisor *supervisor, json_t *config)
+bool supervisor_differs(const struct supervisor *supervisor, json_t *dataplane)
 {
     struct settings settings;
-    settings_of(config, &settings);
-    return strcmp(settings.cores, supervisor->settings.cores) != 0 ||
-           strcmp(settings.hugepages, supervisor->settings.hugepages) != 0 ||
-           (settings.ethdev && !supervisor->settings.ethdev);
+    settings_of(dataplane, &settings);
+    return memcmp(&settings, &supervisor->settings, sizeof(settings)) != 0;
 }
 
 void supervisor_start(struct supervisor *supervisor)

@@ -1,27 +1,29 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Ones' complement sums over private bytes and spans. Words of 32 bits are added into 64-bit lanes: a frame
- * of 64 KiB cannot overflow them, no carry is handled before the end, and the compiler makes vector code of
- * the loop.
+ * of 64 KiB cannot overflow them and no carry is handled before the end.
  */
 #include <string.h>
 #include "checksum.h"
 #include "offload.h"
 
 #define UDP_CHECKSUM_OFFSET 6u
-#define LANES               16u
+
+typedef uint64_t lanes __attribute__((vector_size(32)));
+typedef uint64_t lanes_anywhere __attribute__((vector_size(32), aligned(1), may_alias));
 
 static inline __attribute__((always_inline)) uint64_t sum_words(const uint8_t *bytes, size_t size)
 {
-    uint64_t lanes[LANES] = {0}, total = 0;
-    uint32_t words[LANES];
-    for (; size >= sizeof(words); bytes += sizeof(words), size -= sizeof(words)) {
-        memcpy(words, bytes, sizeof(words));
-        for (unsigned i = 0; i < LANES; i++)
-            lanes[i] += words[i];
+    lanes low[2] = {{0}}, high[2] = {{0}};
+    for (; size >= sizeof(low); bytes += sizeof(low), size -= sizeof(low)) {
+        const lanes_anywhere *words = (const lanes_anywhere *)bytes; /* a memcpy goes through the stack */
+        low[0] += words[0] & UINT32_MAX;
+        low[1] += words[1] & UINT32_MAX;
+        high[0] += words[0] >> 32;
+        high[1] += words[1] >> 32;
     }
-    for (unsigned i = 0; i < LANES; i++)
-        total += lanes[i];
+    lanes sums = low[0] + low[1] + high[0] + high[1];
+    uint64_t total = sums[0] + sums[1] + sums[2] + sums[3];
     for (; size >= 4; bytes += 4, size -= 4) {
         uint32_t word;
         memcpy(&word, bytes, 4);

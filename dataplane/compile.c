@@ -125,6 +125,15 @@ static int compile_members(struct snapshot *snapshot, const struct members *memb
         if (compile_segment(snapshot, members->sorted + first, next - first))
             return -ENOMEM;
     }
+    /* Native VLANs that are taken with their tag as well; a member of that very VLAN comes first. */
+    for (size_t i = 0; i < members->count; i++) {
+        const struct dp_member *member = members->sorted[i];
+        struct ingress *ingress = snapshot->ingress[member->port];
+        if (member->tagged_vid && ingress->native &&
+            !(ingress->by_vid && ingress->by_vid[member->tagged_vid]) &&
+            enter_segment(ingress, ingress->native, member->tagged_vid))
+            return -ENOMEM;
+    }
     return 0;
 }
 

@@ -125,8 +125,10 @@ static int check_member(const struct dp_member *member, char *text)
                       member->segment, DP_SEGMENTS_MAX - 1);
     if (member->vid > 4094)
         return refuse(text, -ERANGE, "member of port %u: VLAN %u: not in 1..4094", member->port, member->vid);
-    if (member->pad != 0)
-        return refuse(text, -EINVAL, "member of port %u: padding not zero", member->port);
+    if (member->tagged_vid > 4094 || (member->tagged_vid && member->vid))
+        return refuse(text, -EINVAL,
+                      "member of port %u: tagged VLAN %u goes with an untagged member, 1..4094", member->port,
+                      member->tagged_vid);
     return 0;
 }
 

@@ -11,8 +11,7 @@
 #define IPV6_HEADER_SIZE     40u
 #define IPV6_EXTENSIONS_MAX  8u /* headers; RFC 8504, 5.3 lets a node limit them */
 #define TCP_HEADER_MIN       20u
-#define UDP_HEADER_SIZE      8u
-#define ICMP_HEADER_SIZE     8u
+#define UDP_ICMP_HEADER_SIZE 8u
 #define IPV4_MORE_OR_OFFSET  0x3fffu /* MF and the fragment offset */
 #define IPV4_OFFSET_MASK     0x1fffu
 #define IPV6_FRAGMENT_OFFSET 0xfff8u
@@ -96,11 +95,9 @@ static void parse_l4(const struct packet *packet, struct frame_info *info)
             return;
         break;
     case IP_PROTO_UDP:
-        need = UDP_HEADER_SIZE;
-        break;
     case IP_PROTO_ICMP:
     case IP_PROTO_ICMPV6:
-        need = ICMP_HEADER_SIZE;
+        need = UDP_ICMP_HEADER_SIZE;
         break;
     default:
         return;

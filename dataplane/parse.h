@@ -2,10 +2,11 @@
 #pragma once
 /*
  * The one parser of frames. Everything that looks into a frame after reception uses what stands here; nothing
- * downstream parses again. It reads private bytes only (packet->data[0..header_size)) through one bounded cursor.
+ * downstream parses again. It reads private bytes only (packet->data[0..header_size)) through one bounded
+ * cursor.
  *
- * Two depths: parse_l2() for every frame (addresses, tags normalised, EtherType), parse_l3() for those whose port or
- * offload request needs it (anti-spoofing, offload validation).
+ * Two depths: parse_l2() for every frame (addresses, tags normalised, EtherType), parse_l3() for those whose
+ * port or offload request needs it (anti-spoofing, offload validation).
  *
  * Threads: pure functions of their arguments.
  */
@@ -34,28 +35,29 @@
 #define IP_PROTO_ICMPV6 58u
 
 /* frame_info.flags */
-#define FRAME_F_MULTICAST   1u   /* group destination address (broadcast included) */
-#define FRAME_F_RESERVED    2u   /* 01:80:c2:00:00:00..0f, IEEE 802.1Q table 8-1 */
-#define FRAME_F_SOURCE_GROUP 4u  /* group source address: never legal */
-#define FRAME_F_IPV4        8u
-#define FRAME_F_IPV6        16u
-#define FRAME_F_FRAGMENT    32u  /* IP fragment (any) */
+#define FRAME_F_MULTICAST      1u /* group destination address (broadcast included) */
+#define FRAME_F_RESERVED       2u /* 01:80:c2:00:00:00..0f, IEEE 802.1Q table 8-1 */
+#define FRAME_F_SOURCE_GROUP   4u /* group source address: never legal */
+#define FRAME_F_IPV4           8u
+#define FRAME_F_IPV6           16u
+#define FRAME_F_FRAGMENT       32u /* IP fragment (any) */
 #define FRAME_F_FRAGMENT_LATER 64u /* IP fragment with offset > 0: no L4 header */
 #define FRAME_F_L4                                                                                           \
     128u /* l4_offset and ip_proto name a whole L4 header (TCP, UDP, ICMP) in private bytes                  \
           */
 
 struct frame_info {
-    uint16_t flags;      /* FRAME_F_* */
-    uint16_t ethertype;  /* after all tags; < 0x0600: an LLC frame's length (SNAP is resolved to its EtherType) */
-    uint16_t tpid;       /* TPID of the outer tag, host order; 0: untagged */
-    uint16_t tci;        /* TCI of the outer tag: PCP, DEI, VID */
-    uint8_t tag_count;   /* all tags, outer and inner */
-    uint8_t ip_proto;    /* parse_l3: upper-layer protocol after IPv6 extension headers */
-    uint16_t l3_offset;  /* bytes from packet->data to the network header (after tags, LLC/SNAP) */
-    uint16_t l4_offset;  /* parse_l3: bytes to the transport header */
+    uint16_t flags; /* FRAME_F_* */
+    uint16_t
+        ethertype; /* after all tags; < 0x0600: an LLC frame's length (SNAP is resolved to its EtherType) */
+    uint16_t tpid; /* TPID of the outer tag, host order; 0: untagged */
+    uint16_t tci;  /* TCI of the outer tag: PCP, DEI, VID */
+    uint8_t tag_count;       /* all tags, outer and inner */
+    uint8_t ip_proto;        /* parse_l3: upper-layer protocol after IPv6 extension headers */
+    uint16_t l3_offset;      /* bytes from packet->data to the network header (after tags, LLC/SNAP) */
+    uint16_t l4_offset;      /* parse_l3: bytes to the transport header */
     uint16_t l4_header_size; /* parse_l3: bytes of the TCP (with options), UDP or ICMP header */
-    uint32_t l3_end;     /* parse_l3: bytes from packet->data to the end the IP header declares */
+    uint32_t l3_end;         /* parse_l3: bytes from packet->data to the end the IP header declares */
 };
 
 /* The rest of parse_l2: tags, LLC, SNAP. */

@@ -32,7 +32,8 @@ static inline enum dp_drop admit(const struct ingress *ingress, struct packet *p
     enum dp_drop drop = vlan_ingress(ingress, &info, &frame->vlan, &frame->bridge);
     if (__builtin_expect(drop != DP_DROP_COUNT, 0))
         return drop;
-    frame->vid = info.tci & VLAN_VID_MASK;
+    /* A trunk's native VLAN is reached untagged, also if this frame came with its tag. */
+    frame->vid = frame->bridge == ingress->native ? DP_MEMBER_UNTAGGED : info.tci & VLAN_VID_MASK;
     if ((packet->flags | packet->gso_type) && !offload_validate(packet, &info))
         return DP_DROP_RX_OFFLOAD;
     if (ingress->spoof) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * Anti-spoofing: which source addresses a port may use (MAC, IPv4, IPv6; also as ARP sender and in neighbour discovery,
- * RFC 826 and RFC 4861).
+ * Anti-spoofing: which source addresses a port may use (MAC, IPv4, IPv6; also as ARP sender and in neighbour
+ * discovery, RFC 826 and RFC 4861).
  *
  * With SPOOF_MAC: Ethernet source, ARP sender hardware address, and the source/target link-layer address
  * options of ND sent by the port are among its MACs. With SPOOF_IP: IPv4 source (0.0.0.0 allowed for DHCP
@@ -22,5 +22,7 @@ struct spoof_table; /* of one port */
 /* The `count` entries must be this port's; NULL and ENOMEM. flags: DP_PORT_F_SPOOF_*. */
 struct spoof_table *spoof_table_new(uint32_t flags, const struct dp_allowed *entries, unsigned count);
 void spoof_table_free(struct spoof_table *table);
-/* After parse_l2; runs parse_l3 when it needs it. DP_DROP_COUNT: passes; else the reason (SPOOF_*, RX_MALFORMED). */
-enum dp_drop spoof_check(const struct spoof_table *table, const struct packet *packet, struct frame_info *info);
+/* After parse_l2; runs parse_l3 when it needs it. DP_DROP_COUNT: passes; else the reason (SPOOF_*,
+ * RX_MALFORMED). */
+enum dp_drop spoof_check(const struct spoof_table *table, const struct packet *packet,
+                         struct frame_info *info);

@@ -159,7 +159,7 @@ struct dp_member {
     uint32_t port; /* key, with vid */
     uint32_t vid;  /* key: 802.1Q VID at the port, 1..4094, or DP_MEMBER_UNTAGGED */
     uint32_t segment;
-    uint32_t pad;
+    uint32_t tagged_vid; /* vid 0 only: frames that come with this tag are taken too (a trunk's native VLAN); 0: none */
 };
 
 /* A MAC address that is not learned but configured. */

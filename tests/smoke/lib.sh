@@ -239,7 +239,7 @@ smoke_end()
         counters_balance >&2 || { echo "FAILED: counters do not balance" >&2; code=1; }
     fi
     if [[ $code == 0 && -n $WEFTD_PID ]]; then
-        weftd_end || { echo "FAILED: weftd ended with code $?" >&2; code=1; }
+        weftd_end || { echo "FAILED: weftd ended with code $?" >&2; code=1; } # a subshell could not wait for it
     fi
     if [[ $code == 0 ]] && ! smoke_log_is_clean >&2; then
         echo "FAILED: the log holds what is above" >&2

@@ -146,7 +146,7 @@ static void test_others_refused(void **state)
     struct dp_member members[] = {make_member(0, 1, 0),    make_member(DP_PORTS_MAX, 1, 0),
                                   make_member(1, 0, 0),    make_member(1, DP_SEGMENTS_MAX, 0),
                                   make_member(1, 1, 4095), make_member(1, 1, 0)};
-    members[5].pad = 1;
+    members[5].tagged_vid = 4095;
     for (unsigned i = 0; i < sizeof(members) / sizeof(members[0]); i++)
         assert_int_not_equal(put(objects, MEMBER, members[i]), 0);
     struct dp_static statics[] = {make_static(0, 1, 1), make_static(1, 1, 0), make_static(1, 1, 1),

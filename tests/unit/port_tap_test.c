@@ -12,25 +12,19 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
-#include <linux/ipv6.h>
 #include <net/if.h>
 #include <sched.h>
 #include <stdio.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include "counters.h"
 #include "frame.h"
+#include "kernel_tap.h"
 #include "port.h"
 
-#define TAP_FLAGS   (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE)
-#define TCP_PORT    7777
 #define STREAM_SIZE (24u << 20) /* bytes */
 #define PING_ROUNDS 2000u
 
@@ -45,53 +39,6 @@ static uint32_t largest_frame; /* bytes received from a tap */
 static uint32_t largest_sent;  /* bytes written to a tap */
 static uint64_t no_room;
 
-static int open_tap(const char *name, int flags)
-{
-    struct ifreq request = {.ifr_flags = (short)flags};
-    int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-    assert_true(fd >= 0);
-    snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
-    assert_int_equal(ioctl(fd, TUNSETIFF, &request), 0);
-    return fd;
-}
-
-static void set_up(const char *name, bool up)
-{
-    struct ifreq request = {0};
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
-    assert_int_equal(ioctl(fd, SIOCGIFFLAGS, &request), 0);
-    request.ifr_flags = (short)(up ? request.ifr_flags | IFF_UP : request.ifr_flags & ~IFF_UP);
-    assert_int_equal(ioctl(fd, SIOCSIFFLAGS, &request), 0);
-    close(fd);
-}
-
-/* 10.9.0.(1 + which)/24 and fd09::(1 + which)/64, without duplicate address detection */
-static void set_addresses(const char *name, int which)
-{
-    char path[128];
-    struct ifreq request = {0};
-    struct in6_ifreq request6 = {.ifr6_prefixlen = 64};
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0),
-        fd6 = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in *address = (struct sockaddr_in *)&request.ifr_addr;
-    snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/accept_dad", name);
-    int dad = open(path, O_WRONLY | O_CLOEXEC);
-    assert_int_equal(write(dad, "0", 1), 1);
-    close(dad);
-    snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
-    address->sin_family = AF_INET;
-    address->sin_addr.s_addr = htonl(0x0a090001u + (uint32_t)which);
-    assert_int_equal(ioctl(fd, SIOCSIFADDR, &request), 0);
-    address->sin_addr.s_addr = htonl(0xffffff00u);
-    assert_int_equal(ioctl(fd, SIOCSIFNETMASK, &request), 0);
-    request6.ifr6_addr = (struct in6_addr){{{0xfd, 0x09, [15] = (uint8_t)(1 + which)}}};
-    request6.ifr6_ifindex = (int)if_nametoindex(name);
-    assert_int_equal(ioctl(fd6, SIOCSIFADDR, &request6), 0);
-    close(fd);
-    close(fd6);
-}
-
 static struct port *new_port(const char *device)
 {
     struct dp_port config = {.id = 1, .type = DP_PORT_TAP, .queues = 1, .mtu = 1500};
@@ -103,12 +50,11 @@ static int group_setup(void **state)
 {
     for (int i = 0; i < 2; i++) {
         char name[IFNAMSIZ], text[112] = "";
-        assert_int_equal(unshare(CLONE_NEWNET), 0);
-        namespaces[i] = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+        namespaces[i] = kernel_namespace();
         snprintf(name, sizeof(name), "weft%d", i);
-        int fd = open_tap(name, TAP_FLAGS);
-        set_up(name, true);
-        set_addresses(name, i);
+        int fd = kernel_open_tap(name, KERNEL_TAP_FLAGS);
+        kernel_set_up(name, true);
+        kernel_set_addresses(name, i);
         ports[i] = new_port(name);
         assert_int_equal(ports[i]->ops->open(ports[i], &fd, 1, text), 0);
         assert_string_equal(text, "");
@@ -201,146 +147,19 @@ static void forward_until_closed(int pipe_fd, uint32_t offloads)
     close(epoll_fd);
 }
 
-static struct sockaddr_storage address_of(int family, int which, socklen_t *size)
-{
-    struct sockaddr_storage storage = {0};
-    if (family == AF_INET) {
-        struct sockaddr_in *address = (struct sockaddr_in *)&storage;
-        address->sin_family = AF_INET;
-        address->sin_port = htons(TCP_PORT);
-        address->sin_addr.s_addr = htonl(0x0a090001u + (uint32_t)which);
-        *size = sizeof(*address);
-    } else {
-        struct sockaddr_in6 *address = (struct sockaddr_in6 *)&storage;
-        address->sin6_family = AF_INET6;
-        address->sin6_port = htons(TCP_PORT);
-        address->sin6_addr = (struct in6_addr){{{0xfd, 0x09, [15] = (uint8_t)(1 + which)}}};
-        *size = sizeof(*address);
-    }
-    return storage;
-}
-
-static void fill(uint8_t *bytes, uint32_t at, uint32_t size)
-{
-    for (uint32_t i = 0; i < size; i += 4) {
-        uint32_t word = (at + i) * 2654435761u;
-        memcpy(bytes + i, &word, 4);
-    }
-}
-
-static bool read_all(int fd, uint8_t *bytes, size_t size)
-{
-    while (size > 0) {
-        ssize_t got = read(fd, bytes, size);
-        if (got <= 0)
-            return false;
-        bytes += got;
-        size -= (size_t)got;
-    }
-    return true;
-}
-
-/* In children; the exit status says whether all was well. Nothing of cmocka in here. */
-static int server(int listen_fd, uint32_t size, uint32_t chunk)
-{
-    uint8_t *bytes = malloc(chunk), *expected = malloc(chunk);
-    int fd = accept(listen_fd, NULL, NULL);
-    for (uint32_t at = 0; at < size; at += chunk) {
-        fill(expected, at, chunk);
-        if (!read_all(fd, bytes, chunk) || memcmp(bytes, expected, chunk) != 0 || write(fd, "k", 1) != 1)
-            return 1;
-    }
-    return read(fd, bytes, 1) == 0 ? 0 : 1;
-}
-
-/* Sends the stream; reads the server's answers at the end, or after each chunk. */
-static int client(int family, uint32_t size, uint32_t chunk, bool ping)
-{
-    socklen_t address_size;
-    struct sockaddr_storage address = address_of(family, 1, &address_size);
-    uint8_t *bytes = malloc(chunk), answer;
-    int fd = socket(family, SOCK_STREAM, 0);
-    if (connect(fd, (struct sockaddr *)&address, address_size) != 0)
-        return 1;
-    for (uint32_t at = 0; at < size; at += chunk) {
-        fill(bytes, at, chunk);
-        if (write(fd, bytes, chunk) != (ssize_t)chunk)
-            return 1;
-        if (ping && !read_all(fd, &answer, 1))
-            return 1;
-    }
-    for (uint32_t at = 0; at < size && !ping; at += chunk)
-        if (!read_all(fd, &answer, 1))
-            return 1;
-    return 0;
-}
-
-static uint64_t tcp_checksum_errors(int which)
-{
-    char line[1024], names[1024] = "";
-    uint64_t value = UINT64_MAX;
-    assert_int_equal(setns(namespaces[which], CLONE_NEWNET), 0);
-    FILE *file = fopen("/proc/self/net/snmp", "re");
-    while (fgets(line, sizeof(line), file)) {
-        if (strncmp(line, "Tcp:", 4) != 0)
-            continue;
-        char *name_rest, *value_rest, *name, *text;
-        if (!*names) {
-            strcpy(names, line);
-            continue;
-        }
-        name = strtok_r(names, " \n", &name_rest);
-        text = strtok_r(line, " \n", &value_rest);
-        while (name && text) {
-            if (strcmp(name, "InCsumErrors") == 0)
-                value = strtoull(text, NULL, 10);
-            name = strtok_r(NULL, " \n", &name_rest);
-            text = strtok_r(NULL, " \n", &value_rest);
-        }
-        break;
-    }
-    fclose(file);
-    assert_true(value != UINT64_MAX);
-    return value;
-}
-
 static void transfer(int family, uint32_t size, uint32_t chunk, bool ping, uint32_t offloads)
 {
-    int pipe_fds[2], status, one = 1;
-    pid_t children[2];
-    socklen_t address_size;
-    struct sockaddr_storage address = address_of(family, 1, &address_size);
-    assert_int_equal(pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK), 0);
-    assert_int_equal(setns(namespaces[1], CLONE_NEWNET), 0);
-    int listen_fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    setsockopt(listen_fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    assert_int_equal(bind(listen_fd, (struct sockaddr *)&address, address_size), 0);
-    assert_int_equal(listen(listen_fd, 1), 0);
+    struct kernel_tcp tcp;
     largest_frame = 0;
     largest_sent = 0;
     no_room = 0;
-    for (int i = 0; i < 2; i++) {
-        children[i] = fork();
-        assert_true(children[i] >= 0);
-        if (children[i] == 0) {
-            alarm(60);
-            if (setns(namespaces[1 - i], CLONE_NEWNET) != 0)
-                _exit(2);
-            _exit(i == 0 ? server(listen_fd, size, chunk) : client(family, size, chunk, ping));
-        }
-    }
-    close(pipe_fds[1]);
-    close(listen_fd);
-    forward_until_closed(pipe_fds[0], offloads);
-    close(pipe_fds[0]);
-    for (int i = 0; i < 2; i++) {
-        assert_int_equal(waitpid(children[i], &status, 0), children[i]);
-        assert_int_equal(status, 0);
-    }
+    kernel_tcp_start(&tcp, namespaces, family, size, chunk, ping);
+    forward_until_closed(tcp.closed_fd, offloads);
+    kernel_tcp_finish(&tcp);
     print_message("largest frame in %u bytes, out %u, no room %llu\n", largest_frame, largest_sent,
                   (unsigned long long)no_room);
-    assert_int_equal(tcp_checksum_errors(0), 0);
-    assert_int_equal(tcp_checksum_errors(1), 0);
+    assert_int_equal(kernel_tcp_checksum_errors(namespaces[0]), 0);
+    assert_int_equal(kernel_tcp_checksum_errors(namespaces[1]), 0);
 }
 
 /* TSO frames of nearly 64 KiB cross as they are. */
@@ -402,7 +221,7 @@ static void test_down(void **state)
     struct vring_tx_result result;
     assert_int_equal(setns(namespaces[0], CLONE_NEWNET), 0);
     char text[112];
-    int fd = open_tap("weft4", TAP_FLAGS);
+    int fd = kernel_open_tap("weft4", KERNEL_TAP_FLAGS);
     struct port *port = new_port("weft4");
     assert_int_equal(port->ops->open(port, &fd, 1, text), 0);
     for (unsigned round = 0; round < 3; round++) {
@@ -410,12 +229,12 @@ static void test_down(void **state)
         port->ops->tx(port, 0, packets, 3, &io, &result);
         assert_int_equal(result.no_room, 3);
         assert_int_equal(result.sent, 0);
-        set_up("weft4", true);
+        kernel_set_up("weft4", true);
         port->ops->check(port);
         assert_true(port->link);
         port->ops->tx(port, 0, packets, 3, &io, &result);
         assert_int_equal(result.sent, 3);
-        set_up("weft4", false);
+        kernel_set_up("weft4", false);
         port->ops->check(port);
     }
     port->ops->close(port);
@@ -434,9 +253,9 @@ static void test_refused(void **state)
     } cases[] = {
         {"weft7", open("/dev/null", O_RDWR | O_CLOEXEC), "is not of /dev/net/tun"},
         {"weft7", open("/dev/net/tun", O_RDWR | O_CLOEXEC), "belongs to no interface"},
-        {"weft7", open_tap("weft8", TAP_FLAGS), "is of interface weft8"},
-        {"weft9", open_tap("weft9", IFF_TAP | IFF_NO_PI), "IFF_VNET_HDR"},
-        {"weft10", open_tap("weft10", IFF_TUN | IFF_NO_PI | IFF_VNET_HDR), "IFF_TAP"},
+        {"weft7", kernel_open_tap("weft8", KERNEL_TAP_FLAGS), "is of interface weft8"},
+        {"weft9", kernel_open_tap("weft9", IFF_TAP | IFF_NO_PI), "IFF_VNET_HDR"},
+        {"weft10", kernel_open_tap("weft10", IFF_TUN | IFF_NO_PI | IFF_VNET_HDR), "IFF_TAP"},
         {"weft7", -1, "is not of /dev/net/tun"},
     };
     for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -466,7 +285,7 @@ static void test_queues(void **state)
     struct port *port = new_port("weft5");
     struct dp_port_state port_state = {0};
     for (unsigned i = 0; i < 3; i++)
-        fds[i] = open_tap("weft5", TAP_FLAGS);
+        fds[i] = kernel_open_tap("weft5", KERNEL_TAP_FLAGS);
     assert_int_equal(port->ops->open(port, fds, 3, text), 0);
     assert_int_equal(port->queues, 3);
     for (unsigned i = 0; i < 3; i++) {

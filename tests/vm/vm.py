@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Machines of weft-vmm for tests: start one, read what its guest says, talk to its control socket, end it."""
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+VMM, GUEST, HUB = (os.environ[name] for name in ("WEFT_VMM", "WEFT_VM_GUEST", "WEFT_VM_HUB"))
+OFF, FAILED, USAGE, RESET, KILLED, CRASHED = 0, 1, 2, 16, 17, 18
+
+
+def need_kvm():
+    try:
+        os.close(os.open("/dev/kvm", os.O_RDWR))
+    except OSError as error:
+        print(f"SKIP: /dev/kvm: {error.strerror}")
+        sys.exit(77)
+
+
+def wait_for(condition, what, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
+        time.sleep(0.005)
+
+
+def fields(line):
+    """"ping seq=1 us=12" -> {"": "ping", "seq": "1", "us": "12"}"""
+    words = line.split()
+    return {"": words[0], **dict(word.split("=", 1) for word in words[1:] if "=" in word)}
+
+
+class Machine:
+    def __init__(self, directory, *arguments, cmdline="", kernel=GUEST, memory="64M", name="vm", prefix=()):
+        self.directory, self.name = directory, name
+        self.console_path = os.path.join(directory, f"{name}.console")
+        self.control_path = os.path.join(directory, f"{name}.control")
+        self.log_path = os.path.join(directory, f"{name}.log")
+        command = [*prefix, VMM, "--name", name, "--verbose", "--control", self.control_path, "--console",
+                   f"file:{self.console_path}", "--memory", memory, "--cmdline", cmdline]
+        command += ["--kernel", kernel] if kernel else []
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen([*command, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def console(self):
+        with contextlib.suppress(FileNotFoundError):
+            with open(self.console_path, encoding="latin-1") as text:
+                return text.read()
+        return ""
+
+    def log(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as text:
+            return text.read()
+
+    def lines(self, word):
+        return [fields(line) for line in self.console().splitlines() if line.split(" ")[0] == word]
+
+    def wait_line(self, text, seconds=20.0):
+        def there():
+            assert self.process.poll() is None or text in self.console(), f"{self.name} ended: {self.dump()}"
+            return text in self.console()
+        wait_for(there, f"{self.name}: \"{text}\" on the console", seconds)
+
+    def wait(self, code=OFF, seconds=60.0):
+        try:
+            result = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.name} runs on: {self.dump()}") from None
+        assert result == code, f"{self.name}: exit code {result}, expected {code}: {self.dump()}"
+        return self
+
+    def call(self, method, **params):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(10)
+            client.connect(self.control_path)
+            client.sendall(json.dumps({"id": 7, "method": method, "params": params}).encode() + b"\n")
+            line = client.makefile("rb").readline()
+        assert line, f"no answer to {method}, exit code {self.process.poll()}: {self.dump()}"
+        reply = json.loads(line)
+        assert reply.pop("id") == 7, reply
+        return reply
+
+    def status(self):
+        return self.call("status")["result"]
+
+    def right(self):
+        """The guest ended by itself and found all as it should be."""
+        self.wait()
+        done = self.lines("done")
+        assert done and done[-1]["ok"] == "1" and "error" not in self.console(), self.dump()
+        return self
+
+    def dump(self):
+        return f"\n---- console of {self.name}\n{self.console()}---- log\n{self.log()}"
+
+    def end(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+
+class Bench:
+    """A directory, and processes that end with it."""
+
+    def __enter__(self):
+        self.directory = tempfile.mkdtemp(prefix="weft-vm-")
+        os.chmod(self.directory, 0o755)
+        self.processes = []
+        self.machines = []
+        return self
+
+    def path(self, name):
+        return os.path.join(self.directory, name)
+
+    def machine(self, *arguments, **keywords):
+        keywords.setdefault("name", f"vm{len(self.machines)}")
+        machine = Machine(self.directory, *arguments, **keywords)
+        self.machines.append(machine)
+        return machine
+
+    def disk(self, name, size):
+        with open(self.path(name), "wb") as image:
+            image.truncate(size)
+        return self.path(name)
+
+    def hub(self, *names, pairs=1):
+        sockets = [self.path(name) for name in names]
+        process = subprocess.Popen([HUB, "-q", str(pairs), *sockets], stdout=subprocess.PIPE, text=True)
+        self.processes.append(process)
+        assert process.stdout.readline() == "ready\n", "vm-hub does not start"
+        return process
+
+    @staticmethod
+    def kill(process):
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+    def __exit__(self, kind, *_):
+        for machine in self.machines:
+            machine.end()
+            if kind:
+                print(machine.dump())
+            text = machine.log()
+            assert "Sanitizer" not in text and "runtime error" not in text, text
+        for process in self.processes:
+            if process.poll() is None:
+                self.kill(process)
+        left = [name for name in os.listdir(self.directory) if name.endswith(".control")]
+        shutil.rmtree(self.directory)
+        assert kind or not left or os.geteuid() == 0, f"left behind: {left}"
+
+
+def run(*tests):
+    need_kvm()
+    for test in tests:
+        start = time.monotonic()
+        with Bench() as bench:
+            test(bench)
+        print(f"ok {test.__name__} {time.monotonic() - start:.2f} s", flush=True)
