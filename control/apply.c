@@ -177,8 +177,7 @@ static int application_program(struct controller *controller, struct application
 {
     int error = 0;
     if (application->restarts) {
-        supervisor_configure(controller->supervisor,
-                             json_object_get(application->candidate->config, "dataplane"));
+        supervisor_configure(controller->supervisor, application->candidate->config);
         error = supervisor_replace(controller->supervisor);
         if (error)
             snprintf(application->text, sizeof(application->text),
@@ -194,7 +193,7 @@ static int application_program(struct controller *controller, struct application
 static void application_undo(struct controller *controller, const struct application *application)
 {
     if (application->restarts) {
-        supervisor_configure(controller->supervisor, json_object_get(controller->model->config, "dataplane"));
+        supervisor_configure(controller->supervisor, controller->model->config);
         if (supervisor_replace(controller->supervisor) < 0)
             log_error("the dataplane does not start again: %s", supervisor_reason(controller->supervisor));
     }
@@ -265,8 +264,7 @@ static enum weft_code application_prepare(struct controller *controller, struct 
             controller->confirm_generation);
     outcome->changes = plan_changes(controller->model->config, application->candidate->config);
     outcome->changed = json_array_size(outcome->changes) > 0;
-    application->restarts = supervisor_differs(controller->supervisor,
-                                               json_object_get(application->candidate->config, "dataplane"));
+    application->restarts = supervisor_differs(controller->supervisor, application->candidate->config);
     application->generation = controller->generation + 1;
     application->ids = ids_assign(controller->ids, application->candidate);
     if (!application->ids)

@@ -57,7 +57,7 @@ const char *schema_nearest(const char *parent, const char *key);
  * mistaken is left out of the tree. */
 json_t *schema_check(const struct document_node *root, struct diagnostics *diagnostics);
 
-/* One value of an API request, typed: what the YAML would hold below `row`, or its text; a list may be text with commas.
- * `path` is the key's, for messages. NULL: mistaken, and said so. */
+/* One value of an API request, typed: what the YAML would hold below `row`, or its text; a list may be text
+ * with commas. `path` is the key's, for messages. NULL: mistaken, and said so. */
 json_t *schema_value(const struct schema_key *row, json_t *value, const char *path,
                      struct diagnostics *diagnostics);

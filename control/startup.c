@@ -138,7 +138,7 @@ static bool check_file(struct controller *controller, const char *text, size_t s
         document ? model_from_document(document, controller->options.run_dir, &diagnostics) : NULL;
     document_free(document);
     if (model) {
-        supervisor_configure(controller->supervisor, json_object_get(model->config, "dataplane"));
+        supervisor_configure(controller->supervisor, model->config);
         model_free(model);
         return true;
     }
@@ -160,7 +160,7 @@ enum weft_code startup_load(struct controller *controller)
     size_t size;
     if (!load_generation(controller))
         return WEFT_FAILED;
-    supervisor_configure(controller->supervisor, json_object_get(controller->model->config, "dataplane"));
+    supervisor_configure(controller->supervisor, controller->model->config);
     apply_confirm_load(controller);
     char *text = file_read(controller->options.config, &size);
     if (!text) {

@@ -13,6 +13,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -40,6 +41,7 @@
 struct settings { /* compared as a whole: what is not used is zero */
     char cores[128];
     char hugepages[16];
+    bool ethdev; /* DPDK devices (uplinks): needs capabilities that guests' ports do not */
 };
 
 struct supervisor {
@@ -177,6 +179,12 @@ static void child_run(const struct supervisor *supervisor)
     }
     arguments[count++] = "--hugepages";
     arguments[count++] = supervisor->settings.hugepages;
+    if (supervisor->settings.ethdev)
+        arguments[count++] = "--allow-ethdev";
+    if (geteuid() == 0 && getgrnam(WEFT_GROUP_ADMIN)) {
+        arguments[count++] = "--socket-group";
+        arguments[count++] = WEFT_GROUP_ADMIN;
+    }
     arguments[count] = NULL;
     supervisor_program(program, sizeof(program));
     sigset_t none;
@@ -335,8 +343,9 @@ struct supervisor *supervisor_new(struct event_base *base, const char *run_dir,
     return supervisor;
 }
 
-static void settings_of(json_t *dataplane, struct settings *settings)
+static void settings_of(json_t *config, struct settings *settings)
 {
+    json_t *dataplane = json_object_get(config, "dataplane");
     const char *hugepages = json_string_value(json_object_get(dataplane, "hugepages"));
     size_t index, length = 0;
     json_t *core;
@@ -346,17 +355,19 @@ static void settings_of(json_t *dataplane, struct settings *settings)
                                    index ? "," : "", (long long)json_integer_value(core));
     }
     snprintf(settings->hugepages, sizeof(settings->hugepages), "%s", hugepages ? hugepages : "auto");
+    settings->ethdev = json_object_size(json_object_get(config, "uplinks")) > 0;
 }
 
-void supervisor_configure(struct supervisor *supervisor, json_t *dataplane)
+void supervisor_configure(struct supervisor *supervisor, json_t *config)
 {
-    settings_of(dataplane, &supervisor->settings);
+    settings_of(config, &supervisor->settings);
 }
 
-bool supervisor_differs(const struct supervisor *supervisor, json_t *dataplane)
+bool supervisor_differs(const struct supervisor *supervisor, json_t *config)
 {
     struct settings settings;
-    settings_of(dataplane, &settings);
+    settings_of(config, &settings);
+    settings.ethdev |= supervisor->settings.ethdev; /* the last uplink's removal is no reason for a restart */
     return memcmp(&settings, &supervisor->settings, sizeof(settings)) != 0;
 }
 

@@ -27,10 +27,10 @@ struct supervisor *supervisor_new(struct event_base *base, const char *run_dir,
 /* `stop_dataplane`: ends the process if it was started by this weftd, and waits for that. */
 void supervisor_free(struct supervisor *supervisor, bool stop_dataplane);
 
-/* The `dataplane` table of the configuration (NULL: none), for the next start. */
-void supervisor_configure(struct supervisor *supervisor, json_t *dataplane);
-/* Whether this table means another start than the configured one. */
-bool supervisor_differs(const struct supervisor *supervisor, json_t *dataplane);
+/* The configuration (NULL: none), for the next start: its `dataplane` table, and whether it has uplinks. */
+void supervisor_configure(struct supervisor *supervisor, json_t *config);
+/* Whether this configuration means another start than the configured one. */
+bool supervisor_differs(const struct supervisor *supervisor, json_t *config);
 /* Adopts or starts one; to be called once. */
 void supervisor_start(struct supervisor *supervisor);
 /* Stops the running one and starts another with what was configured since, and waits until it is connected.

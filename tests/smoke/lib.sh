@@ -147,20 +147,13 @@ fake_weftd_stop()
     wait "$FAKE_PID" || true
 }
 
-weftd_end()
-{
-    local code=0
-    kill "$WEFTD_PID"
-    wait "$WEFTD_PID" || code=$?
-    WEFTD_PID=
-    return "$code"
-}
-
 # Orderly stop; the dataplane that it started ends with it.
 weftd_stop()
 {
+    kill "$WEFTD_PID"
     local code=0
-    weftd_end || code=$?
+    wait "$WEFTD_PID" || code=$?
+    WEFTD_PID=
     [[ $code == 0 ]] || smoke_fail "weftd ended with code $code"
 }
 
@@ -239,7 +232,12 @@ smoke_end()
         counters_balance >&2 || { echo "FAILED: counters do not balance" >&2; code=1; }
     fi
     if [[ $code == 0 && -n $WEFTD_PID ]]; then
-        weftd_end || { echo "FAILED: weftd ended with code $?" >&2; code=1; } # a subshell could not wait for it
+        kill "$WEFTD_PID"
+        wait "$WEFTD_PID" || {
+            echo "FAILED: weftd ended with code $?"
+            code=1
+        }
+        WEFTD_PID=
     fi
     if [[ $code == 0 ]] && ! smoke_log_is_clean >&2; then
         echo "FAILED: the log holds what is above" >&2
