@@ -59,7 +59,7 @@ done
 for i in {1..20}; do wait "${writers[i]}"; done
 [[ $(generation) == 21 && $(weft port -o name | grep -c many) == 20 ]]
 expect 4 weft port add acme/late --segment web --expect-generation 20
-expect 9 weft tenant set acme --limits.ports 5
+expect 9 weft tenant set acme --ports 5
 expect 0 weft config rollback 1
 [[ $(names) == "acme/vm1 acme/vm2 " ]]
 
@@ -71,8 +71,7 @@ expect 0 weft config apply -f "$SMOKE_DIR/two.yaml" --confirm-within 1s
 [[ $(names) == "acme/vm1 acme/vm3 " ]]
 expect 4 weft port add acme/other --segment web
 expect_text "$ERR" "waits to be confirmed"
-allow_log 'was not confirmed in time'
-wait_for '[[ $(names) == "acme/vm1 acme/vm2 " ]]' 5
+allow_log 'was not confirmed in time'; wait_for '[[ $(names) == "acme/vm1 acme/vm2 " ]]' 5
 expect 4 weft config confirm
 expect 0 weft config apply -f "$SMOKE_DIR/two.yaml" --confirm-within 1h
 expect 0 weft config confirm
