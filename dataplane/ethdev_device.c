@@ -115,7 +115,9 @@ static uint64_t choose_offloads(struct port *port, const struct ethdev *ethdev,
     chosen |= csum;
     if (ethdev->chains && (info->tx_offload_capa & tso) == tso &&
         ethdev->segments_max > PACKET_SIZE_MAX >> ETHDEV_ROOM_SHIFT) {
-        port->offloads |= OFFLOAD_TSO4 | OFFLOAD_TSO6;
+        port->offloads |= OFFLOAD_TSO4;
+        if (strcmp(info->driver_name, "net_tap") != 0) /* librte_gso, which it uses, is IPv4 only */
+            port->offloads |= OFFLOAD_TSO6;
         chosen |= tso;
     }
     return chosen;
@@ -151,6 +153,10 @@ static int configure_device(struct port *port, struct ethdev *ethdev, const stru
         config.rx_adv_conf.rss_conf.rss_hf = rss;
     }
     int error = rte_eth_dev_configure(ethdev->id, ethdev->rx_queues, ethdev->tx_queues, &config);
+    if (error && ethdev->tx_queues != ethdev->rx_queues) { /* some drivers have pairs only */
+        ethdev->tx_queues = ethdev->rx_queues;
+        error = rte_eth_dev_configure(ethdev->id, ethdev->rx_queues, ethdev->tx_queues, &config);
+    }
     if (error)
         snprintf(text, ETHDEV_TEXT_SIZE, "device \"%.40s\" cannot be configured: %s", device,
                  rte_strerror(-error));

@@ -4,65 +4,22 @@
  *
  * Each direction has a sending queue (the guest's transmit ring of one port) and a sink (the receive ring of
  * the other). Before a run each buffer of the sending queue holds a complete frame; publishing hands the next
- * buffers, in index order, to the switch again. With more flows or addresses than buffers the few bytes that
- * differ are rewritten just before publication; otherwise nothing is touched.
+ * buffers, in index order, to the switch again. With several flows or addresses (or `touch`, for comparison)
+ * the few bytes that differ are rewritten just before publication; otherwise nothing is touched.
  *
- * A frame is Ethernet, an optional tag, IPv4, UDP and a payload: a magic number, the direction, a sequence of
- * the buffer, a stamp (TSC, 0: none), and a pattern that the sink compares for one frame in 64. TSO frames
- * are TCP instead.
+ * A frame is Ethernet, an optional tag, IPv4, UDP and a payload: a magic number, the buffer's number, a stamp
+ * (TSC, 0: none), and a pattern that the sink compares for one frame in a thousand. TSO frames are TCP
+ * instead. The sink gives the others back without looking at them, unless stamps or sizes are to be read:
+ * it must not cost what a guest's driver would cost.
  *
  * Loss is offered minus received after the drain: the run goes on, without sending, until nothing has arrived
  * for 20 ms. A frame still in the sending ring has not been offered.
  */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
 #include <x86intrin.h>
-#include "driver.h"
-#include "generator.h"
-
-#define BATCH        64u
-#define MAGIC        0x77656674u /* "weft" */
-#define STAMP_EVERY  16u
-#define VERIFY_EVERY 64u
-#define DRAIN_NS     20000000u
-
-struct payload {
-    uint32_t magic;
-    uint16_t direction;
-    uint16_t buffer;
-    uint64_t stamp;
-} __attribute__((packed));
-
-struct direction {
-    struct driver_queue *tx, *rx;
-    unsigned index;
-    unsigned buffers;
-    uint64_t published; /* frames, since the queue was prepared: published % buffers is the next buffer */
-    uint32_t next_flow, next_mac;
-    uint32_t *sizes; /* bytes with virtio header, by buffer */
-    uint64_t received;
-};
-
-struct generator {
-    struct generator_config config;
-    struct driver_device *devices[2];
-    struct direction directions[2];
-    unsigned direction_count;
-    unsigned l3, payload; /* offsets in the frame, bytes */
-    double tsc_hz;
-};
-
-static uint64_t now_ns(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
+#include "generator_private.h"
 
 double generator_tsc_hz(void)
 {
@@ -76,18 +33,6 @@ double generator_tsc_hz(void)
     return hz;
 }
 
-static void write_be16(uint8_t *at, uint16_t value)
-{
-    value = htons(value);
-    memcpy(at, &value, sizeof(value));
-}
-
-static void write_be32(uint8_t *at, uint32_t value)
-{
-    value = htonl(value);
-    memcpy(at, &value, sizeof(value));
-}
-
 static uint16_t ip_checksum(const uint8_t *header)
 {
     uint32_t sum = 0;
@@ -98,8 +43,7 @@ static uint16_t ip_checksum(const uint8_t *header)
     return (uint16_t)~sum;
 }
 
-/* The i-th address behind a port: the prefix's last four bytes counted up. */
-static void mac_at(const struct generator *generator, unsigned port, uint32_t i, uint8_t mac[6])
+void generator_mac(const struct generator *generator, unsigned port, uint32_t i, uint8_t mac[6])
 {
     const uint8_t *prefix = generator->config.mac_prefix[port];
     uint32_t low =
@@ -119,8 +63,8 @@ static void build_frame(const struct generator *generator, const struct directio
     uint8_t *frame = at + VIRTIO_NET_HEADER_SIZE, *ip = frame + l3, *l4 = ip + 20;
 
     memset(frame, 0, generator->payload + sizeof(struct payload));
-    mac_at(generator, to, 0, frame);
-    mac_at(generator, from, 0, frame + 6);
+    generator_mac(generator, to, 0, frame);
+    generator_mac(generator, from, 0, frame + 6);
     if (config->vlan) {
         write_be16(frame + 12, 0x8100);
         write_be16(frame + 14, config->vlan);
@@ -148,7 +92,7 @@ static void build_frame(const struct generator *generator, const struct directio
         write_be16(l4 + 4, (uint16_t)(size - l3 - 20));
     }
     memcpy(at, &header, sizeof(header));
-    struct payload payload = {.magic = MAGIC, .direction = (uint16_t)from, .buffer = (uint16_t)buffer};
+    struct payload payload = {.magic = PAYLOAD_MAGIC, .buffer = (uint16_t)buffer};
     memcpy(frame + generator->payload, &payload, sizeof(payload));
     for (uint32_t i = generator->payload + (uint32_t)sizeof(payload); i < size; i++)
         frame[i] = (uint8_t)(i * 7 + buffer);
@@ -196,9 +140,9 @@ static unsigned discard(struct generator *generator)
     unsigned total = 0;
     for (unsigned port = 0; port < 2; port++) {
         struct driver_queue *queue = driver_rx_queue(generator->devices[port], 0);
-        uint16_t buffers[BATCH];
-        uint32_t sizes[BATCH];
-        unsigned count = driver_collect(queue, buffers, sizes, BATCH);
+        uint16_t buffers[GENERATOR_BATCH];
+        uint32_t sizes[GENERATOR_BATCH];
+        unsigned count = driver_collect(queue, buffers, sizes, GENERATOR_BATCH);
         if (count) {
             driver_recycle(queue, count);
             driver_kick(queue);
@@ -223,7 +167,7 @@ static int teach(struct generator *generator)
     for (unsigned port = 0; port < 2; port++) {
         struct driver_queue *queue = driver_tx_queue(generator->devices[port], 0);
         for (uint32_t i = 0; i < generator->config.macs; i++) {
-            mac_at(generator, port, i, frame + 6);
+            generator_mac(generator, port, i, frame + 6);
             uint64_t deadline = now_ns() + 2000000000u;
             int status;
             while ((status = driver_transmit(queue, &header, frame, sizeof(frame))) == -EAGAIN &&
@@ -248,7 +192,7 @@ static int teach(struct generator *generator)
 static int prepare(struct generator *generator, struct direction *direction)
 {
     const struct generator_config *config = &generator->config;
-    direction->buffers = driver_buffer_count(direction->tx);
+    direction->buffers = direction->room = driver_buffer_count(direction->tx);
     direction->sizes = calloc(direction->buffers, sizeof(*direction->sizes));
     if (!direction->sizes)
         return -ENOMEM;
@@ -318,176 +262,4 @@ void generator_free(struct generator *generator)
         free(generator->directions[i].sizes);
     }
     free(generator);
-}
-
-/* Before publication: the next `count` buffers get their flow and address, where there are several. */
-static void vary(struct generator *generator, struct direction *direction, unsigned count)
-{
-    const struct generator_config *config = &generator->config;
-    uint32_t next = (uint32_t)(direction->published % direction->buffers);
-    for (unsigned i = 0; i < count; i++) {
-        uint8_t *frame = driver_buffer(direction->tx, next) + VIRTIO_NET_HEADER_SIZE;
-        if (++next == direction->buffers)
-            next = 0;
-        if (config->flows > 1) {
-            uint32_t flow = direction->next_flow;
-            direction->next_flow = flow + 1 == config->flows ? 0 : flow + 1;
-            /* the source port and the low bytes of the source address; the IP checksum is not looked at by a
-             * switch */
-            write_be16(frame + generator->l3 + 20, (uint16_t)(1024 + (flow & 0x7fff)));
-            write_be16(frame + generator->l3 + 14, (uint16_t)(config->ip[direction->index] + (flow >> 15)));
-        }
-        if (config->macs > 1) {
-            /* a stride that is coprime with any count below 2^31 that is not its multiple: spreads over the
-             * table */
-            direction->next_mac += 514229;
-            while (direction->next_mac >= config->macs)
-                direction->next_mac -= config->macs;
-            mac_at(generator, 1 - direction->index, direction->next_mac, frame);
-        }
-    }
-}
-
-static void stamp(struct generator *generator, struct direction *direction, unsigned count)
-{
-    uint64_t now = __rdtsc();
-    for (unsigned i = 0; i < count; i++) {
-        uint64_t number = direction->published + i;
-        uint8_t *frame =
-            driver_buffer(direction->tx, (unsigned)(number % direction->buffers)) + VIRTIO_NET_HEADER_SIZE;
-        uint64_t value = number % STAMP_EVERY == 0 ? now : 0;
-        memcpy(frame + generator->payload + offsetof(struct payload, stamp), &value, sizeof(value));
-    }
-}
-
-static unsigned latency_slot(double ns)
-{
-    if (ns < 1)
-        return 0;
-    int slot = (int)(log2(ns) * 32);
-    return slot < (int)GENERATOR_LATENCY_SLOTS ? (unsigned)slot : GENERATOR_LATENCY_SLOTS - 1;
-}
-
-double generator_latency(const struct generator_result *result, double q)
-{
-    uint64_t rank = (uint64_t)(q * (double)result->latency_count), seen = 0;
-    for (unsigned slot = 0; slot < GENERATOR_LATENCY_SLOTS; slot++) {
-        seen += result->latency[slot];
-        if (result->latency[slot] && seen > rank)
-            return exp2((slot + 0.5) / 32);
-    }
-    return 0;
-}
-
-/* Compares a received frame with what build_frame() made; the headers that vary are not part of it. */
-static bool verify(const struct generator *generator, const uint8_t *frame, uint32_t size,
-                   const struct payload *payload)
-{
-    uint32_t end = size < 4096 ? size : 4096;
-    for (uint32_t i = generator->payload + (uint32_t)sizeof(*payload); i < end; i++) {
-        if (frame[i] != (uint8_t)(i * 7 + payload->buffer))
-            return false;
-    }
-    return true;
-}
-
-static unsigned sink(struct generator *generator, struct direction *direction, bool stamped,
-                     struct generator_result *result)
-{
-    uint16_t buffers[BATCH];
-    uint32_t sizes[BATCH];
-    unsigned count = driver_collect(direction->rx, buffers, sizes, BATCH);
-    uint64_t now = stamped && count ? __rdtsc() : 0;
-    for (unsigned i = 0; i < count; i++) {
-        result->received_bytes += sizes[i] - VIRTIO_NET_HEADER_SIZE;
-        bool sample = direction->received++ % VERIFY_EVERY == 0;
-        if (!sample && !stamped)
-            continue;
-        const uint8_t *frame = driver_buffer(direction->rx, buffers[i]) + VIRTIO_NET_HEADER_SIZE;
-        struct payload payload;
-        memcpy(&payload, frame + generator->payload, sizeof(payload));
-        if (payload.magic != MAGIC) {
-            result->foreign++;
-            continue;
-        }
-        if (stamped && payload.stamp) {
-            double ns = (double)(now - payload.stamp) * 1e9 / generator->tsc_hz;
-            result->latency[latency_slot(ns)]++;
-            result->latency_count++;
-        }
-        if (sample) {
-            result->verified++;
-            result->corrupt += !verify(generator, frame, sizes[i] - VIRTIO_NET_HEADER_SIZE, &payload);
-        }
-    }
-    if (count) {
-        driver_recycle(direction->rx, count);
-        driver_kick(direction->rx);
-    }
-    return count;
-}
-
-/* Publishes up to `want` frames; fewer if the ring is full. */
-static unsigned source(struct generator *generator, struct direction *direction, unsigned want, bool stamped)
-{
-    unsigned room = direction->buffers - driver_in_flight(direction->tx);
-    unsigned count = want < room ? want : room;
-    if (count == 0)
-        return 0;
-    if (generator->config.flows > 1 || generator->config.macs > 1)
-        vary(generator, direction, count);
-    if (stamped)
-        stamp(generator, direction, count);
-    count = driver_publish(direction->tx, count);
-    direction->published += count;
-    driver_kick(direction->tx);
-    return count;
-}
-
-/* Takes what arrives until nothing has for DRAIN_NS. */
-static void drain(struct generator *generator, bool stamped, struct generator_result *result)
-{
-    uint64_t last = now_ns();
-    while (now_ns() - last < DRAIN_NS) {
-        for (unsigned i = 0; i < generator->direction_count; i++) {
-            unsigned count = sink(generator, &generator->directions[i], stamped, result);
-            result->received += count;
-            if (count || driver_in_flight(generator->directions[i].tx))
-                last = count ? now_ns() : last;
-        }
-    }
-}
-
-int generator_run(struct generator *generator, double seconds, double rate, bool stamped,
-                  struct generator_result *result)
-{
-    memset(result, 0, sizeof(*result));
-    uint64_t start = __rdtsc(), length = (uint64_t)(seconds * generator->tsc_hz), now = start;
-    double per_cycle = rate / generator->tsc_hz / generator->direction_count;
-    uint64_t published[2] = {0, 0};
-    while (now - start < length) {
-        for (unsigned i = 0; i < generator->direction_count; i++) {
-            struct direction *direction = &generator->directions[i];
-            unsigned want = BATCH;
-            if (rate > 0) {
-                double due = (double)(now - start) * per_cycle - (double)published[i];
-                want = due < 1 ? 0 : due < BATCH ? (unsigned)due : BATCH;
-            }
-            if (want) {
-                unsigned count = source(generator, direction, want, stamped);
-                published[i] += count;
-                result->rounds++;
-                result->full_rounds += count < want;
-            }
-            result->received += sink(generator, direction, stamped, result);
-        }
-        now = __rdtsc();
-    }
-    result->seconds = (double)(now - start) / generator->tsc_hz;
-    for (unsigned i = 0; i < generator->direction_count; i++)
-        result->offered += published[i];
-    drain(generator, stamped, result);
-    for (unsigned i = 0; i < generator->direction_count; i++)
-        result->offered -= driver_in_flight(generator->directions[i].tx);
-    return 0;
 }

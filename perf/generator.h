@@ -31,6 +31,8 @@ struct generator_config {
     unsigned size_count;
     uint32_t flows;           /* UDP 5-tuples a direction, >= 1 */
     uint32_t macs;            /* addresses behind each port, >= 1; all are taught to the switch first */
+    unsigned stamp_every;     /* of a stamped run: one frame in so many; 0: 16 */
+    bool touch;               /* rewrite the headers of each frame even with one flow and one address */
     uint16_t vlan;            /* tag the frames; 0: untagged */
     uint8_t mac_prefix[2][6]; /* first address behind each port; the following ones count up in the last four
                                  bytes */
@@ -45,6 +47,7 @@ struct generator_result {
     uint64_t received_bytes;
     uint64_t rounds;                           /* of the sending loop */
     uint64_t full_rounds;                      /* rounds that wanted to send and found the ring full */
+    uint64_t own_cycles;                       /* TSC cycles of rounds that sent or received */
     uint64_t verified;                         /* frames whose bytes were compared */
     uint64_t corrupt;                          /* of those, that differed */
     uint64_t foreign;                          /* frames that are not the generator's */
@@ -56,10 +59,35 @@ struct generator_result {
 struct generator *generator_new(const struct generator_config *config, char error[256]);
 void generator_free(struct generator *generator);
 
-/* Sends for `seconds` at `rate` frames a second in all (0: as fast as it goes), then drains and counts what
- * was under way. With `stamp`, one frame in 16 carries the time it was published. */
-int generator_run(struct generator *generator, double seconds, double rate, bool stamp,
-                  struct generator_result *result);
+/* Called a few times a second during a run with the part that is done, 0..1. False ends the run early. */
+typedef bool (*generator_progress)(void *context, double done);
+
+/* Drives all generators of the list at once, in turn, each sending at `rate` frames a second (0: as fast as
+ * it goes), for `seconds`; then drains and counts what was under way. With `stamp`, one frame in 16 carries
+ * the time it was published. One result a generator. */
+void generators_run(struct generator *const *list, unsigned count, double seconds, double rate, bool stamp,
+                    generator_progress progress, void *context, struct generator_result *results);
+
 /* Nanoseconds at quantile q (0..1) of the histogram; 0 if it is empty. 32 slots an octave: 3 % resolution. */
 double generator_latency(const struct generator_result *result, double q);
+double generator_loss(const struct generator_result *result); /* 0..1 */
+/* Frames a second offered, received. */
+double generator_offered(const struct generator_result *result);
+double generator_received(const struct generator_result *result);
+/* Whether the switch took all it could: the sending ring was full for most of the time. Else the figure is
+ * the generator's limit, or that of the rate it was told. */
+bool generator_switch_is_limit(const struct generator_result *result);
 double generator_tsc_hz(void);
+
+/* RFC 2544, 26.1: the highest rate without loss, by binary search. A trial fails if more than `tolerance` of
+ * the frames are lost, or if the switch does not take the rate that is offered. */
+struct generator_search {
+    double seconds;   /* of a trial */
+    double tolerance; /* 0: not one frame */
+    double precision; /* part of the maximum rate, at which the search ends */
+    double rate;      /* result: frames a second of each generator, 0: none was without loss */
+    unsigned trials;  /* result */
+};
+void generators_search(struct generator *const *list, unsigned count, double maximum,
+                       struct generator_search *search, generator_progress progress, void *context,
+                       struct generator_result *results);

@@ -91,7 +91,8 @@ class Switch:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            process.stdin.close()
+            if process.stdin and not process.stdin.closed:
+                process.stdin.close()
         self.processes = []
         shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -101,10 +102,61 @@ class Switch:
 
 
 class Weft(Switch):
+    """weft-dataplane, programmed by weft-bare: one tenant's L2 segment with two ports.
+
+    build: a build directory, or a weft-dataplane executable (perf/compare)."""
     name = "weft"
-    build = BUILD
+
+    def __init__(self, core=1, packed=False, build=BUILD):
+        super().__init__(core, packed)
+        is_build = os.path.isdir(build)
+        self.dataplane = os.path.join(build, "dataplane/weft-dataplane") if is_build else build
+        self.bare = os.path.join(build if is_build else BUILD, "perf/weft-bare")
 
     def start(self):
+        for path in (self.bare, self.dataplane):
+            if not os.path.exists(path):
+                raise Unavailable(f"{path} is not built")
+        with open(os.path.join(self.directory, "weft-bare.log"), "ab") as log:
+            self.process = subprocess.Popen([self.bare, "--core", str(self.core), self.dataplane, os.path.join(self.directory, "run")],
+                                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
+        self.processes.append(self.process)
+        self.sockets = tuple(self.answer()["ports"])
+
+    def answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise Unavailable("weft-bare ended")
+        return json.loads(line)
+
+    def ask(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        return self.answer()
+
+    def cycles(self):
+        workers = self.ask("state")["workers"]
+        return sum(w["busy_cycles"] for w in workers), sum(w["packets"] for w in workers)
+
+    def stop(self):
+        if self.processes and self.process.poll() is None:
+            self.process.stdin.close()  # stops the dataplane in order
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                pass
+            self.process.stdout.close()
+        super().stop()
+
+
+class WeftDaemons(Switch):
+    """weftd and the dataplane it starts: what a user runs."""
+    name = "weftd"
+
+    def start(self):
+        weftd = os.path.join(BUILD, "control/weftd")
+        if not os.path.exists(weftd):
+            raise Unavailable(f"{weftd} is not built")
         config = {
             "version": 1,
             "dataplane": {"cores": [self.core], "hugepages": "auto"},
@@ -115,24 +167,29 @@ class Weft(Switch):
         with open(path, "w", encoding="utf-8") as text:
             json.dump(config, text)
         self.run_dir = os.path.join(self.directory, "run")
-        self.spawn([os.path.join(self.build, "control/weftd"), "--config", path, "--run-dir", self.run_dir,
-                    "--state-dir", os.path.join(self.directory, "state"), "--foreground"])
+        self.spawn([weftd, "--config", path, "--run-dir", self.run_dir, "--state-dir", os.path.join(self.directory, "state"),
+                    "--foreground"])
         self.sockets = tuple(os.path.join(self.run_dir, "vhost", f"perf.{port}") for port in "ab")
 
+    def cli(self, *arguments):
+        return subprocess.run([os.path.join(BUILD, "cli/weft"), "--run-dir", self.run_dir, *arguments], check=True,
+                              capture_output=True, text=True, timeout=60).stdout
+
     def status(self):
-        text = subprocess.run([os.path.join(self.build, "cli/weft"), "--run-dir", self.run_dir, "status", "-o", "json"],
-                              check=True, capture_output=True, text=True).stdout
-        return json.loads(text)
+        return json.loads(self.cli("status", "-o", "json"))
 
     def cycles(self):
-        status = self.status()
-        workers = (status["items"][0] if "items" in status else status)["workers"]
+        workers = self.status()["workers"]
         return sum(w["busy_cycles"] for w in workers), sum(w["packets"] for w in workers)
+
+    def pids(self):
+        return [self.processes[0].pid, self.status()["dataplane"]["pid"]]
 
 
 class Testpmd(Switch):
     """DPDK's own vhost library forwarding blindly between two ports: what a switch made with it starts from."""
     name = "testpmd"
+    options = ""  # of the vhost devices
 
     def start(self):
         if not shutil.which("dpdk-testpmd"):
@@ -140,8 +197,8 @@ class Testpmd(Switch):
         memory = ["--in-memory", "-m", "512"] if hugepages_free() >= 256 else ["--no-huge", "-m", "512"]
         self.spawn(["dpdk-testpmd", "-l", f"0,{self.core}", "--no-pci", "--iova-mode=va", *memory, "--no-telemetry",
                     f"--file-prefix={os.path.basename(self.directory)}",
-                    "--vdev", f"net_vhost0,iface={self.sockets[0]},queues=1",
-                    "--vdev", f"net_vhost1,iface={self.sockets[1]},queues=1",
+                    "--vdev", f"net_vhost0,iface={self.sockets[0]},queues=1{self.options}",
+                    "--vdev", f"net_vhost1,iface={self.sockets[1]},queues=1{self.options}",
                     "--", "--forward-mode=io", "--nb-cores=1", "--burst=64", "--rxd=1024", "--txd=1024",
                     "--total-num-mbufs=16384", "--no-lsc-interrupt", "--stats-period=3600", "--auto-start"])
 
@@ -151,6 +208,8 @@ class Ovs(Switch):
 
     ports: name -> settings of ovs-vsctl's Port table (tag, trunks, vlan_mode), each on a vhost-user socket."""
     name = "ovs"
+    tso = "false"
+    settings = ()  # of the Open_vSwitch table
 
     def __init__(self, core=1, packed=False, ports=None):
         super().__init__(core, packed)
@@ -177,13 +236,28 @@ class Ovs(Switch):
         self.control("--no-wait", "init")
         self.control("--no-wait", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true",
                      "other_config:dpdk-lcore-mask=0x1", f"other_config:pmd-cpu-mask={hex(1 << self.core)}",
-                     "other_config:dpdk-socket-mem=512", "other_config:userspace-tso-enable=false",
+                     "other_config:dpdk-socket-mem=512", f"other_config:userspace-tso-enable={self.tso}", *self.settings,
                      f"other_config:dpdk-extra=--no-pci --no-telemetry --in-memory --iova-mode=va --file-prefix={os.path.basename(directory)}")
         self.spawn([vswitchd, f"unix:{directory}/db.sock", f"--unixctl={directory}/switch.ctl",
                     f"--pidfile={directory}/switch.pid"], env=self.environment)
         self.control("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
         for port, settings in self.ports.items():
             self.control("add-port", "br0", port, *settings, "--", "set", "Interface", port, "type=dpdkvhostuser")
+
+
+class TestpmdTso(Testpmd):
+    """The same with segmentation offload offered to the guests."""
+    options = ",tso=1"
+
+
+class OvsTso(Ovs):
+    """The same with userspace TSO, which OVS has as an experimental option."""
+    tso = "true"
+
+
+class OvsSmc(Ovs):
+    """The same with the signature match cache instead of the exact-match cache, for more flows than that holds."""
+    settings = ("other_config:smc-enable=true", "other_config:emc-insert-inv-prob=0")
 
 
 SWITCHES = {switch.name: switch for switch in (Weft, Testpmd, Ovs)}

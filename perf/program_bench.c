@@ -4,10 +4,11 @@
  * nothing. Addresses are drawn at random, half of them stations of the ingress port, half of the output port.
  *
  * Prints cycles a packet for batches of 64 and 8, best and median of many stretches, so that other load on
- * the machine can be told from the program's cost.
+ * the machine can be told from the program's cost. --json: one object a line.
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include "switch_fixture.h"
 #include "tsc.h"
 
@@ -68,7 +69,7 @@ static int compare(const void *a, const void *b)
     return *x < *y ? -1 : *x > *y;
 }
 
-static void measure(struct fixture *fixture, struct ingress *a, uint32_t stations, unsigned batch)
+static void measure(struct fixture *fixture, struct ingress *a, uint32_t stations, unsigned batch, bool json)
 {
     static uint64_t cycles[STRETCHES];
     for (unsigned stretch = 0; stretch < STRETCHES; stretch++) {
@@ -82,12 +83,17 @@ static void measure(struct fixture *fixture, struct ingress *a, uint32_t station
     }
     qsort(cycles, STRETCHES, sizeof(cycles[0]), compare);
     double packets = (double)STRETCH * batch;
-    printf("%8u MACs  batch %2u  best %6.1f  median %6.1f cycles/packet\n", 2 * stations, batch,
-           (double)cycles[0] / packets, (double)cycles[STRETCHES / 2] / packets);
+    if (json)
+        printf("{\"macs\":%u,\"batch\":%u,\"best\":%.1f,\"median\":%.1f}\n", 2 * stations, batch,
+               (double)cycles[0] / packets, (double)cycles[STRETCHES / 2] / packets);
+    else
+        printf("%8u MACs  batch %2u  best %6.1f  median %6.1f cycles/packet\n", 2 * stations, batch,
+               (double)cycles[0] / packets, (double)cycles[STRETCHES / 2] / packets);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    bool json = argc > 1 && strcmp(argv[1], "--json") == 0;
     static const uint32_t stations[] = {1, 5000, 500000};
     for (unsigned i = 0; i < sizeof(stations) / sizeof(stations[0]); i++) {
         struct fixture *fixture = fixture_new(1100000);
@@ -99,12 +105,12 @@ int main(void)
         learn_stations(fixture, a, b, stations[i]);
         fixture->vector->count = 0;
         fake_of(b)->room = UINT32_MAX;
-        measure(fixture, a, stations[i], 64);
+        measure(fixture, a, stations[i], 64, json);
         fake_of(b)->room = UINT32_MAX;
-        measure(fixture, a, stations[i], 8);
+        measure(fixture, a, stations[i], 8, json);
         if (rx_flooded(a) > stations[i])
-            printf("  %lu frames flooded: not what was to be measured\n",
-                   (unsigned long)rx_flooded(a) - stations[i]);
+            fprintf(stderr, "  %lu frames flooded: not what was to be measured\n",
+                    (unsigned long)rx_flooded(a) - stations[i]);
         fixture_free(fixture);
     }
     return 0;

@@ -5,9 +5,15 @@
  * copy: sizes up to 256 go without a loop, the last block overlapping the one before it; larger ones go by 64
  * bytes. Private to vhost/.
  */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+#define COPY_STRING_MIN 256u /* bytes */
+
+/* Set once before main by vring_copy.c: the processor has ERMS. */
+extern bool copy_strings;
 
 /* One vector register, any alignment, contents of any type. */
 typedef uint64_t copy_block __attribute__((vector_size(16), aligned(1), may_alias));
@@ -66,6 +72,10 @@ COPY_INLINE void copy_bytes(uint8_t *to, const uint8_t *from, size_t size)
         } else {
             copy_tiny(to, from, size);
         }
+        return;
+    }
+    if (size >= COPY_STRING_MIN && copy_strings) {
+        __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size)::"memory");
         return;
     }
     const uint8_t *last = from + size - 64;

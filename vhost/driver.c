@@ -436,6 +436,16 @@ void driver_recycle(struct driver_queue *queue, unsigned count)
         LAYOUT(queue, recycle, count);
 }
 
+unsigned driver_skip(struct driver_queue *queue, unsigned count)
+{
+    return queue->receives && queue->free_slots == 0 ? LAYOUT(queue, skip, count) : 0;
+}
+
+unsigned driver_next_buffer(const struct driver_queue *queue)
+{
+    return LAYOUT(queue, next_buffer);
+}
+
 unsigned driver_in_flight(struct driver_queue *queue)
 {
     if (queue->receives)

@@ -68,6 +68,12 @@ int driver_prepare(struct driver_queue *queue, const uint32_t *sizes);
 unsigned driver_publish(struct driver_queue *queue, unsigned count);
 unsigned driver_collect(struct driver_queue *queue, uint16_t *buffers, uint32_t *sizes, unsigned count);
 void driver_recycle(struct driver_queue *queue, unsigned count);
+/* The buffer of a prepared queue that the next publish gives first; the following ones count up, modulo
+ * driver_buffer_count(). Frames sent before driver_prepare move it off 0. */
+unsigned driver_next_buffer(const struct driver_queue *queue);
+/* Takes up to `count` frames of a receive queue without looking at them and gives their buffers back at once.
+ * Nothing that driver_collect took may be out; frames must not be merged over buffers. Returns how many. */
+unsigned driver_skip(struct driver_queue *queue, unsigned count);
 /* Frames published and not yet used by the switch. */
 unsigned driver_in_flight(struct driver_queue *queue);
 /* Kicks the switch if it asked for it, for what was given since the last call. */

@@ -217,6 +217,23 @@ void driver_packed_recycle(struct driver_queue *queue, unsigned count)
     queue->free_slots -= count;
 }
 
+unsigned driver_packed_skip(struct driver_queue *queue, unsigned count)
+{
+    unsigned i;
+    for (i = 0; i < count && is_used(load_word(queue, queue->oldest), queue->oldest_wrap); i++) {
+        advance(queue, &queue->oldest, &queue->oldest_wrap, 1);
+        store_word(queue, queue->next, queue->next_wrap);
+        advance(queue, &queue->next, &queue->next_wrap, 1);
+    }
+    queue->kick_index = (uint16_t)(queue->kick_index + i);
+    return i;
+}
+
+unsigned driver_packed_next_buffer(const struct driver_queue *queue)
+{
+    return queue->next;
+}
+
 /* The first slot that did not come back is where the next device begins; everything from there on that we
  * gave is made available once more, as the old device may have marked some of it used behind that slot. */
 void driver_packed_position(struct driver_queue *queue, struct vhost_frontend_ring *ring)

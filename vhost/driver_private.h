@@ -148,17 +148,20 @@ static inline uint64_t driver_buffer_address(const struct driver_queue *queue, u
 int driver_memory_open(struct driver_device *device);
 void driver_memory_close(struct driver_device *device);
 
-/* Each ring layout has the same functions.
+/*
+ * Each ring layout has the same functions.
  *   reset         empty ring, nothing in flight
  *   post          one buffer of `count` pieces for the device to read; there is room for it
- *   prepare       descriptor i names buffer i with sizes[i] bytes, all free (NULL: all of them to receive,
- * given at once) publish       gives the next `count` prepared ones again reclaim       notes what a transmit
- * ring got back collect       up to `count` used buffers of a receive ring, in order peek          how many
- * of them there are, at most `count`, without taking them recycle       gives the oldest `count` collected
- * ones again position      where a new device has to begin; repairs what the old one left half done
+ *   prepare       descriptor i names buffer i with sizes[i] bytes, all free (NULL: all to receive, given at
+ * once) publish       gives the next `count` prepared ones again reclaim       notes what a transmit ring got
+ * back peek          how many used buffers there are, at most `count`, without taking them collect takes up
+ * to `count` used buffers of a receive ring, in order recycle       gives the oldest `count` collected ones
+ * again skip          collect and recycle at once, without looking next_buffer   the prepared buffer that
+ * publish gives next position      where a new device has to begin; repairs what the old one left half done
  *   wants_kick    whether what was published since the last call needs a kick
  *   arm, disarm   ask for a call for the next used buffer, or for none
- *   pending       whether a used buffer is there */
+ *   pending       whether a used buffer is there
+ */
 #define DRIVER_LAYOUT(prefix)                                                                                \
     void prefix##_reset(struct driver_queue *queue);                                                         \
     void prefix##_post(struct driver_queue *queue, const struct driver_piece *list, unsigned count);         \
@@ -169,6 +172,8 @@ void driver_memory_close(struct driver_device *device);
     unsigned prefix##_collect(struct driver_queue *queue, uint16_t *buffers, uint32_t *sizes,                \
                               unsigned count);                                                               \
     void prefix##_recycle(struct driver_queue *queue, unsigned count);                                       \
+    unsigned prefix##_skip(struct driver_queue *queue, unsigned count);                                      \
+    unsigned prefix##_next_buffer(const struct driver_queue *queue);                                         \
     void prefix##_position(struct driver_queue *queue, struct vhost_frontend_ring *ring);                    \
     bool prefix##_wants_kick(struct driver_queue *queue);                                                    \
     void prefix##_arm(struct driver_queue *queue);                                                           \

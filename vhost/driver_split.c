@@ -179,6 +179,27 @@ void driver_split_recycle(struct driver_queue *queue, unsigned count)
     publish_index(queue);
 }
 
+/* The device uses buffers in the order of the avail ring, so what the next lap names is what is there
+ * already.
+ */
+unsigned driver_split_skip(struct driver_queue *queue, unsigned count)
+{
+    unsigned there = (uint16_t)(used_index(queue) - queue->used_index);
+    if (count > there)
+        count = there;
+    if (count == 0)
+        return 0;
+    queue->used_index = (uint16_t)(queue->used_index + count);
+    queue->avail_index = (uint16_t)(queue->avail_index + count);
+    publish_index(queue);
+    return count;
+}
+
+unsigned driver_split_next_buffer(const struct driver_queue *queue)
+{
+    return position(queue, queue->avail_index);
+}
+
 /* The used index is in shared memory and was written last: what is behind it was delivered, what is before it
  * is still available, whatever became of the device. */
 void driver_split_position(struct driver_queue *queue, struct vhost_frontend_ring *ring)

@@ -213,8 +213,7 @@ unsigned vring_packed_rx(struct vring *ring, struct packet_vector *vector)
         if (likely(!(flags & (DESC_F_NEXT | DESC_F_WRITE | DESC_F_INDIRECT)) &&
                    size - FRAME_MIN <= FRAME_MAX - FRAME_MIN &&
                    (base = vring_translate(ring, desc.address, size)))) {
-            prefetch_read(base);
-            prefetch_read(base + 64);
+            prefetch_head(base, size);
             sources[vector->count++] = (struct source){base, size};
             *buffer = (struct pending){desc_third(desc.rest), 1};
         } else if (!rx_slow(ring, vector, desc, flags, sources, buffer)) {

@@ -166,8 +166,7 @@ unsigned vring_split_rx(struct vring *ring, struct packet_vector *vector)
         const uint8_t *base;
         if (likely(desc_third(desc.rest) == 0 && size - FRAME_MIN <= FRAME_MAX - FRAME_MIN &&
                    (base = vring_translate(ring, desc.address, size)))) {
-            prefetch_read(base);
-            prefetch_read(base + 64);
+            prefetch_head(base, size);
             sources[vector->count++] = (struct source){base, size};
         } else if (!rx_slow(ring, vector, desc, sources)) {
             break;

@@ -162,7 +162,7 @@ uint64_t kernel_tcp_checksum_errors(int namespace)
             continue;
         char *name_rest, *value_rest, *name, *text;
         if (!*names) {
-            strcpy(names, line);
+            snprintf(names, sizeof(names), "%s", line);
             continue;
         }
         name = strtok_r(names, " \n", &name_rest);

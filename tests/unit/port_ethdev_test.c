@@ -8,8 +8,15 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <arpa/inet.h>
 #include <errno.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <sched.h>
 #include <stdio.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 #include <rte_eal.h>
 #include <rte_ethdev.h>
@@ -232,6 +239,100 @@ static void test_pcap(void **state)
     unlink(path);
 }
 
+static int packet_socket(const char *name)
+{
+    struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
+    struct timeval timeout = {.tv_sec = 10};
+    int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL));
+    address.sll_ifindex = (int)if_nametoindex(name);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)), 0);
+    return fd;
+}
+
+/* The next frame that the device brought to the kernel; the kernel's own (IPv6 multicast) are stepped over.
+ */
+static void receive(int fd, struct flat *flat)
+{
+    do {
+        ssize_t size = recv(fd, flat->bytes, sizeof(flat->bytes), 0);
+        assert_true(size > 0);
+        flat->size = (uint32_t)size;
+    } while (memcmp(flat->bytes, "\x02\0\0\0\0\x01", 6) != 0);
+}
+
+static void send_request(struct port *port, const struct flat *flat, uint32_t l4, bool tcp, uint8_t gso_type)
+{
+    struct frame_info info;
+    struct vring_tx_result result;
+    struct cut *cut = cut_frame(flat->bytes, flat->size, PACKET_HEADER_MAX, 3000);
+    struct packet *packet = &cut->packet;
+    packet->flags = VNET_F_NEEDS_CSUM;
+    packet->gso_type = gso_type;
+    packet->gso_size = gso_type ? 1000 : 0;
+    packet->csum_start = (uint16_t)l4;
+    packet->csum_offset = tcp ? 16 : 6;
+    assert_true(parse_l2(packet, &info) && offload_validate(packet, &info));
+    assert_true(offload_fits(packet, port->offloads));
+    port->ops->tx(port, 0, &packet, 1, &io, &result);
+    assert_int_equal(result.sent, 1);
+    cut_free(cut);
+}
+
+/* A device with checksum and segmentation offloads (net_tap does them in software): what arrives is whole and
+ * right. */
+static void test_offloads(void **state)
+{
+    static struct flat flat, got;
+    static const uint8_t address6[16] = {0xfd, [15] = 1};
+    if (geteuid() != 0 || access("/dev/net/tun", R_OK | W_OK) != 0)
+        skip();
+    struct port *port = open_port("net_tap0,iface=weftT0", 1500, 1);
+    assert_int_equal(port->offloads, OFFLOAD_CSUM | OFFLOAD_TSO4);
+    int fd = packet_socket("weftT0");
+    for (unsigned i = 0; i < 8; i++) {
+        bool tcp = i & 1, ipv6 = i & 2, tagged = i & 4;
+        uint32_t payload = 501 + i, upper = (tcp ? 20 : 8) + payload, l3 = tagged ? 18 : 14;
+        put_ethernet(&flat, "\x02\0\0\0\0\x01", "\x02\0\0\0\0\x02", tagged ? 0x8100 : ipv6 ? 0x86dd : 0x0800);
+        if (tagged) {
+            put16(&flat, 5);
+            put16(&flat, ipv6 ? 0x86dd : 0x0800);
+        }
+        if (ipv6)
+            put_ipv6(&flat, tcp ? 6 : 17, address6, address6, upper);
+        else
+            put_ipv4(&flat, tcp ? 6 : 17, 0x0a000001, 0x0a000002, upper, 0);
+        uint32_t l4 = flat.size;
+        if (tcp)
+            put_tcp(&flat, 0x18, 0);
+        else
+            put_udp(&flat, 1, 2, payload);
+        put_payload(&flat, payload);
+        set16(flat.bytes + l4 + (tcp ? 16 : 6), slow_pseudo(flat.bytes + l3, tcp ? 6 : 17, upper));
+        send_request(port, &flat, l4, tcp, VNET_GSO_NONE);
+        receive(fd, &got);
+        uint32_t at = got.size == flat.size ? l4 : l4 - 4; /* the kernel takes the tag off */
+        assert_int_equal(slow_sum(got.bytes + at, upper, slow_pseudo(flat.bytes + l3, tcp ? 6 : 17, upper)),
+                         0xffff);
+        assert_memory_equal(got.bytes + got.size - payload, flat.bytes + flat.size - payload, payload);
+    }
+    put_ethernet(&flat, "\x02\0\0\0\0\x01", "\x02\0\0\0\0\x02", 0x0800);
+    put_ipv4(&flat, 6, 0x0a000001, 0x0a000002, 20 + 60000, 0);
+    put_tcp(&flat, 0x18, 0);
+    put_payload(&flat, 60000);
+    set16(flat.bytes + 34 + 16, slow_pseudo(flat.bytes + 14, 6, 60020));
+    send_request(port, &flat, 34, true, VNET_GSO_TCPV4);
+    for (uint32_t at = 54; at < flat.size; at += 1000) {
+        receive(fd, &got);
+        assert_int_equal(got.size, 1054);
+        assert_int_equal(slow_sum(got.bytes + 34, 1020, slow_pseudo(got.bytes + 14, 6, 1020)), 0xffff);
+        assert_int_equal(slow_sum(got.bytes + 14, 20, 0), 0xffff);
+        assert_memory_equal(got.bytes + 54, flat.bytes + at, 1000);
+    }
+    close(fd);
+    close_port(port);
+}
+
 static void test_refused(void **state)
 {
     static const struct {
@@ -293,7 +394,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused), cmocka_unit_test(test_round_trip), cmocka_unit_test(test_full),
         cmocka_unit_test(test_null),    cmocka_unit_test(test_pcap),       cmocka_unit_test(test_twice),
-        cmocka_unit_test(test_leak),    cmocka_unit_test(test_close_full),
+        cmocka_unit_test(test_leak),    cmocka_unit_test(test_close_full), cmocka_unit_test(test_offloads),
     };
     static char prefix[64], name[] = "port_ethdev_test", no_huge[] = "--no-huge", memory[] = "-m",
                             size[] = "128", no_pci[] = "--no-pci", no_telemetry[] = "--no-telemetry",
@@ -301,6 +402,10 @@ int main(void)
                             core[] = "0";
     char *arguments[] = {name,      no_huge, memory,    size,  no_pci, no_telemetry,
                          no_shconf, prefix,  log_level, cores, core,   NULL};
+    if (geteuid() == 0 && unshare(CLONE_NEWNET) != 0) {
+        fprintf(stderr, "no network namespace of its own: %s\n", strerror(errno));
+        return 77;
+    }
     snprintf(prefix, sizeof(prefix), "--file-prefix=weft-ethdev-test-%d", (int)getpid());
     if (rte_eal_init(11, arguments) < 0) {
         fprintf(stderr, "EAL does not start: %s\n", strerror(errno));

@@ -21,9 +21,11 @@ struct harness {
     struct vhost_backend *backend;
     unsigned pairs;
     pthread_t control, worker;
-    atomic_bool stop;
-    atomic_ulong rounds; /* worker: w; ended rounds, control: r */
-    int wake_fd;         /* ends the control thread's poll */
+    atomic_bool stop;        /* the control thread */
+    atomic_bool stop_worker; /* later: a grace period needs it */
+    bool worker_ended;       /* joined */
+    atomic_ulong rounds;     /* worker: w; ended rounds, control: r */
+    int wake_fd;             /* ends the control thread's poll */
     struct notifier *notifier;
     struct packet_vector *vector;
     pthread_mutex_t lock; /* the fields below */
@@ -61,7 +63,7 @@ static void forward(struct harness *harness, unsigned pair)
 static void *worker_main(void *argument)
 {
     struct harness *harness = argument;
-    while (!atomic_load_explicit(&harness->stop, memory_order_relaxed)) {
+    while (!atomic_load_explicit(&harness->stop_worker, memory_order_relaxed)) {
         for (unsigned pair = 0; pair < harness->pairs; pair++)
             forward(harness, pair);
         notifier_flush(harness->notifier);
@@ -78,7 +80,7 @@ static void quiesce(void *context)
     struct harness *harness = context;
     /* The round that runs now may have begun before the call: the next one that ends has not. */
     unsigned long now = atomic_load(&harness->rounds);
-    while (atomic_load(&harness->rounds) < now + 2 && !atomic_load(&harness->stop))
+    while (!harness->worker_ended && atomic_load(&harness->rounds) < now + 2)
         sched_yield();
 }
 
@@ -183,7 +185,9 @@ void harness_stop(struct harness *harness)
     atomic_store(&harness->stop, true);
     wake(harness);
     pthread_join(harness->control, NULL);
+    atomic_store(&harness->stop_worker, true);
     pthread_join(harness->worker, NULL);
+    harness->worker_ended = true;
     vhost_backend_free(harness->backend);
     notifier_free(harness->notifier);
     close(harness->wake_fd);
