@@ -421,7 +421,7 @@ static int socket_open(struct api_server *server)
     struct stat status;
     if (strlen(server->path) >= sizeof(address.sun_path))
         return -ENAMETOOLONG;
-    snprintf(address.sun_path, sizeof(address.sun_path), "%s", server->path);
+    snprintf(address.sun_path, sizeof(address.sun_path), "%.107s", server->path);
     if (lstat(server->path, &status) == 0 && !S_ISSOCK(status.st_mode))
         return -EEXIST;
     unlink(server->path); /* the run dir is locked: whoever made it is gone */
