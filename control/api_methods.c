@@ -57,7 +57,7 @@ static void api_config_apply(struct api_call *call)
     }
     apply_text(call->controller, text, strlen(text), filename_of(call), &change, &call->outcome);
     if (call->outcome.code == WEFT_OK && !change.dry_run)
-        startup_remember_file(call->controller, text, strlen(text));
+        startup_applied_text(call->controller, text, strlen(text));
     api_answer_change(call);
     if (call->result && call->outcome.changed && change.confirm_within > 0 && !change.dry_run)
         json_object_set_new(call->result, "confirm_within", json_integer(change.confirm_within));

@@ -136,10 +136,14 @@ static void confirm_follow(struct controller *controller, uint64_t generation, c
 
 void apply_confirm_expired(struct controller *controller)
 {
-    static const struct timeval again = {1, 0};
+    static const struct timeval again = {0, 500000};
     struct outcome outcome = {0};
     struct change change = {.expected = -1};
-    log_warning("generation %" PRIu64 " was not confirmed in time", controller->confirm_generation);
+    if (!supervisor_client(controller->supervisor)) { /* being started: there is nothing to program yet */
+        evtimer_add(controller->confirm_timer, &again);
+        return;
+    }
+    log_notice("generation %" PRIu64 " was not confirmed in time", controller->confirm_generation);
     if (apply_rollback(controller, controller->confirm_previous, &change, &outcome) != WEFT_OK) {
         log_error("cannot go back: %s", outcome.message);
         evtimer_add(controller->confirm_timer, &again);

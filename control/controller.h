@@ -101,5 +101,5 @@ int apply_reconcile(struct controller *controller);
 enum weft_code startup_load(struct controller *controller);
 /* Once the dataplane is there: the file, if it differs from what was last applied from it. */
 void startup_apply_file(struct controller *controller);
-/* This text was applied by somebody: if it is what the file holds, the next start need not apply it again. */
-void startup_remember_file(struct controller *controller, const char *text, size_t size);
+/* A client applied this text: if it is the file's, the next start need not apply it again. */
+void startup_applied_text(struct controller *controller, const char *text, size_t size);

@@ -267,7 +267,6 @@ void edit_delete_segment(json_t *tree, const char *tenant, const char *segment)
     json_t *table = tenant_of(tree, tenant), *ports = json_object_get(table, "ports"), *port;
     const char *name;
     void *next;
-    json_object_del(json_object_get(table, "segments"), segment);
     json_object_foreach_safe (ports, next, name, port) {
         if (!port_needs(port, segment))
             continue;
@@ -275,6 +274,7 @@ void edit_delete_segment(json_t *tree, const char *tenant, const char *segment)
             continue;
         edit_delete_port(tree, tenant, name);
     }
+    json_object_del(json_object_get(table, "segments"), segment); /* last: `segment` may be its key */
 }
 
 void edit_delete_uplink(json_t *tree, const char *uplink)

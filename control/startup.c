@@ -30,7 +30,7 @@ static void text_hash(const char *text, size_t size, char hash[20])
     snprintf(hash, 20, "%016" PRIx64, value);
 }
 
-static void remember(struct controller *controller, const char *text, size_t size)
+static void remember_file(struct controller *controller, const char *text, size_t size)
 {
     char hash[20];
     text_hash(text, size, hash);
@@ -78,12 +78,12 @@ static char *file_read(const char *path, size_t *size)
     return text;
 }
 
-void startup_remember_file(struct controller *controller, const char *text, size_t size)
+void startup_applied_text(struct controller *controller, const char *text, size_t size)
 {
     size_t file_size;
     char *file = file_read(controller->options.config, &file_size);
     if (file && file_size == size && memcmp(file, text, size) == 0)
-        remember(controller, text, size);
+        remember_file(controller, text, size);
     free(file);
 }
 
@@ -200,7 +200,7 @@ void startup_apply_file(struct controller *controller)
         return;
     }
     if (apply_text(controller, text, size, filename, &change, &outcome) == WEFT_OK) {
-        remember(controller, text, size);
+        remember_file(controller, text, size);
         controller->file_trouble[0] = '\0';
     } else {
         snprintf(controller->file_trouble, sizeof(controller->file_trouble), "%s was not applied: %.400s",

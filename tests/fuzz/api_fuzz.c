@@ -1,92 +1,83 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A request line from anybody, to a controller with a small configuration, a state directory and no
- * dataplane.
+ * Request lines to weftd, one an input, by somebody who may do everything, against a controller without a
+ * dataplane. Changes are made dry runs and `doctor` is left out, so that nothing is touched. Besides crashes:
+ * what is in force stays as it is, and an answer is one line of JSON with a result or an error that has a
+ * code and a message.
  */
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include "api_server.h"
-#include "controller.h"
-#include "ids.h"
+#include "controller_fixture.h"
 
-int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static struct controller controller;
-static char directory[] = "/tmp/weft-api-fuzz.XXXXXX";
+static const char CONFIG[] =
+    "version: 1\n"
+    "uplinks: {lan0: {device: 'vdev:net_null0'}}\n"
+    "tenants:\n"
+    "  acme:\n"
+    "    limits: {ports: 4}\n"
+    "    segments: {web: {mode: isolated, vlan: 5, static: {52:54:00:00:00:0a: vm1}},\n"
+    "               lab: {mode: bridged, uplink: lan0, vlan: 6}}\n"
+    "    ports:\n"
+    "      vm1: {segment: web, mac: 52:54:00:00:00:01, ip: 10.0.0.1}\n"
+    "      tr: {trunk: [web, lab], native: web}\n";
 
-static void clean_up(void)
+static void check_answer(char *text)
 {
-    char command[64];
-    store_close(controller.store);
-    supervisor_free(controller.supervisor, false);
-    events_free(controller.events);
-    taps_free(controller.taps);
-    event_free(controller.confirm_timer);
-    model_free(controller.model);
-    json_decref(controller.ids);
-    event_base_free(controller.base);
-    snprintf(command, sizeof(command), "rm -rf '%s'", directory);
-    if (system(command) != 0)
-        perror(directory);
-}
-
-static void on_nothing(void *context)
-{
-    (void)context;
-}
-
-static void on_reason(void *context, const char *reason)
-{
-    (void)context, (void)reason;
-}
-
-static void on_event(void *context, json_t *event)
-{
-    (void)context, (void)event;
-}
-
-static void on_timer(evutil_socket_t fd, short what, void *context)
-{
-    (void)fd, (void)what, (void)context;
-}
-
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-    static const struct supervisor_callbacks callbacks = {on_nothing, on_reason, on_reason, NULL};
-    char text[256];
-    struct diagnostics diagnostics = {0};
-    (void)argc, (void)argv;
-    if (!mkdtemp(directory) || !freopen("/dev/null", "w", stderr)) /* each refused change is logged */
+    if (strchr(text, '\n'))
         abort();
-    controller.options.config = "/etc/weft/weft.yaml";
-    snprintf(controller.options.run_dir, sizeof(controller.options.run_dir), "%s", directory);
-    controller.store = store_open(directory, text, sizeof(text));
-    controller.base = event_base_new();
-    controller.events = events_new(on_event, NULL);
-    controller.taps = taps_new();
-    controller.supervisor = supervisor_new(controller.base, directory, &callbacks);
-    controller.confirm_timer = evtimer_new(controller.base, on_timer, NULL);
-    json_t *config =
-        json_pack("{s:i, s:{s:{s:{s:{s:s}}, s:{s:{s:s, s:s}}}}}", "version", 1, "tenants", "acme", "segments",
-                  "web", "mode", "isolated", "ports", "vm1", "segment", "web", "mac", "52:54:00:00:00:01");
-    controller.model = model_build(config, directory, NULL, &diagnostics);
-    json_decref(config);
-    if (!controller.store || !controller.model)
+    json_t *answer = json_loads(text, 0, NULL), *error = json_object_get(answer, "error");
+    if (!json_object_get(answer, "result") == !error)
         abort();
-    controller.ids = ids_assign(NULL, controller.model);
-    atexit(clean_up);
-    return 0;
+    if (error && (json_integer_value(json_object_get(error, "code")) < 1 ||
+                  json_string_length(json_object_get(error, "message")) == 0))
+        abort();
+    json_decref(answer);
+    free(text);
+}
+
+static void answer_line(struct controller *controller, const char *line, size_t size)
+{
+    char *text = api_server_answer(controller, line, size);
+    if (text)
+        check_answer(text);
+}
+
+static void answer_request(struct controller *controller, json_t *request)
+{
+    const char *method = json_string_value(json_object_get(request, "method"));
+    json_t *params = json_object_get(request, "params");
+    static const char *const changing[] = {"add", "set", "del", "config.apply", "config.rollback"};
+    if (method && strcmp(method, "doctor") == 0)
+        return;
+    for (unsigned i = 0; method && i < sizeof(changing) / sizeof(changing[0]); i++) {
+        if (strcmp(method, changing[i]) == 0 && json_is_object(params))
+            json_object_set_new(params, "dry_run", json_true());
+    }
+    char *line = json_dumps(request, JSON_COMPACT);
+    if (line)
+        answer_line(controller, line, strlen(line));
+    free(line);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    /* doctor asks the host, and would set it right. */
-    if (memmem(data, size, "doctor", 6))
-        return 0;
-    free(api_server_answer(&controller, (const char *)data, size));
+    static struct controller *controller;
+    static json_t *config;
+    if (!controller) {
+        controller = controller_fixture_new(CONFIG);
+        config = json_deep_copy(controller->model->config);
+    }
+    json_t *request = json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES, NULL);
+    if (request)
+        answer_request(controller, request);
+    else
+        answer_line(controller, (const char *)data, size);
+    json_decref(request);
+    if (!json_equal(config, controller->model->config) || controller->generation != 5)
+        abort();
     return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * add, set, del, port.snippet: requests to answers, as docs/api.md says. Changes are dry runs, since there is no
- * dataplane; one that is not shows that nothing changes then.
+ * add, set, del, port.snippet: requests to answers, as docs/api.md says. Changes are dry runs, since there is
+ * no dataplane; one that is not shows that nothing changes then.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,19 +12,20 @@
 #include "api_server.h"
 #include "controller_fixture.h"
 
-static const char CONFIG[] = "version: 1\n"
-                             "uplinks: {lan0: {device: 'vdev:net_null0'}}\n"
-                             "tenants:\n"
-                             "  acme:\n"
-                             "    limits: {ports: 4}\n"
-                             "    segments: {web: {mode: isolated, vlan: 5, static: {52:54:00:00:00:0a: vm1}},\n"
-                             "               lab: {mode: bridged, uplink: lan0, vlan: 6}}\n"
-                             "    ports:\n"
-                             "      vm1: {segment: web, mac: 52:54:00:00:00:01, queues: 2}\n"
-                             "      vm2: {segment: web, client: true, mtu: 9000}\n"
-                             "      tr: {trunk: [web, lab], native: web}\n"
-                             "  beta: {segments: {web: {mode: isolated}}, ports: {h: {segment: web, tap: t0}}}\n"
-                             "  none: {}\n";
+static const char CONFIG[] =
+    "version: 1\n"
+    "uplinks: {lan0: {device: 'vdev:net_null0'}}\n"
+    "tenants:\n"
+    "  acme:\n"
+    "    limits: {ports: 4}\n"
+    "    segments: {web: {mode: isolated, vlan: 5, static: {52:54:00:00:00:0a: vm1}},\n"
+    "               lab: {mode: bridged, uplink: lan0, vlan: 6}}\n"
+    "    ports:\n"
+    "      vm1: {segment: web, mac: 52:54:00:00:00:01, queues: 2}\n"
+    "      vm2: {segment: web, client: true, mtu: 9000}\n"
+    "      tr: {trunk: [web, lab], native: web}\n"
+    "  beta: {segments: {web: {mode: isolated}}, ports: {h: {segment: web, tap: t0}}}\n"
+    "  none: {}\n";
 
 static int setup(void **state)
 {
@@ -65,7 +66,8 @@ static void refused(struct controller *controller, const char *request, int code
 }
 
 /* A dry run that says these lines, NULL at the end. */
-static void expect(struct controller *controller, const char *method, const char *params, const char *const *lines)
+static void expect(struct controller *controller, const char *method, const char *params,
+                   const char *const *lines)
 {
     char request[1024];
     snprintf(request, sizeof(request), "{'method':'%s','params':{'dry_run':true,%s}}", method, params);
@@ -97,7 +99,8 @@ static void add_makes(void **state)
            "'noun':'port','name':'acme/vm3','values':{'segment':'web','queues':'2','ip':'10.0.0.1, 10.0.0.2',"
            "'client':'true','mtu':9000}",
            "+ port acme/vm3 segment web queues 2 ip 10.0.0.1,10.0.0.2 client true mtu 9000");
-    EXPECT(*state, "add", "'noun':'port','name':'acme/t2','values':{'trunk':'web,lab'}", "+ port acme/t2 trunk web,lab");
+    EXPECT(*state, "add", "'noun':'port','name':'acme/t2','values':{'trunk':'web,lab'}",
+           "+ port acme/t2 trunk web,lab");
     EXPECT(*state, "add", "'noun':'uplink','name':'lan1','values':{'device':'vdev:net_null1','mtu':null}",
            "+ uplink lan1 device vdev:net_null1");
 }
@@ -107,10 +110,14 @@ static void add_of_the_same_is_unchanged(void **state)
     UNCHANGED(*state, "add", "'noun':'tenant','name':'acme','values':{'limits.ports':'4'}");
     UNCHANGED(*state, "add", "'noun':'tenant','name':'acme','values':{'limits':{'ports':4}}");
     UNCHANGED(*state, "add", "'noun':'tenant','name':'none'");
-    UNCHANGED(*state, "add", "'noun':'port','name':'acme/vm1','values':{'queues':2,'mac':'52-54-00-00-00-01','segment':'web'}");
+    UNCHANGED(
+        *state, "add",
+        "'noun':'port','name':'acme/vm1','values':{'queues':2,'mac':'52-54-00-00-00-01','segment':'web'}");
     refused(*state, "{'method':'add','params':{'noun':'tenant','name':'acme'}}", WEFT_CONFLICT,
             "tenant acme exists with other values (limits); \"weft tenant set\" changes them");
-    refused(*state, "{'method':'add','params':{'noun':'port','name':'acme/vm1','values':{'segment':'lab','ip':'10.0.0.1'}}}",
+    refused(*state,
+            "{'method':'add','params':{'noun':'port','name':'acme/"
+            "vm1','values':{'segment':'lab','ip':'10.0.0.1'}}}",
             WEFT_CONFLICT, "(segment, mac, queues, ip)");
 }
 
@@ -120,7 +127,8 @@ static void set_changes(void **state)
            "~ port acme/vm1 queues 2 -> 1, spoof none -> allow, mac 52:54:00:00:00:01 -> none");
     EXPECT(*state, "set", "'noun':'tenant','name':'acme','values':{'limits.ports':null,'limits.macs':'1k'}",
            "~ tenant acme limits.macs none -> 1000, limits.ports 4 -> none");
-    EXPECT(*state, "set", "'noun':'tenant','name':'acme','values':{'limits':null}", "~ tenant acme limits.ports 4 -> none");
+    EXPECT(*state, "set", "'noun':'tenant','name':'acme','values':{'limits':null}",
+           "~ tenant acme limits.ports 4 -> none");
     EXPECT(*state, "set", "'noun':'segment','name':'acme/web','values':{'static.52-54-00-00-00-0B':'vm1'}",
            "~ segment acme/web static 52:54:00:00:00:0a=vm1 -> 52:54:00:00:00:0a=vm1,52:54:00:00:00:0b=vm1");
     EXPECT(*state, "set", "'noun':'segment','name':'acme/web','values':{'static.52:54:00:00:00:0A':null}",
@@ -140,49 +148,55 @@ static void del_removes(void **state)
     UNCHANGED(*state, "del", "'noun':'uplink','name':'l','cascade':true");
     refused(*state, "{'method':'del','params':{'noun':'tenant','name':'beta'}}", WEFT_CONFLICT,
             "tenant beta is used by port beta/h, segment beta/web");
-    refused(*state, "{'method':'del','params':{'noun':'segment','name':'acme/lab'}}", WEFT_CONFLICT, "port acme/tr");
+    refused(*state, "{'method':'del','params':{'noun':'segment','name':'acme/lab'}}", WEFT_CONFLICT,
+            "port acme/tr");
     refused(*state, "{'method':'del','params':{'noun':'port','name':'acme/vm1'}}", WEFT_CONFLICT,
             "static addresses of segment acme/web");
-    refused(*state, "{'method':'del','params':{'noun':'uplink','name':'lan0'}}", WEFT_CONFLICT, "segment acme/lab");
+    refused(*state, "{'method':'del','params':{'noun':'uplink','name':'lan0'}}", WEFT_CONFLICT,
+            "segment acme/lab");
 }
 
 static void cascade_takes_what_needs_it(void **state)
 {
-    EXPECT(*state, "del", "'noun':'tenant','name':'beta','cascade':true", "- segment beta/web", "- port beta/h",
-           "- tenant beta");
-    EXPECT(*state, "del", "'noun':'segment','name':'acme/web','cascade':true", "- segment acme/web", "- port acme/vm1",
-           "- port acme/vm2", "~ port acme/tr trunk web,lab -> lab, native web -> none");
+    EXPECT(*state, "del", "'noun':'tenant','name':'beta','cascade':true", "- segment beta/web",
+           "- port beta/h", "- tenant beta");
+    EXPECT(*state, "del", "'noun':'segment','name':'acme/web','cascade':true", "- segment acme/web",
+           "- port acme/vm1", "- port acme/vm2", "~ port acme/tr trunk web,lab -> lab, native web -> none");
     EXPECT(*state, "del", "'noun':'port','name':'acme/vm1','cascade':true",
            "~ segment acme/web static 52:54:00:00:00:0a=vm1 -> none", "- port acme/vm1");
-    EXPECT(*state, "del", "'noun':'uplink','name':'lan0','cascade':true", "- uplink lan0", "- segment acme/lab",
-           "~ port acme/tr trunk web,lab -> web");
+    EXPECT(*state, "del", "'noun':'uplink','name':'lan0','cascade':true", "- uplink lan0",
+           "- segment acme/lab", "~ port acme/tr trunk web,lab -> web");
 }
 
 static void names_that_are_wrong(void **state)
 {
-    refused(*state, "{'method':'add','params':{'noun':'ports','name':'acme/x'}}", WEFT_USAGE, "did you mean \"port\"?");
-    refused(*state, "{'method':'add','params':{'noun':'fdb','name':'acme/x'}}", WEFT_USAGE, "cannot be changed");
+    refused(*state, "{'method':'add','params':{'noun':'ports','name':'acme/x'}}", WEFT_USAGE,
+            "did you mean \"port\"?");
+    refused(*state, "{'method':'add','params':{'noun':'fdb','name':'acme/x'}}", WEFT_USAGE,
+            "cannot be changed");
     refused(*state, "{'method':'add','params':{'noun':'port','name':'vm1'}}", WEFT_USAGE, "TENANT/NAME");
     refused(*state, "{'method':'add','params':{'noun':'port','name':'acme/a/b'}}", WEFT_USAGE, "TENANT/NAME");
     refused(*state, "{'method':'add','params':{'noun':'tenant','name':'a/b'}}", WEFT_USAGE, "NAME");
     refused(*state, "{'method':'add','params':{'noun':'tenant','name':''}}", WEFT_USAGE, "no name");
-    refused(*state, "{'method':'add','params':{'noun':'tenant','name':'abcdefghijklmnopqrstuvwxyzabcdef'}}", WEFT_USAGE,
-            "1 to 31");
+    refused(*state, "{'method':'add','params':{'noun':'tenant','name':'abcdefghijklmnopqrstuvwxyzabcdef'}}",
+            WEFT_USAGE, "1 to 31");
     refused(*state, "{'method':'add','params':{'noun':'tenant','name':'Acme'}}", WEFT_USAGE, "a-z");
     refused(*state, "{'method':'del','params':{'noun':'tenant','name':'..'}}", WEFT_USAGE, "a-z");
-    refused(*state, "{'method':'add','params':{'noun':'port','name':'acne/x','values':{'segment':'web'}}}", WEFT_NOT_FOUND,
-            "did you mean \"acme\"?");
-    refused(*state, "{'method':'set','params':{'noun':'port','name':'acme/vm9','values':{}}}", WEFT_NOT_FOUND, "vm9");
-    refused(*state, "{'method':'set','params':{'noun':'tenant','name':'nobody','values':{}}}", WEFT_NOT_FOUND, "nobody");
-    refused(*state, "{'method':'set','params':{'noun':'segment','name':'acme/wbe','values':{}}}", WEFT_NOT_FOUND,
-            "did you mean \"web\"?");
+    refused(*state, "{'method':'add','params':{'noun':'port','name':'acne/x','values':{'segment':'web'}}}",
+            WEFT_NOT_FOUND, "did you mean \"acme\"?");
+    refused(*state, "{'method':'set','params':{'noun':'port','name':'acme/vm9','values':{}}}", WEFT_NOT_FOUND,
+            "vm9");
+    refused(*state, "{'method':'set','params':{'noun':'tenant','name':'nobody','values':{}}}", WEFT_NOT_FOUND,
+            "nobody");
+    refused(*state, "{'method':'set','params':{'noun':'segment','name':'acme/wbe','values':{}}}",
+            WEFT_NOT_FOUND, "did you mean \"web\"?");
     refused(*state, "{'method':'set','params':{'noun':'uplink','name':'lan','values':{}}}", WEFT_NOT_FOUND,
             "did you mean \"lan0\"?");
 }
 
 static void values_that_are_wrong(void **state)
 {
-#define SET_PORT(values) "{'method':'set','params':{'noun':'port','name':'acme/vm1','values':{" values "}}}"
+#define SET_PORT(values)   "{'method':'set','params':{'noun':'port','name':'acme/vm1','values':{" values "}}}"
 #define SET_TENANT(values) "{'method':'set','params':{'noun':'tenant','name':'acme','values':{" values "}}}"
     refused(*state, SET_PORT("'queus':1"), WEFT_USAGE, "unknown key; did you mean \"queues\"?");
     refused(*state, SET_PORT("'*':1"), WEFT_USAGE, "unknown key");
@@ -201,8 +215,10 @@ static void values_that_are_wrong(void **state)
     refused(*state, SET_PORT("'ip':''"), WEFT_INVALID, "empty list");
     refused(*state, SET_TENANT("'limits.ports':2"), WEFT_LIMIT, "tenant acme has 3 ports, its limit is 2");
     refused(*state, SET_PORT("'queues':1,'x':1,'mtu':1"), WEFT_INVALID, "(and 1 more)");
-    refused(*state, "{'method':'set','params':{'noun':'port','name':'acme/vm1','values':[]}}", WEFT_USAGE, "values");
-    refused(*state, "{'method':'set','params':{'noun':'port','name':'acme/vm1'}}", WEFT_USAGE, "values is missing");
+    refused(*state, "{'method':'set','params':{'noun':'port','name':'acme/vm1','values':[]}}", WEFT_USAGE,
+            "values");
+    refused(*state, "{'method':'set','params':{'noun':'port','name':'acme/vm1'}}", WEFT_USAGE,
+            "values is missing");
     refused(*state, "{'method':'del','params':{'noun':'port','name':'acme/vm1','values':{}}}", WEFT_USAGE,
             "no parameter \"values\"");
 }
@@ -211,7 +227,9 @@ static void somebody_else_changed_it(void **state)
 {
     EXPECT(*state, "set", "'noun':'port','name':'acme/vm1','values':{'queues':1},'expect_generation':5",
            "~ port acme/vm1 queues 2 -> 1");
-    refused(*state, "{'method':'set','params':{'noun':'port','name':'acme/vm1','values':{'queues':1},'expect_generation':4}}",
+    refused(*state,
+            "{'method':'set','params':{'noun':'port','name':'acme/"
+            "vm1','values':{'queues':1},'expect_generation':4}}",
             WEFT_CONFLICT, "generation 5 is in force, not 4");
 }
 
@@ -232,7 +250,8 @@ static void snippet(struct controller *controller, const char *port, const char 
 {
     char request[200];
     const char *text = NULL;
-    snprintf(request, sizeof(request), "{'method':'port.snippet','params':{'name':'%s','for':'%s'}}", port, program);
+    snprintf(request, sizeof(request), "{'method':'port.snippet','params':{'name':'%s','for':'%s'}}", port,
+             program);
     json_t *answer = ask(controller, request);
     json_unpack(answer, "{s:{s:s}}", "result", "text", &text);
     assert_non_null(text);
@@ -243,25 +262,31 @@ static void snippet(struct controller *controller, const char *port, const char 
 static void snippets(void **state)
 {
     snippet(*state, "acme/vm1", "qemu",
-            "-chardev socket,id=c0,path=/run/weft/vhost/acme.vm1,reconnect=1 -netdev vhost-user,id=n0,chardev=c0,queues=2 "
+            "-chardev socket,id=c0,path=/run/weft/vhost/acme.vm1,reconnect=1 -netdev "
+            "vhost-user,id=n0,chardev=c0,queues=2 "
             "-device virtio-net-pci,netdev=n0,mac=52:54:00:00:00:01,mq=on,vectors=6\n");
     snippet(*state, "acme/vm2", "qemu",
             "path=/run/weft/vhost/acme.vm2,server=on,wait=off -netdev vhost-user,id=n0,chardev=c0,queues=1 "
             "-device virtio-net-pci,netdev=n0,host_mtu=9000\n");
     snippet(*state, "acme/vm1", "proxmox", "path=/run/weft/vhost/acme.vm1,reconnect=1");
-    snippet(*state, "acme/vm1", "libvirt", "<source type='unix' path='/run/weft/vhost/acme.vm1' mode='client'>");
+    snippet(*state, "acme/vm1", "libvirt",
+            "<source type='unix' path='/run/weft/vhost/acme.vm1' mode='client'>");
     snippet(*state, "acme/vm2", "libvirt", "mode='server'/>");
     snippet(*state, "acme/vm1", "cloud-hypervisor",
-            "--memory size=1G,shared=on --net vhost_user=true,socket=/run/weft/vhost/acme.vm1,num_queues=4,queue_size=256,"
+            "--memory size=1G,shared=on --net "
+            "vhost_user=true,socket=/run/weft/vhost/acme.vm1,num_queues=4,queue_size=256,"
             "mac=52:54:00:00:00:01\n");
     snippet(*state, "acme/vm2", "cloud-hypervisor", "vhost_mode=server,mtu=9000");
     snippet(*state, "acme/vm1", "weft-vmm",
             "--net socket=/run/weft/vhost/acme.vm1,mac=52:54:00:00:00:01,queues=2\n");
-    refused(*state, "{'method':'port.snippet','params':{'name':'acme/vm2','for':'weft-vmm'}}", WEFT_CONFLICT, "dials");
-    refused(*state, "{'method':'port.snippet','params':{'name':'beta/h','for':'qemu'}}", WEFT_CONFLICT, "interface t0");
+    refused(*state, "{'method':'port.snippet','params':{'name':'acme/vm2','for':'weft-vmm'}}", WEFT_CONFLICT,
+            "dials");
+    refused(*state, "{'method':'port.snippet','params':{'name':'beta/h','for':'qemu'}}", WEFT_CONFLICT,
+            "interface t0");
     refused(*state, "{'method':'port.snippet','params':{'name':'acme/vm1','for':'qemo'}}", WEFT_USAGE,
             "did you mean \"qemu\"?");
-    refused(*state, "{'method':'port.snippet','params':{'name':'acme/x','for':'qemu'}}", WEFT_NOT_FOUND, "no port \"x\"");
+    refused(*state, "{'method':'port.snippet','params':{'name':'acme/x','for':'qemu'}}", WEFT_NOT_FOUND,
+            "no port \"x\"");
 }
 
 int main(void)

@@ -83,7 +83,8 @@ static size_t allowed_of(const struct object_set *set, const char *port, uint32_
 static void an_access_port(void **state)
 {
     struct object_set set;
-    compile("tenants: {a: {segments: {w: {mode: isolated, macs: 10}}, ports: {p: {segment: w, queues: 2, mtu: 9000,\n"
+    compile("tenants: {a: {segments: {w: {mode: isolated, macs: 10}}, ports: {p: {segment: w, queues: 2, "
+            "mtu: 9000,\n"
             "  mac: 52:54:00:00:00:01, ip: [10.0.0.1, fd00::1], storm-limit: 5k, macs: 3}}}}\n",
             &set);
     const struct dp_port *port = port_named(&set, "a/p");
@@ -126,10 +127,11 @@ static void spoof_allow_lifts_everything(void **state)
 static void trunks_and_uplinks(void **state)
 {
     struct object_set set;
-    compile("uplinks: {lan: {device: 'vdev:net_null0,copy=1', mtu: 1600}}\n"
-            "tenants: {a: {segments: {w: {mode: isolated, vlan: 5}, x: {mode: bridged, uplink: lan, vlan: 6},\n"
-            "  y: {mode: bridged, uplink: lan}}, ports: {t: {trunk: [w, x], native: w}}}}\n",
-            &set);
+    compile(
+        "uplinks: {lan: {device: 'vdev:net_null0,copy=1', mtu: 1600}}\n"
+        "tenants: {a: {segments: {w: {mode: isolated, vlan: 5}, x: {mode: bridged, uplink: lan, vlan: 6},\n"
+        "  y: {mode: bridged, uplink: lan}}, ports: {t: {trunk: [w, x], native: w}}}}\n",
+        &set);
     const struct dp_port *uplink = port_named(&set, "lan");
     assert_int_equal(uplink->type, DP_PORT_ETHDEV);
     assert_int_equal(uplink->tenant, 0);
@@ -147,10 +149,11 @@ static void trunks_and_uplinks(void **state)
 static void isolation(void **state)
 {
     struct object_set set;
-    compile("tenants: {a: {segments: {w: {mode: isolated, isolate-ports: true}, x: {mode: isolated}}, ports: {\n"
-            "  p: {segment: w}, gw: {segment: w, isolated: false}, host: {segment: w, tap: t0},\n"
-            "  q: {segment: x, isolated: true}, r: {segment: x, enabled: false, client: true}}}}\n",
-            &set);
+    compile(
+        "tenants: {a: {segments: {w: {mode: isolated, isolate-ports: true}, x: {mode: isolated}}, ports: {\n"
+        "  p: {segment: w}, gw: {segment: w, isolated: false}, host: {segment: w, tap: t0},\n"
+        "  q: {segment: x, isolated: true}, r: {segment: x, enabled: false, client: true}}}}\n",
+        &set);
     assert_int_equal(port_named(&set, "a/p")->flags, DP_PORT_F_ISOLATED);
     assert_int_equal(port_named(&set, "a/gw")->flags, 0);
     assert_int_equal(port_named(&set, "a/host")->flags, 0);
@@ -165,9 +168,10 @@ static void isolation(void **state)
 static void a_tenants_addresses_are_shared_out(void **state)
 {
     struct object_set set;
-    compile("tenants: {a: {limits: {macs: 100}, segments: {u: {mode: isolated, macs: 60}, v: {mode: isolated},\n"
-            "  w: {mode: isolated}}}}\n",
-            &set);
+    compile(
+        "tenants: {a: {limits: {macs: 100}, segments: {u: {mode: isolated, macs: 60}, v: {mode: isolated},\n"
+        "  w: {mode: isolated}}}}\n",
+        &set);
     assert_int_equal(segment_named(&set, "a/u")->mac_limit, 60);
     assert_int_equal(segment_named(&set, "a/v")->mac_limit, 20);
     assert_int_equal(segment_named(&set, "a/w")->mac_limit, 20);
@@ -177,7 +181,8 @@ static void a_tenants_addresses_are_shared_out(void **state)
 static void statics_of_a_segment(void **state)
 {
     struct object_set set;
-    compile("tenants: {a: {segments: {w: {mode: isolated, static: {52:54:00:00:00:01: p, 52:54:00:00:00:02: p}}},\n"
+    compile("tenants: {a: {segments: {w: {mode: isolated, static: {52:54:00:00:00:01: p, 52:54:00:00:00:02: "
+            "p}}},\n"
             "  ports: {p: {segment: w, mac: 52:54:00:00:00:01}}}}\n",
             &set);
     assert_int_equal(set.lists[DP_KIND_STATIC].count, 2); /* the port's own is not there twice */
@@ -187,12 +192,14 @@ static void statics_of_a_segment(void **state)
 static void order_does_not_matter(void **state)
 {
     struct object_set one, other;
-    struct model *model = build("tenants: {a: {segments: {w: {mode: isolated}}, ports: {p: {segment: w}, q: {segment: w}}}}\n");
+    struct model *model =
+        build("tenants: {a: {segments: {w: {mode: isolated}}, ports: {p: {segment: w}, q: {segment: w}}}}\n");
     json_t *ids = ids_assign(NULL, model);
     memset(&one, 0, sizeof(one));
     compile_model(model, 1, 0, &one);
     model_free(model);
-    model = build("tenants: {a: {ports: {q: {segment: w}, p: {segment: w}}, segments: {w: {mode: isolated}}}}\n");
+    model =
+        build("tenants: {a: {ports: {q: {segment: w}, p: {segment: w}}, segments: {w: {mode: isolated}}}}\n");
     json_decref(ids_assign(ids, model));
     memset(&other, 0, sizeof(other));
     compile_model(model, 1, 0, &other);
@@ -210,12 +217,14 @@ static void order_does_not_matter(void **state)
 
 static void numbers_are_kept_and_not_given_again(void **state)
 {
-    struct model *model = build("tenants: {a: {segments: {w: {mode: isolated}}, ports: {p: {segment: w}, q: {segment: w}}}}\n");
+    struct model *model =
+        build("tenants: {a: {segments: {w: {mode: isolated}}, ports: {p: {segment: w}, q: {segment: w}}}}\n");
     json_t *ids = ids_assign(NULL, model), *next;
     uint32_t p = model->ports[0].id, q = model->ports[1].id;
     assert_int_not_equal(p, q);
     model_free(model);
-    model = build("tenants: {a: {segments: {w: {mode: isolated}}, ports: {r: {segment: w}, q: {segment: w}}}}\n");
+    model =
+        build("tenants: {a: {segments: {w: {mode: isolated}}, ports: {r: {segment: w}, q: {segment: w}}}}\n");
     next = ids_assign(ids, model);
     assert_int_equal(model->ports[1].id, q);
     assert_int_not_equal(model->ports[0].id, p);
@@ -228,11 +237,12 @@ static void numbers_are_kept_and_not_given_again(void **state)
 /* What is stored may be anything. */
 static void numbers_from_a_damaged_store(void **state)
 {
-    static const char *const texts[] = {"{}", "[]", "{\"port\":{\"a/p\":1,\"a/q\":1},\"next\":{\"port\":99999}}",
-                                        "{\"port\":{\"a/p\":-1,\"a/q\":4096},\"next\":{\"port\":-5}}",
-                                        "{\"port\":[1],\"next\":7}"};
+    static const char *const texts[] = {
+        "{}", "[]", "{\"port\":{\"a/p\":1,\"a/q\":1},\"next\":{\"port\":99999}}",
+        "{\"port\":{\"a/p\":-1,\"a/q\":4096},\"next\":{\"port\":-5}}", "{\"port\":[1],\"next\":7}"};
     for (unsigned i = 0; i < 5; i++) {
-        struct model *model = build("tenants: {a: {segments: {w: {mode: isolated}}, ports: {p: {segment: w}, q: {segment: w}}}}\n");
+        struct model *model = build(
+            "tenants: {a: {segments: {w: {mode: isolated}}, ports: {p: {segment: w}, q: {segment: w}}}}\n");
         json_t *before = json_loads(texts[i], 0, NULL), *after = ids_assign(before, model);
         assert_non_null(after);
         assert_in_range(model->ports[0].id, 1, DP_PORTS_MAX - 1);

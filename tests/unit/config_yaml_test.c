@@ -32,7 +32,8 @@ static void refused(const char *text, unsigned line, unsigned column, const char
 
 static void yaml_and_json_are_the_same_tree(void **state)
 {
-    static const char *const texts[] = {"a:\n  b: [1, x]\nc: no\n", "{\"a\": {\"b\": [1, \"x\"]}, \"c\": \"no\"}"};
+    static const char *const texts[] = {"a:\n  b: [1, x]\nc: no\n",
+                                        "{\"a\": {\"b\": [1, \"x\"]}, \"c\": \"no\"}"};
     struct diagnostics diagnostics;
     for (unsigned i = 0; i < 2; i++) {
         struct document *document = parse(texts[i], &diagnostics);
@@ -51,9 +52,11 @@ static void yaml_and_json_are_the_same_tree(void **state)
 static void positions_are_of_keys_and_values(void **state)
 {
     struct diagnostics diagnostics;
-    struct document *document = parse("version: 1\ntenants:\n  acme:\n    limits: { ports: 3 }\n", &diagnostics);
+    struct document *document =
+        parse("version: 1\ntenants:\n  acme:\n    limits: { ports: 3 }\n", &diagnostics);
     const struct document_node *deepest;
-    const struct document_node *ports = document_find(document_root(document), "tenants.acme.limits.ports", NULL);
+    const struct document_node *ports =
+        document_find(document_root(document), "tenants.acme.limits.ports", NULL);
     assert_int_equal(ports->key_position.line, 4);
     assert_int_equal(ports->key_position.column, 15);
     assert_int_equal(ports->position.column, 22);
@@ -156,7 +159,8 @@ static void messages_are_safe_for_a_terminal(void **state)
 
 static void json_becomes_a_document(void **state)
 {
-    json_t *json = json_pack("{s:i, s:b, s:n, s:[s], s:{s:f}}", "a", -7, "b", 1, "c", "d", "x", "e", "f", 0.5);
+    json_t *json =
+        json_pack("{s:i, s:b, s:n, s:[s], s:{s:f}}", "a", -7, "b", 1, "c", "d", "x", "e", "f", 0.5);
     struct document *document = document_from_json(json);
     const struct document_node *root = document_root(document);
     assert_string_equal(document_child(root, "a")->text, "-7");

@@ -32,7 +32,8 @@ static void expect(const char *before, const char *after, const char *const *lin
 static const char EMPTY[] = "{\"version\":1}";
 static const char FULL[] =
     "{\"version\":1,\"uplinks\":{\"l\":{\"device\":\"vdev:x\"}},\"tenants\":{\"a\":{\"limits\":{\"ports\":5},"
-    "\"segments\":{\"w\":{\"mode\":\"isolated\"}},\"ports\":{\"p\":{\"segment\":\"w\",\"ip\":[\"10.0.0.1\",\"10.0.0.2\"],"
+    "\"segments\":{\"w\":{\"mode\":\"isolated\"}},\"ports\":{\"p\":{\"segment\":\"w\",\"ip\":[\"10.0.0.1\","
+    "\"10.0.0.2\"],"
     "\"client\":true}}}}}";
 
 static void nothing_changes(void **state)
@@ -40,13 +41,14 @@ static void nothing_changes(void **state)
     expect(EMPTY, EMPTY, (const char *const[]){NULL});
     expect(FULL, FULL, (const char *const[]){NULL});
     expect(EMPTY, "{\"version\":1,\"tenants\":{},\"uplinks\":{}}", (const char *const[]){NULL});
-    expect("{\"tenants\":{\"a\":{}}}", "{\"tenants\":{\"a\":{\"limits\":{},\"ports\":{}}}}", (const char *const[]){NULL});
+    expect("{\"tenants\":{\"a\":{}}}", "{\"tenants\":{\"a\":{\"limits\":{},\"ports\":{}}}}",
+           (const char *const[]){NULL});
 }
 
 static void everything_comes_and_goes(void **state)
 {
-    EXPECT(EMPTY, FULL, "+ uplink l device vdev:x", "+ tenant a limits.ports 5", "+ segment a/w mode isolated",
-           "+ port a/p segment w ip 10.0.0.1,10.0.0.2 client true");
+    EXPECT(EMPTY, FULL, "+ uplink l device vdev:x", "+ tenant a limits.ports 5",
+           "+ segment a/w mode isolated", "+ port a/p segment w ip 10.0.0.1,10.0.0.2 client true");
     EXPECT(FULL, EMPTY, "- uplink l", "- segment a/w", "- port a/p", "- tenant a");
 }
 
@@ -55,12 +57,14 @@ static void values_change(void **state)
     EXPECT("{\"tenants\":{\"a\":{\"ports\":{\"p\":{\"queues\":1,\"mac\":\"x\"}}}}}",
            "{\"tenants\":{\"a\":{\"ports\":{\"p\":{\"queues\":2,\"mtu\":9000}}}}}",
            "~ port a/p queues 1 -> 2, mtu none -> 9000, mac x -> none");
-    EXPECT("{\"tenants\":{\"a\":{\"limits\":{\"ports\":1}}}}", "{\"tenants\":{\"a\":{\"limits\":{\"macs\":2}}}}",
+    EXPECT("{\"tenants\":{\"a\":{\"limits\":{\"ports\":1}}}}",
+           "{\"tenants\":{\"a\":{\"limits\":{\"macs\":2}}}}",
            "~ tenant a limits.macs none -> 2, limits.ports 1 -> none");
     EXPECT("{\"tenants\":{\"a\":{\"segments\":{\"w\":{\"static\":{\"m\":\"p\"}}}}}}",
            "{\"tenants\":{\"a\":{\"segments\":{\"w\":{\"static\":{\"m\":\"q\",\"n\":\"p\"}}}}}}",
            "~ segment a/w static m=p -> m=q,n=p");
-    EXPECT(EMPTY, "{\"version\":1,\"dataplane\":{\"cores\":[0,1]}}", "~ dataplane (restarts) cores none -> 0,1");
+    EXPECT(EMPTY, "{\"version\":1,\"dataplane\":{\"cores\":[0,1]}}",
+           "~ dataplane (restarts) cores none -> 0,1");
 }
 
 static void summaries(void **state)

@@ -113,7 +113,8 @@ static void values_that_do_not_fit(void **state)
     port_refused("{ip: []}", 6, "ip", "must not be an empty list");
     port_refused("{ip: {a: b}}", 6, "ip", "must be one value or a list of values");
     port_refused("{socket: run/x}", 10, "socket", "\"run/x\" is not an absolute path without . or ..");
-    port_refused("{socket: /run/../x}", 10, "socket", "\"/run/../x\" is not an absolute path without . or ..");
+    port_refused("{socket: /run/../x}", 10, "socket",
+                 "\"/run/../x\" is not an absolute path without . or ..");
     port_refused("{tap: much-too-long-name}", 7, "tap",
                  "\"much-too-long-name\" is not a name for an interface (1 to 15 characters)");
     port_refused("{spoof: alow}", 9, "spoof", "\"alow\" is not one of: deny, allow; did you mean \"allow\"?");
@@ -147,8 +148,8 @@ static void segments_and_uplinks(void **state)
     json_int_t ageing = 0;
     const char *port = NULL;
     assert_int_equal(diagnostics.count, 0);
-    assert_int_equal(json_unpack(tree, "{s:{s:{s:{s:{s:I, s:{s:s}}}}}}", "tenants", "a", "segments", "w", "ageing",
-                                 &ageing, "static", "52:54:00:00:00:0a", &port),
+    assert_int_equal(json_unpack(tree, "{s:{s:{s:{s:{s:I, s:{s:s}}}}}}", "tenants", "a", "segments", "w",
+                                 "ageing", &ageing, "static", "52:54:00:00:00:0a", &port),
                      0);
     assert_int_equal(ageing, 300);
     assert_string_equal(port, "vm1");
@@ -167,8 +168,9 @@ static void segments_and_uplinks(void **state)
 static void all_mistakes_at_once(void **state)
 {
     struct diagnostics diagnostics;
-    json_decref(check("version: 1\nfoo: 1\ntenants:\n  a:\n    ports:\n      p: {queues: 99, mac: x}\n    bar: 1\n",
-                      &diagnostics));
+    json_decref(
+        check("version: 1\nfoo: 1\ntenants:\n  a:\n    ports:\n      p: {queues: 99, mac: x}\n    bar: 1\n",
+              &diagnostics));
     assert_int_equal(diagnostics.count, 4);
     static const unsigned lines[] = {2, 6, 6, 7};
     for (unsigned i = 0; i < 4; i++)
@@ -227,13 +229,14 @@ static void values_of_requests(void **state)
 static void export_comes_back(void **state)
 {
     struct diagnostics diagnostics;
-    json_t *tree = check("version: 1\ndataplane: {cores: [0, 1], hugepages: never}\n"
-                         "uplinks: {\"null\": {device: 'vdev:net_null0', mtu: 9000}}\n"
-                         "tenants: {\"1\": {limits: {ports: 5}, segments: {\"no\": {mode: isolated, vlan: 7,\n"
-                         "  static: {52:54:00:00:00:01: \"true\"}}}, ports: {\"true\": {trunk: [\"no\"],\n"
-                         "  mac: 52:54:00:00:00:02, ip: [10.0.0.1, fe80::1], socket: \"/a b/#c: {d}, 'e'\"},\n"
-                         "  \"0x1f\": {segment: \"no\", client: true}, \"-\": {tap: '*t', segment: \"no\"}}}, b: {}}\n",
-                         &diagnostics);
+    json_t *tree =
+        check("version: 1\ndataplane: {cores: [0, 1], hugepages: never}\n"
+              "uplinks: {\"null\": {device: 'vdev:net_null0', mtu: 9000}}\n"
+              "tenants: {\"1\": {limits: {ports: 5}, segments: {\"no\": {mode: isolated, vlan: 7,\n"
+              "  static: {52:54:00:00:00:01: \"true\"}}}, ports: {\"true\": {trunk: [\"no\"],\n"
+              "  mac: 52:54:00:00:00:02, ip: [10.0.0.1, fe80::1], socket: \"/a b/#c: {d}, 'e'\"},\n"
+              "  \"0x1f\": {segment: \"no\", client: true}, \"-\": {tap: '*t', segment: \"no\"}}}, b: {}}\n",
+              &diagnostics);
     assert_int_equal(diagnostics.count, 0);
     char *text = export_yaml(tree);
     json_t *again = check(text, &diagnostics);
@@ -249,10 +252,14 @@ static void export_comes_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(values_take_one_spelling), cmocka_unit_test(values_that_do_not_fit),
-        cmocka_unit_test(keys_that_do_not_exist_or_are_not_built), cmocka_unit_test(segments_and_uplinks),
-        cmocka_unit_test(all_mistakes_at_once), cmocka_unit_test(a_long_path_is_no_overflow),
-        cmocka_unit_test(values_of_requests), cmocka_unit_test(export_comes_back),
+        cmocka_unit_test(values_take_one_spelling),
+        cmocka_unit_test(values_that_do_not_fit),
+        cmocka_unit_test(keys_that_do_not_exist_or_are_not_built),
+        cmocka_unit_test(segments_and_uplinks),
+        cmocka_unit_test(all_mistakes_at_once),
+        cmocka_unit_test(a_long_path_is_no_overflow),
+        cmocka_unit_test(values_of_requests),
+        cmocka_unit_test(export_comes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

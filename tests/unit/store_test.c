@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Generations on disk: what a commit that was cut off at each step leaves, and numbers of objects that go with them.
+ * Generations on disk: what a commit that was cut off at each step leaves, and numbers of objects that go
+ * with them.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -60,7 +61,8 @@ static int teardown(void **state)
 
 static json_t *record(uint64_t generation)
 {
-    return json_pack("{s:I, s:{}, s:{s:i}}", "generation", (json_int_t)generation, "ids", "config", "version", 1);
+    return json_pack("{s:I, s:{}, s:{s:i}}", "generation", (json_int_t)generation, "ids", "config", "version",
+                     1);
 }
 
 static int prepare(struct store *store, uint64_t generation)
@@ -218,10 +220,14 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(a_commit_survives),   TEST(a_cut_off_commit_leaves_the_old_one),
-        TEST(a_discarded_one_is_gone), TEST(history_is_bounded),
-        TEST(small_files),         TEST(damage_is_seen),
-        TEST(one_at_a_time),       TEST(errors_name_the_file),
+        TEST(a_commit_survives),
+        TEST(a_cut_off_commit_leaves_the_old_one),
+        TEST(a_discarded_one_is_gone),
+        TEST(history_is_bounded),
+        TEST(small_files),
+        TEST(damage_is_seen),
+        TEST(one_at_a_time),
+        TEST(errors_name_the_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

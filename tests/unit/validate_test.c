@@ -44,8 +44,9 @@ static void refused(const char *body, enum weft_code code, unsigned line, unsign
     snprintf(text, sizeof(text), "version: 1\n%s", body);
     assert_null(build(text, "/run/weft", &diagnostics));
     for (size_t i = 0; i < diagnostics.count; i++)
-        print_message("%u:%u: %s: %s\n", diagnostics.items[i].position.line, diagnostics.items[i].position.column,
-                      diagnostics.items[i].path, diagnostics.items[i].message);
+        print_message("%u:%u: %s: %s\n", diagnostics.items[i].position.line,
+                      diagnostics.items[i].position.column, diagnostics.items[i].path,
+                      diagnostics.items[i].message);
     assert_int_equal(diagnostics.count, 1);
     assert_string_equal(diagnostics.items[0].message, message);
     assert_string_equal(diagnostics.items[0].path, path);
@@ -70,21 +71,24 @@ static void a_whole_configuration(void **state)
              "      vm2: {segment: web, mac: 52:54:00:00:00:02}\n"
              "      vm3: {trunk: [web, lab], native: web}\n"
              "      host: {tap: weft0, segment: web}\n"
-             "  beta: {segments: {web: {mode: isolated}}, ports: {vm1: {segment: web, mac: 52:54:00:00:00:01, ip: 10.0.0.1}}}\n");
+             "  beta: {segments: {web: {mode: isolated}}, ports: {vm1: {segment: web, mac: "
+             "52:54:00:00:00:01, ip: 10.0.0.1}}}\n");
     accepted("");
     accepted("tenants: {}\n");
 }
 
 static void references(void **state)
 {
-    refused("tenants: {a: {segments: {web: {mode: isolated}}, ports: {p: {segment: wbe}}}}\n", WEFT_INVALID, 1, 72,
-            "tenants.a.ports.p.segment", "tenant a has no segment \"wbe\"; did you mean \"web\"?");
-    refused("tenants: {a: {segments: {s: {mode: bridged, uplink: lan}}}}\nuplinks: {lan0: {device: 'vdev:x'}}\n",
-            WEFT_INVALID, 1, 54, "tenants.a.segments.s.uplink", "there is no uplink \"lan\"; did you mean \"lan0\"?");
-    refused("tenants: {a: {segments: {s: {mode: isolated, static: {52:54:00:00:00:01: p}}}}}\n", WEFT_INVALID, 1, 74,
-            "tenants.a.segments.s.static.52:54:00:00:00:01", "tenant a has no port \"p\"");
-    refused("tenants:\n  a: {segments: {s: {mode: isolated}}}\n  b: {ports: {p: {segment: s}}}\n", WEFT_INVALID, 3, 28,
-            "tenants.b.ports.p.segment", "tenant b has no segment \"s\"");
+    refused("tenants: {a: {segments: {web: {mode: isolated}}, ports: {p: {segment: wbe}}}}\n", WEFT_INVALID,
+            1, 71, "tenants.a.ports.p.segment", "tenant a has no segment \"wbe\"; did you mean \"web\"?");
+    refused(
+        "tenants: {a: {segments: {s: {mode: bridged, uplink: lan}}}}\nuplinks: {lan0: {device: 'vdev:x'}}\n",
+        WEFT_INVALID, 1, 53, "tenants.a.segments.s.uplink",
+        "there is no uplink \"lan\"; did you mean \"lan0\"?");
+    refused("tenants: {a: {segments: {s: {mode: isolated, static: {52:54:00:00:00:01: p}}}}}\n", WEFT_INVALID,
+            1, 74, "tenants.a.segments.s.static.52:54:00:00:00:01", "tenant a has no port \"p\"");
+    refused("tenants:\n  a: {segments: {s: {mode: isolated}}}\n  b: {ports: {p: {segment: s}}}\n",
+            WEFT_INVALID, 3, 28, "tenants.b.ports.p.segment", "tenant b has no segment \"s\"");
 }
 
 static void segments(void **state)
@@ -95,16 +99,19 @@ static void segments(void **state)
             "mode bridged needs an uplink");
     refused("uplinks: {l: {device: 'vdev:x'}}\ntenants: {a: {segments: {s: {mode: isolated, uplink: l}}}}\n",
             WEFT_INVALID, 2, 54, "tenants.a.segments.s.uplink", "mode isolated has no uplink");
-    refused("uplinks: {l: {device: 'vdev:x'}}\ntenants:\n  a: {segments: {s: {mode: bridged, uplink: l, vlan: 5}}}\n"
+    refused("uplinks: {l: {device: 'vdev:x'}}\ntenants:\n  a: {segments: {s: {mode: bridged, uplink: l, "
+            "vlan: 5}}}\n"
             "  b: {segments: {s: {mode: bridged, uplink: l, vlan: 5}}}\n",
             WEFT_INVALID, 4, 54, "tenants.b.segments.s.vlan", "segment a/s has VLAN 5 on uplink l already");
     refused("uplinks: {l: {device: 'vdev:x'}}\ntenants:\n  a: {segments: {s: {mode: bridged, uplink: l}}}\n"
             "  b: {segments: {s: {mode: bridged, uplink: l}}}\n",
-            WEFT_INVALID, 4, 45, "tenants.b.segments.s.uplink", "segment a/s is untagged on uplink l already");
+            WEFT_INVALID, 4, 45, "tenants.b.segments.s.uplink",
+            "segment a/s is untagged on uplink l already");
 }
 
-#define SEGMENTS "tenants: {a: {segments: {s: {mode: isolated, vlan: 5}, t: {mode: isolated, vlan: 5}, " \
-                 "u: {mode: isolated}}, ports: {\n"
+#define SEGMENTS                                                                                             \
+    "tenants: {a: {segments: {s: {mode: isolated, vlan: 5}, t: {mode: isolated, vlan: 5}, "                  \
+    "u: {mode: isolated}}, ports: {\n"
 
 static void ports(void **state)
 {
@@ -121,48 +128,54 @@ static void ports(void **state)
     refused(SEGMENTS "p: {trunk: [s, u]}}}}\n", WEFT_INVALID, 2, 12, "tenants.a.ports.p.trunk",
             "segment a/u needs a vlan to be on a trunk (or be its native)");
     accepted(SEGMENTS "p: {trunk: [s, u], native: u}}}}\n");
-    refused(SEGMENTS "p: {segment: s, tap: x, client: true}}}}\n", WEFT_INVALID, 2, 33, "tenants.a.ports.p.client",
-            "a tap port has no vhost-user socket");
+    refused(SEGMENTS "p: {segment: s, tap: x, client: true}}}}\n", WEFT_INVALID, 2, 33,
+            "tenants.a.ports.p.client", "a tap port has no vhost-user socket");
     refused(SEGMENTS "p: {segment: s, tap: x}, q: {segment: s, tap: x}}}}\n", WEFT_INVALID, 2, 47,
             "tenants.a.ports.q.tap", "port a/p has this interface already");
-    refused(SEGMENTS "p: {segment: s}, q: {segment: s, socket: /run/weft/vhost/a.p}}}}\n", WEFT_INVALID, 2, 42,
-            "tenants.a.ports.q.socket", "port a/p has this socket already");
+    refused(SEGMENTS "p: {segment: s}, q: {segment: s, socket: /run/weft/vhost/a.p}}}}\n", WEFT_INVALID, 2,
+            42, "tenants.a.ports.q.socket", "port a/p has this socket already");
 }
 
 static void addresses(void **state)
 {
     refused(SEGMENTS "p: {segment: s, mac: 52:54:00:00:00:01}, q: {segment: s, mac: 52:54:00:00:00:01}}}}\n",
             WEFT_INVALID, 2, 63, "tenants.a.ports.q.mac", "is the address of port a/p in segment a/s");
-    refused(SEGMENTS "p: {segment: s, ip: [10.0.0.1, fd00::1]}, q: {segment: s, ip: FD00::0:1}}}}\n", WEFT_INVALID, 2,
-            63, "tenants.a.ports.q.ip", "fd00::1 is an address of port a/p in segment a/s");
+    refused(SEGMENTS "p: {segment: s, ip: [10.0.0.1, fd00::1]}, q: {segment: s, ip: FD00::0:1}}}}\n",
+            WEFT_INVALID, 2, 63, "tenants.a.ports.q.ip", "fd00::1 is an address of port a/p in segment a/s");
     accepted(SEGMENTS "p: {segment: s, mac: 52:54:00:00:00:01, ip: 10.0.0.1}, "
                       "q: {segment: t, mac: 52:54:00:00:00:01, ip: 10.0.0.1}}}}\n");
     refused("tenants: {a: {segments: {s: {mode: isolated, static: {\n52:54:00:00:00:01: q}}},\n"
             "ports: {p: {segment: s, mac: 52:54:00:00:00:01}, q: {segment: s}}}}\n",
-            WEFT_INVALID, 2, 20, "tenants.a.segments.s.static.52:54:00:00:00:01", "is the address of port a/p");
-    refused("tenants: {a: {segments: {t: {mode: isolated}, s: {mode: isolated, static: {\n52:54:00:00:00:01: p}}},\n"
+            WEFT_INVALID, 2, 20, "tenants.a.segments.s.static.52:54:00:00:00:01",
+            "is the address of port a/p");
+    refused("tenants: {a: {segments: {t: {mode: isolated}, s: {mode: isolated, static: {\n52:54:00:00:00:01: "
+            "p}}},\n"
             "ports: {p: {segment: t}}}}\n",
-            WEFT_INVALID, 2, 20, "tenants.a.segments.s.static.52:54:00:00:00:01", "port a/p is not in segment a/s");
+            WEFT_INVALID, 2, 20, "tenants.a.segments.s.static.52:54:00:00:00:01",
+            "port a/p is not in segment a/s");
 }
 
 static void uplinks(void **state)
 {
-    refused("uplinks: {l: {}}\n", WEFT_INVALID, 1, 11, "uplinks.l.device", "missing; it says how the uplink is reached");
-    refused("uplinks: {l: {device: 'vdev:net_null0,copy=1'}, m: {device: 'vdev:net_null0,copy=0'}}\n", WEFT_INVALID, 1,
-            61, "uplinks.m.device", "is the device of uplink l");
+    refused("uplinks: {l: {}}\n", WEFT_INVALID, 1, 11, "uplinks.l.device",
+            "missing; it says how the uplink is reached");
+    refused("uplinks: {l: {device: 'vdev:net_null0,copy=1'}, m: {device: 'vdev:net_null0,copy=0'}}\n",
+            WEFT_INVALID, 1, 61, "uplinks.m.device", "is the device of uplink l");
     refused("dataplane: {cores: [999]}\n", WEFT_INVALID, 1, 20, "dataplane.cores",
             "this machine has no CPU 999 that weftd may use");
 }
 
 static void limits(void **state)
 {
-    refused("tenants: {a: {limits: {ports: 1}, segments: {s: {mode: isolated}}, ports: {p: {segment: s}, q: {segment: s}}}}\n",
+    refused("tenants: {a: {limits: {ports: 1}, segments: {s: {mode: isolated}}, ports: {p: {segment: s}, q: "
+            "{segment: s}}}}\n",
             WEFT_LIMIT, 1, 31, "tenants.a.limits.ports", "tenant a has 2 ports, its limit is 1");
     refused("tenants: {a: {limits: {ports: 0}, segments: {s: {mode: isolated}}, ports: {p: {segment: s}}}}\n",
             WEFT_LIMIT, 1, 31, "tenants.a.limits.ports", "tenant a has 1 ports, its limit is 0");
-    refused("tenants: {a: {limits: {macs: 9}, segments: {s: {mode: isolated, macs: 9}, t: {mode: isolated}}}}\n",
-            WEFT_LIMIT, 1, 30, "tenants.a.limits.macs",
-            "tenant a may learn 9 addresses, its segments want 10 at least");
+    refused(
+        "tenants: {a: {limits: {macs: 9}, segments: {s: {mode: isolated, macs: 9}, t: {mode: isolated}}}}\n",
+        WEFT_LIMIT, 1, 30, "tenants.a.limits.macs",
+        "tenant a may learn 9 addresses, its segments want 10 at least");
 }
 
 /* More ports than the dataplane has numbers; a run dir that leaves no room for socket names. */
@@ -180,19 +193,21 @@ static void what_the_dataplane_cannot_hold(void **state)
     assert_string_equal(diagnostics.items[0].message, "4096 ports and uplinks, 4095 are possible");
     diagnostics_clear(&diagnostics);
     free(text);
-    assert_null(build("version: 1\ntenants: {a: {segments: {s: {mode: isolated}}, ports: {p: {segment: s}}}}\n",
-                      "/tmp/012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789/run",
-                      &diagnostics));
+    assert_null(build(
+        "version: 1\ntenants: {a: {segments: {s: {mode: isolated}}, ports: {p: {segment: s}}}}\n",
+        "/tmp/012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789/run",
+        &diagnostics));
     assert_non_null(strstr(diagnostics.items[0].message, "longer than 107 characters"));
     diagnostics_clear(&diagnostics);
 }
 
 static void a_mistake_is_said_once(void **state)
 {
-    refused("tenants: {a: {segments: {s: {mode: isolate}}}}\n", WEFT_INVALID, 1, 36, "tenants.a.segments.s.mode",
+    refused("tenants: {a: {segments: {s: {mode: isolate}}}}\n", WEFT_INVALID, 1, 36,
+            "tenants.a.segments.s.mode",
             "\"isolate\" is not one of: isolated, bridged; did you mean \"isolated\"?");
-    refused("tenants: {a: {segments: {s: {mode: isolated}}, ports: {p: {segment: S}}}}\n", WEFT_INVALID, 1, 69,
-            "tenants.a.ports.p.segment", "\"S\" is not a name (a-z, 0-9 and -, 31 at most)");
+    refused("tenants: {a: {segments: {s: {mode: isolated}}, ports: {p: {segment: S}}}}\n", WEFT_INVALID, 1,
+            69, "tenants.a.ports.p.segment", "\"S\" is not a name (a-z, 0-9 and -, 31 at most)");
     refused("uplinks: {l: {device: x}}\n", WEFT_INVALID, 1, 23, "uplinks.l.device",
             "must be KIND:ARGUMENTS, like vdev:net_null0");
 }
@@ -200,10 +215,14 @@ static void a_mistake_is_said_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_whole_configuration), cmocka_unit_test(references),
-        cmocka_unit_test(segments),              cmocka_unit_test(ports),
-        cmocka_unit_test(addresses),             cmocka_unit_test(uplinks),
-        cmocka_unit_test(limits),                cmocka_unit_test(what_the_dataplane_cannot_hold),
+        cmocka_unit_test(a_whole_configuration),
+        cmocka_unit_test(references),
+        cmocka_unit_test(segments),
+        cmocka_unit_test(ports),
+        cmocka_unit_test(addresses),
+        cmocka_unit_test(uplinks),
+        cmocka_unit_test(limits),
+        cmocka_unit_test(what_the_dataplane_cannot_hold),
         cmocka_unit_test(a_mistake_is_said_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
