@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include "acl.h"
 #include "api_call.h"
 #include "api_server.h"
 #include "log.h"
@@ -100,7 +101,7 @@ static void call_run(struct api_call *call, const struct api_method *method)
 {
     if (method->admin && !call->admin) {
         outcome_fail(&call->outcome, WEFT_NOT_PERMITTED,
-                     "%s needs root or membership in group " WEFT_GROUP_ADMIN, method->name);
+                     "not permitted: %s needs root or membership in group " WEFT_GROUP_ADMIN, method->name);
         return;
     }
     if (api_params_check(call, method->params))
@@ -415,6 +416,18 @@ static gid_t group_id(const char *name)
     return group ? group->gr_gid : (gid_t)-1;
 }
 
+/* The socket's and the run dir's group is weft; weft-ro comes in by an ACL. What it may do, roles say. */
+static void admit_readers(const struct api_server *server)
+{
+    if (server->read_group == (gid_t)-1 || geteuid() != 0)
+        return;
+    int error = acl_allow_group(server->path, server->read_group, 6);
+    if (!error)
+        error = acl_allow_group(server->controller->options.run_dir, server->read_group, 1);
+    if (error)
+        log_notice("group " WEFT_GROUP_READ " cannot reach %s: %s", server->path, strerror(-error));
+}
+
 static int socket_open(struct api_server *server)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -435,6 +448,7 @@ static int socket_open(struct api_server *server)
         close(fd);
         return error;
     }
+    admit_readers(server);
     return fd;
 }
 

@@ -327,7 +327,7 @@ void api_doctor(struct api_call *call)
     bool fix = api_bool(call, "fix");
     if (fix && !call->admin)
         outcome_fail(&call->outcome, WEFT_NOT_PERMITTED,
-                     "doctor with fix needs root or membership in group " WEFT_GROUP_ADMIN);
+                     "not permitted: doctor with fix needs root or membership in group " WEFT_GROUP_ADMIN);
     else
         call->result = doctor_answer(fix, call->controller->options.run_dir);
 }

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <grp.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -146,6 +147,21 @@ static int make_directory(const char *path, mode_t mode)
     return -error;
 }
 
+/* The dataplane and guests take paths below it, wherever they are. */
+static int make_absolute(struct controller *controller)
+{
+    char absolute[PATH_MAX];
+    errno = 0;
+    if (!realpath(controller->options.run_dir, absolute) ||
+        strlen(absolute) >= sizeof(controller->options.run_dir)) {
+        log_error("run dir %s: %s", controller->options.run_dir,
+                  errno ? strerror(errno) : "its absolute path is too long for sockets below it");
+        return -EINVAL;
+    }
+    snprintf(controller->options.run_dir, sizeof(controller->options.run_dir), "%s", absolute);
+    return 0;
+}
+
 /* The run dir with its lock, which is held until the process ends. */
 static int open_run_dir(struct controller *controller)
 {
@@ -154,6 +170,9 @@ static int open_run_dir(struct controller *controller)
     struct group *group = getgrnam(WEFT_GROUP_ADMIN);
     umask(027);
     int error = make_directory(run_dir, 0710);
+    if (error)
+        return error;
+    error = make_absolute(controller);
     if (error)
         return error;
     snprintf(path, sizeof(path), "%s/" LOCK_FILE, run_dir);

@@ -40,6 +40,7 @@ struct controller *controller_fixture_new(const char *text)
     document_free(document);
     if (!controller->model || !controller->store)
         abort();
+    supervisor_configure(controller->supervisor, controller->model->config);
     controller->generation = 5;
     controller->ids = ids_assign(NULL, controller->model);
     controller->socket_group = UINT32_MAX;
