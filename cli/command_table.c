@@ -22,6 +22,7 @@ const struct cli_noun cli_nouns[] = {
     {"fdb", "Look", "addresses that segments have learned"},
     {"events", "Look", NULL},
     {"doctor", "Look", NULL},
+    {"bench", "Look", NULL},
     {"tenant", "Wire guests", "owners of segments and ports; tenants never hear each other"},
     {"segment", "Wire guests", "a tenant's layer 2 networks"},
     {"port", "Wire guests", "a tenant's ports, one for each network card of a guest"},
@@ -33,7 +34,7 @@ const struct cli_noun cli_nouns[] = {
 };
 
 /* Words of the documented language whose commands are not in this version. */
-static const char *const reserved_words[] = {"top",  "trace",   "reach", "capture", "bench", "sessions",
+static const char *const reserved_words[] = {"top",  "trace",   "reach", "capture", "sessions",
                                              "flow", "forward", "vm",    "tunnel",  "mirror"};
 
 const struct cli_option cli_global_options[] = {
@@ -95,6 +96,24 @@ static const struct cli_option drops_options[] = {
 };
 static const struct cli_option doctor_options[] = {
     {"fix", 0, false, CLI_FLAG, NULL, "put right what can be put right on this host"},
+    {NULL},
+};
+static const struct cli_option bench_options[] = {
+    {"size", 0, false, CLI_TEXT, "SIZES",
+     "frame sizes with FCS: 64 to 9216, imix, tso; by commas (default 64,1518)"},
+    {"time", 0, false, CLI_DURATION, "TIME", "time for each size (default 5s)"},
+    {"all-tenants", 0, false, CLI_FLAG, NULL, "in the first segment of each tenant, all at once"},
+    {"direction", 0, false, CLI_CHOICE, "DIRECTION", "one (the default) or both", "one|both"},
+    {"flows", 0, false, CLI_NUMBER, "NUMBER", "UDP flows a direction (default 1)"},
+    {"macs", 0, false, CLI_NUMBER, "NUMBER", "addresses behind each port (default 1)"},
+    {"vlan", 0, false, CLI_FLAG, NULL, "frames carry the segment's tag, through trunk ports"},
+    {"rate", 0, false, CLI_NUMBER, "NUMBER", "frames a second for each segment (default: as many as go)"},
+    {"loss-free", 0, false, CLI_FLAG, NULL, "search for the highest rate without loss, as RFC 2544 does"},
+    {"tolerance", 0, false, CLI_NUMBER, "NUMBER",
+     "frames of a million that --loss-free may lose (default 0)"},
+    {"no-latency", 0, false, CLI_FLAG, NULL, "throughput only"},
+    {"packed", 0, false, CLI_FLAG, NULL, "packed rings"},
+    {"report", 0, false, CLI_FILE, "FILE", "also write a report with charts, one HTML file"},
     {NULL},
 };
 static const struct cli_option events_options[] = {
@@ -203,6 +222,20 @@ const struct cli_command cli_commands[] = {
          "Exits 1 when a check failed.",
      .examples = {"weft doctor", "weft doctor -o json"},
      .run = cmd_doctor},
+    {.noun = "bench",
+     .common = CLI_FORMAT | CLI_IN_TENANT,
+     .arguments = {{"TENANT/SEGMENT", CLI_SEGMENT, true}, {"TO", CLI_SEGMENT, true}},
+     .options = bench_options,
+     .summary = "measure throughput and latency inside a segment, between two, or of all tenants at once",
+     .description =
+         "Adds two ports to the segment for as long as it runs, sends frames from one to the other as fast "
+         "as "
+         "they are taken, then at parts of that rate for the latency (at 10, 50 and 90 percent; the table "
+         "shows that at 50). Guests of the segment share the switch with it. LIMIT says what held the rate "
+         "down: the switch, or the generator, whose figure then says nothing about the switch.",
+     .examples = {"weft bench acme/web --size 64,512,1518 --time 5s -o json",
+                  "weft bench --all-tenants --time 1s --report bench.html"},
+     .run = cmd_bench},
 
     {.noun = "tenant",
      .verb = "list",

@@ -24,4 +24,5 @@ int cmd_config_confirm(struct cli_context *context);
 int cmd_config_rollback(struct cli_context *context);
 int cmd_config_history(struct cli_context *context);
 int cmd_config_export(struct cli_context *context);
+int cmd_bench(struct cli_context *context);
 int cmd_completion(struct cli_context *context);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "api_call.h"
+#include "bench.h"
 #include "config_yaml.h"
 #include "export.h"
 
@@ -163,6 +164,7 @@ static const struct api_method methods[] = {
     {"config.rollback", api_config_rollback, true, true, "generation:integer? dry_run:bool?"},
     {"config.history", api_config_history, false, true, ""},
     {"config.export", api_config_export, false, true, "generation:integer?"},
+    {"bench.open", api_bench_open, true, true, "segment:string to:string? trunk:bool?"},
     {"events", api_events, false, false, "follow:bool? since:integer?"},
     {"doctor", api_doctor, false, false, "fix:bool?"},
 };

@@ -23,6 +23,7 @@
 #include "acl.h"
 #include "api_call.h"
 #include "api_server.h"
+#include "bench.h"
 #include "log.h"
 
 #define OUTPUT_PAUSE  (1u << 20) /* bytes not taken: answer nothing more */
@@ -143,6 +144,7 @@ static void client_answer(struct client *client, json_t *request, const struct a
     struct api_call call = {
         .controller = client->server->controller,
         .params = params ? json_incref(params) : json_object(),
+        .owner = client,
         .uid = client->uid,
         .admin = client->admin,
     };
@@ -257,6 +259,8 @@ static void client_free(struct client *client)
         link = &(*link)->next;
     *link = client->next;
     client->server->client_count--;
+    if (bench_release(client->server->controller->bench, client))
+        apply_reconcile(client->server->controller);
     event_free(client->deadline);
     bufferevent_free(client->buffer);
     json_decref(client->waiting);

@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "bench.h"
 #include "compile.h"
 #include "config_yaml.h"
 #include "controller.h"
@@ -68,6 +69,7 @@ int apply_reconcile(struct controller *controller)
 {
     struct object_set want = {0};
     compile_model(controller->model, controller->generation, controller->socket_group, &want);
+    bench_compile(controller->bench, controller->model, controller->socket_group, &want);
     int error = program_objects(controller, &want, controller->trouble, sizeof(controller->trouble));
     object_set_clear(&want);
     controller->converged = error == 0;
@@ -275,6 +277,7 @@ static enum weft_code application_prepare(struct controller *controller, struct 
         return outcome_fail(outcome, WEFT_LIMIT, "no number is left for another object");
     compile_model(application->candidate, application->generation, controller->socket_group,
                   &application->objects);
+    bench_compile(controller->bench, application->candidate, controller->socket_group, &application->objects);
     return WEFT_OK;
 }
 

@@ -36,6 +36,7 @@ struct controller {
     struct events *events;
     struct api_server *api;
     struct monitor *monitor;
+    struct bench *bench;
     uint64_t started_ns;   /* CLOCK_REALTIME */
     uint32_t socket_group; /* of vhost-user sockets; UINT32_MAX: unchanged */
 

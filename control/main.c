@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "api_server.h"
+#include "bench.h"
 #include "controller.h"
 #include "doctor.h"
 #include "log.h"
@@ -282,6 +283,7 @@ static enum weft_code open_parts(struct controller *controller)
     controller->base = event_base_new();
     controller->events = events_new(on_event, controller);
     controller->taps = taps_new();
+    controller->bench = bench_new();
     controller->confirm_timer = evtimer_new(controller->base, on_confirm, controller);
     controller->supervisor = supervisor_new(controller->base, controller->options.run_dir, &callbacks);
     enum weft_code code = startup_load(controller);
@@ -303,6 +305,7 @@ static void close_parts(struct controller *controller)
     api_server_free(controller->api);
     if (controller->supervisor)
         supervisor_free(controller->supervisor, !controller->options.keep_dataplane);
+    bench_free(controller->bench);
     if (controller->confirm_timer)
         event_free(controller->confirm_timer);
     if (controller->taps)

@@ -225,6 +225,8 @@ void generators_run(struct generator *const *list, unsigned count, double second
         }
         for (unsigned i = 0; !any && i < IDLE_PAUSES; i++)
             _mm_pause(); /* the rings' lines are the switch's to write */
+        if (!any)
+            now = __rdtsc();
         if (progress && now - told > tell) {
             told = now;
             if (!progress(context, (double)(now - start) / (double)length))

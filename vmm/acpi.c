@@ -55,8 +55,8 @@ struct fadt { /* 5.2.9 */
     uint16_t arm_boot_flags;
     uint8_t minor_revision;
     uint64_t x_facs, x_dsdt;
-    struct generic_address x_pm1a_event, x_pm1b_event, x_pm1a_control, x_pm1b_control, x_pm2_control, x_pm_timer,
-        x_gpe0, x_gpe1, sleep_control, sleep_status;
+    struct generic_address x_pm1a_event, x_pm1b_event, x_pm1a_control, x_pm1b_control, x_pm2_control,
+        x_pm_timer, x_gpe0, x_gpe1, sleep_control, sleep_status;
     uint64_t hypervisor_id;
 } __attribute__((packed));
 _Static_assert(sizeof(struct fadt) == 276, "FADT revision 6");
@@ -175,7 +175,8 @@ static void add_pci(struct aml *aml)
     aml_bus_range(aml, 0, 0);
     aml_io(aml, LAYOUT_PORT_PCI, 8);
     aml_io_window(aml, LAYOUT_PORT_PCI_IO, 0xffff);
-    aml_memory_window(aml, (uint32_t)LAYOUT_PCI_WINDOW, (uint32_t)(LAYOUT_PCI_WINDOW + LAYOUT_PCI_WINDOW_SIZE - 1));
+    aml_memory_window(aml, (uint32_t)LAYOUT_PCI_WINDOW,
+                      (uint32_t)(LAYOUT_PCI_WINDOW + LAYOUT_PCI_WINDOW_SIZE - 1));
     aml_close_resources(aml, resources);
     add_routing(aml);
     aml_close(aml, device);
@@ -274,7 +275,8 @@ static uint64_t add_madt(struct writer *writer, unsigned cpu_count)
     uint8_t data[1024];
     struct aml list = {.data = data, .capacity = sizeof(data)};
     struct header header = make_header("APIC", 5);
-    const uint32_t lapic = (uint32_t)LAYOUT_LOCAL_APIC, ioapic = (uint32_t)LAYOUT_IOAPIC, flags = 1; /* 8259s too */
+    const uint32_t lapic = (uint32_t)LAYOUT_LOCAL_APIC, ioapic = (uint32_t)LAYOUT_IOAPIC,
+                   flags = 1; /* 8259s too */
     aml_bytes(&list, &header, sizeof(header));
     aml_bytes(&list, &lapic, 4);
     aml_bytes(&list, &flags, 4);
@@ -284,7 +286,8 @@ static uint64_t add_madt(struct writer *writer, unsigned cpu_count)
     aml_bytes(&list, &ioapic, 4);
     aml_bytes(&list, (const uint8_t[]){0, 0, 0, 0}, 4);
     aml_bytes(&list, (const uint8_t[]){2, 10, 0, 0, 2, 0, 0, 0, 0, 0}, 10); /* the timer is on pin 2 */
-    aml_bytes(&list, (const uint8_t[]){2, 10, 0, LAYOUT_IRQ_SCI, LAYOUT_IRQ_SCI, 0, 0, 0, 0x0d, 0}, 10); /* level, high */
+    aml_bytes(&list, (const uint8_t[]){2, 10, 0, LAYOUT_IRQ_SCI, LAYOUT_IRQ_SCI, 0, 0, 0, 0x0d, 0},
+              10);                                               /* level, high */
     aml_bytes(&list, (const uint8_t[]){4, 6, 0xff, 0, 0, 1}, 6); /* NMI on LINT1 of all */
     return list.overflow ? 0 : add_table(writer, data, (uint32_t)list.size);
 }
@@ -302,10 +305,11 @@ static uint64_t add_mcfg(struct writer *writer)
 }
 
 int acpi_build(uint8_t *data, uint32_t size, uint64_t address, unsigned cpu_count,
-               void (*table)(void *context, const char *signature, const uint8_t *data, uint32_t size), void *context,
-               uint64_t *rsdp_address)
+               void (*table)(void *context, const char *signature, const uint8_t *data, uint32_t size),
+               void *context, uint64_t *rsdp_address)
 {
-    struct writer writer = {.data = data, .size = size, .address = address, .table = table, .context = context};
+    struct writer writer = {
+        .data = data, .size = size, .address = address, .table = table, .context = context};
     struct rsdp *rsdp = (struct rsdp *)(void *)reserve(&writer, sizeof(*rsdp), rsdp_address);
     if (!rsdp)
         return -ENOSPC;
@@ -330,6 +334,6 @@ int acpi_build(uint8_t *data, uint32_t size, uint64_t address, unsigned cpu_coun
 
 int acpi_write(const struct ram *ram, unsigned cpu_count, uint64_t *rsdp)
 {
-    return acpi_build(ram_at(ram, LAYOUT_ACPI, LAYOUT_ACPI_SIZE), (uint32_t)LAYOUT_ACPI_SIZE, LAYOUT_ACPI, cpu_count,
-                      NULL, NULL, rsdp);
+    return acpi_build(ram_at(ram, LAYOUT_ACPI, LAYOUT_ACPI_SIZE), (uint32_t)LAYOUT_ACPI_SIZE, LAYOUT_ACPI,
+                      cpu_count, NULL, NULL, rsdp);
 }

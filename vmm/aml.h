@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * A writer of ACPI machine language (ACPI 6.4, 20). Packages are opened and closed; their lengths are filled in at the
- * close. Overflow is remembered and reported once, at the end.
+ * A writer of ACPI machine language (ACPI 6.4, 20). Packages are opened and closed; their lengths are filled
+ * in at the close. Overflow is remembered and reported once, at the end.
  */
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation: three queues. Inflate and deflate carry arrays of 4 KiB page numbers; inflated pages are punched
- * out of the memfd. The statistics queue holds one buffer of the driver's all the time: we give it back to ask for new
- * figures (once a second), the driver fills it and gives it again.
+ * Theory of operation: three queues. Inflate and deflate carry arrays of 4 KiB page numbers; inflated pages
+ * are punched out of the memfd. The statistics queue holds one buffer of the driver's all the time: we give
+ * it back to ask for new figures (once a second), the driver fills it and gives it again.
  */
 #include <errno.h>
 #include <linux/virtio_balloon.h>
@@ -19,8 +19,8 @@
 enum { INFLATE, DEFLATE, STATS, QUEUES };
 #define QUEUE_SIZE       128
 #define PAGE_SIZE        4096ull
-#define CHAINS_PER_ROUND 64u /* then the loop serves others first */
-#define PAGES_MAX        1024u /* page numbers read at a time */
+#define CHAINS_PER_ROUND 64u     /* then the loop serves others first */
+#define PAGES_MAX        1024u   /* page numbers read at a time */
 #define ARRAY_SIZE_MAX   262144u /* bytes of page numbers in a request; the rest of it is not looked at */
 #define STATS_PERIOD_MS  1000u
 
@@ -142,7 +142,7 @@ static bool stop(struct virtio *virtio)
 }
 
 static const struct virtio_ops ops = {
-    .name = "balloon", .type = VIRTIO_ID_BALLOON, .pci_class = 0xff0000, .start = start, .stop = stop};
+    .name = "balloon", .type = VIRTIO_ID_BALLOON, .pci_class = 0x00ff00, .start = start, .stop = stop};
 
 struct balloon *balloon_new(const struct virtio_host *host)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation: a few threads serve one queue. Each waits for the queue's kick, takes requests under the
- * device's lock, does the file's work without it, and gives the request back under it. A reset empties the queue
- * (size 0) at once; what is in work then still ends, unheard by the guest, and the last one tells the loop through
- * event_fd, which completes the reset. A malformed request reaches the loop the same way.
+ * Theory of operation: a few threads serve one queue. Each waits for the queue's kick, takes requests under
+ * the device's lock, does the file's work without it, and gives the request back under it. A reset empties
+ * the queue (size 0) at once; what is in work then still ends, unheard by the guest, and the last one tells
+ * the loop through event_fd, which completes the reset. A malformed request reaches the loop the same way.
  *
  * Lock order: machine lock, then blk->lock. The threads take only blk->lock.
  */
@@ -27,12 +27,12 @@
 #include "log.h"
 #include "virtqueue.h"
 
-#define QUEUE_SIZE      256
-#define THREADS_MAX     8u
-#define STACK_SIZE      (128u << 10)
-#define SECTOR          512u
-#define SERIAL_SIZE     20u
-#define DISCARD_SECTORS (1u << 22) /* of one discard or write zeroes segment: 2 GiB */
+#define QUEUE_SIZE       256
+#define THREADS_MAX      8u
+#define STACK_SIZE       (128u << 10)
+#define SECTOR           512u
+#define SERIAL_SIZE      20u
+#define DISCARD_SECTORS  (1u << 22) /* of one discard or write zeroes segment: 2 GiB */
 #define DISCARD_SEGMENTS 16u
 
 struct blk {
@@ -53,7 +53,8 @@ struct blk {
 };
 
 /* iov[first..first+count) cut down to [offset, offset + size) of it. Returns the count of pieces. */
-static unsigned slice(struct iovec *out, const struct iovec *iov, unsigned count, uint64_t offset, uint64_t size)
+static unsigned slice(struct iovec *out, const struct iovec *iov, unsigned count, uint64_t offset,
+                      uint64_t size)
 {
     unsigned pieces = 0;
     for (unsigned i = 0; i < count && size > 0; i++) {

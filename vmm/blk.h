@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * virtio block device (virtio 1.2, 5.2) on a raw file or block device: read, write, flush, discard, write zeroes,
- * serial number. The file is what the user said it is: its contents are never looked at.
+ * virtio block device (virtio 1.2, 5.2) on a raw file or block device: read, write, flush, discard, write
+ * zeroes, serial number. The file is what the user said it is: its contents are never looked at.
  */
 #include "virtio.h"
 
 struct blk;
 
 struct blk_config {
-    int fd;             /* open for reading, and writing unless read_only; stays open for the device's life, then closed */
+    int fd; /* open for reading, and writing unless read_only; stays open for the device's life, then closed
+             */
     bool read_only;
-    char serial[21];    /* at most 20 characters */
-    unsigned threads;   /* requests served at once, 1..8 */
+    char serial[21];  /* at most 20 characters */
+    unsigned threads; /* requests served at once, 1..8 */
 };
 
 /* NULL and errno. */

@@ -49,8 +49,8 @@ static int file_size(int fd, uint64_t *size)
     return 0;
 }
 
-int boot_load_initrd(const struct ram *ram, int fd, uint64_t lowest, uint64_t limit, struct boot_result *result,
-                     const char **why)
+int boot_load_initrd(const struct ram *ram, int fd, uint64_t lowest, uint64_t limit,
+                     struct boot_result *result, const char **why)
 {
     result->initrd = result->initrd_size = 0;
     if (fd < 0)
@@ -97,7 +97,8 @@ static void write_page_tables(const struct ram *ram)
         tables[1024 + i] = i << 21 | 0x83;
 }
 
-int boot_load(const struct ram *ram, const struct boot_config *config, struct boot_result *result, const char **why)
+int boot_load(const struct ram *ram, const struct boot_config *config, struct boot_result *result,
+              const char **why)
 {
     uint8_t header[BOOT_HEADER_SIZE] = {0};
     uint64_t size = 0;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * Loads what the guest starts with: a Linux bzImage (Documentation/arch/x86/boot.rst, 64-bit protocol) or an ELF file
- * with a PVH entry note (xen/include/public/arch-x86/hvm/start_info.h), an initrd, a command line. The files come from
- * the user but are not trusted: every offset and size in them is checked against the file and against RAM.
+ * Loads what the guest starts with: a Linux bzImage (Documentation/arch/x86/boot.rst, 64-bit protocol) or an
+ * ELF file with a PVH entry note (xen/include/public/arch-x86/hvm/start_info.h), an initrd, a command line.
+ * The files come from the user but are not trusted: every offset and size in them is checked against the file
+ * and against RAM.
  */
 #include <stdint.h>
 #include "ram.h"
@@ -11,9 +12,9 @@
 
 struct boot_config {
     int kernel_fd;
-    int initrd_fd;           /* -1: none */
+    int initrd_fd; /* -1: none */
     const char *command_line;
-    uint64_t rsdp;           /* guest physical address of ACPI's root; 0: no ACPI */
+    uint64_t rsdp; /* guest physical address of ACPI's root; 0: no ACPI */
 };
 
 enum boot_format { BOOT_BZIMAGE, BOOT_PVH };
@@ -26,9 +27,11 @@ struct boot_result {
 };
 
 /* 0, or -errno and *why (constant text: what is wrong with which file). May be called again for a reset. */
-int boot_load(const struct ram *ram, const struct boot_config *config, struct boot_result *result, const char **why);
+int boot_load(const struct ram *ram, const struct boot_config *config, struct boot_result *result,
+              const char **why);
 
-/* The two formats; boot_load picks one by the first bytes of the file. `header` is its first page, zero padded. */
+/* The two formats; boot_load picks one by the first bytes of the file. `header` is its first page, zero
+ * padded. */
 #define BOOT_HEADER_SIZE 4096u
 int boot_load_bzimage(const struct ram *ram, const struct boot_config *config, const uint8_t *header,
                       uint64_t file_size, struct boot_result *result, const char **why);
@@ -45,5 +48,5 @@ unsigned boot_memory_map(const struct ram *ram, struct boot_range ranges[BOOT_RA
 /* Reads [offset, offset + size) of a file into RAM. 0, -EFAULT (no RAM there), -EIO (file too short). */
 int boot_read(const struct ram *ram, uint64_t address, int fd, uint64_t offset, uint64_t size);
 /* As high as possible below `limit`, above `lowest`. Fills in result->initrd*. */
-int boot_load_initrd(const struct ram *ram, int fd, uint64_t lowest, uint64_t limit, struct boot_result *result,
-                     const char **why);
+int boot_load_initrd(const struct ram *ram, int fd, uint64_t lowest, uint64_t limit,
+                     struct boot_result *result, const char **why);

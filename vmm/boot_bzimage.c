@@ -47,15 +47,15 @@ int boot_load_bzimage(const struct ram *ram, const struct boot_config *config, c
     *why = "the kernel cannot be read";
     int error = boot_read(ram, address, config->kernel_fd, payload, size);
     if (!error)
-        error = boot_load_initrd(ram, config->initrd_fd, address + needed, (uint64_t)setup->initrd_addr_max + 1,
-                                 result, why);
+        error = boot_load_initrd(ram, config->initrd_fd, address + needed,
+                                 (uint64_t)setup->initrd_addr_max + 1, result, why);
     if (error)
         return error;
     *why = "the command line is longer than the kernel takes";
     if (setup->cmdline_size && strlen(config->command_line) > setup->cmdline_size)
         return -E2BIG;
     setup->type_of_loader = LOADER_UNKNOWN;
-    setup->loadflags &= (uint8_t)~(CAN_USE_HEAP | QUIET_FLAG);
+    setup->loadflags &= (uint8_t) ~(CAN_USE_HEAP | QUIET_FLAG);
     setup->cmd_line_ptr = LAYOUT_COMMAND_LINE;
     setup->code32_start = (uint32_t)address;
     setup->setup_data = 0;

@@ -126,7 +126,8 @@ int boot_load_pvh(const struct ram *ram, const struct boot_config *config, const
     uint64_t entry = 0;
     memcpy(&elf, header, sizeof(elf));
     *why = "the kernel is an ELF file, but not a 64-bit x86 one";
-    if (elf.e_ident[EI_CLASS] != ELFCLASS64 || elf.e_ident[EI_DATA] != ELFDATA2LSB || elf.e_machine != EM_X86_64)
+    if (elf.e_ident[EI_CLASS] != ELFCLASS64 || elf.e_ident[EI_DATA] != ELFDATA2LSB ||
+        elf.e_machine != EM_X86_64)
         return -ENOEXEC;
     *why = "the kernel's ELF program headers are not usable";
     if (elf.e_phentsize != sizeof(Elf64_Phdr) || elf.e_phnum == 0 || elf.e_phnum > SEGMENTS_MAX ||

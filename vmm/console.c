@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation: bytes of the guest go into a ring. When it becomes non-empty the loop is woken (put_fd) and
- * writes what the other side takes without blocking; where it takes nothing, the loop waits for EPOLLOUT. A regular
- * file always takes. On a socket the ring keeps the last 64 KiB while nobody is connected, so that who comes sees what
- * happened. Input is read only while the port has room. On a terminal, Ctrl-A x leaves (Ctrl-A Ctrl-A sends one).
+ * Theory of operation: bytes of the guest go into a ring. When it becomes non-empty the loop is woken
+ * (put_fd) and writes what the other side takes without blocking; where it takes nothing, the loop waits for
+ * EPOLLOUT. A regular file always takes. On a socket the ring keeps the last 64 KiB while nobody is
+ * connected, so that who comes sees what happened. Input is read only while the port has room. On a terminal,
+ * Ctrl-A x leaves (Ctrl-A Ctrl-A sends one).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,7 +33,7 @@ struct console {
     enum kind kind;
     int in_fd, out_fd; /* -1: none now */
     int listen_fd;
-    int put_fd; /* eventfd: the ring is no longer empty */
+    int put_fd;       /* eventfd: the ring is no longer empty */
     const char *path; /* of the socket */
     int directory_fd;
     bool in_watched, out_watched, escaped, raw;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * Where the serial port's bytes go and come from: a terminal, a file, or whoever connects to a socket. What the guest
- * sends is bounded: 64 KiB wait for a slow reader, the rest is dropped and counted; a file begins again at its limit.
+ * Where the serial port's bytes go and come from: a terminal, a file, or whoever connects to a socket. What
+ * the guest sends is bounded: 64 KiB wait for a slow reader, the rest is dropped and counted; a file begins
+ * again at its limit.
  *
  * Threads: with the machine lock held.
  */

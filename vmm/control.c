@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation: up to four clients, each with a buffer of one request. A request is {"id":..., "method":"...",
- * "params":{...}} on a line; the reply {"id":..., "result":...} or {"id":..., "error":{"code":"...", "message":"..."}}. A
- * client that sends a longer line than the buffer, or does not take its reply, is disconnected. Who may connect is
- * decided by the socket file's mode (0660).
+ * Theory of operation: up to four clients, each with a buffer of one request. A request is {"id":...,
+ * "method":"...", "params":{...}} on a line; the reply {"id":..., "result":...} or {"id":...,
+ * "error":{"code":"...", "message":"..."}}. A client that sends a longer line than the buffer, or does not
+ * take its reply, is disconnected. Who may connect is decided by the socket file's mode (0660).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -61,11 +61,12 @@ static json_t *net_status(const struct machine *machine)
         snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
         vhost_info(net_vhost(machine->nets[i]), &info);
         const struct virtio *virtio = net_virtio(machine->nets[i]);
-        json_array_append_new(
-            list, json_pack("{s:s,s:s,s:b,s:b,s:I,s:s,s:i,s:s,s:b}", "socket", machine->options->nets[i].socket, "mac", mac,
-                            "link", net_link(machine->nets[i]), "connected", info.connected, "connections",
-                            (json_int_t)info.connections, "last-error", info.error, "queues", (int)info.queue_pairs,
-                            "device", virtio->name, "driver-ok", virtio->started));
+        json_array_append_new(list, json_pack("{s:s,s:s,s:b,s:b,s:I,s:s,s:i,s:s,s:b}", "socket",
+                                              machine->options->nets[i].socket, "mac", mac, "link",
+                                              net_link(machine->nets[i]), "connected", info.connected,
+                                              "connections", (json_int_t)info.connections, "last-error",
+                                              info.error, "queues", (int)info.queue_pairs, "device",
+                                              virtio->name, "driver-ok", virtio->started));
     }
     return list;
 }
@@ -81,9 +82,9 @@ static json_t *disk_status(const struct machine *machine)
             json_array_append_new(list, json_pack("{s:s,s:s,s:I,s:I,s:b}", "path",
                                                   i < OPTIONS_DISKS_MAX ? machine->options->disks[i].path
                                                                         : machine->options->cloud_init,
-                                                  "device", virtio->name, "read-bytes", (json_int_t)bytes_read,
-                                                  "written-bytes", (json_int_t)bytes_written, "driver-ok",
-                                                  virtio->started));
+                                                  "device", virtio->name, "read-bytes",
+                                                  (json_int_t)bytes_read, "written-bytes",
+                                                  (json_int_t)bytes_written, "driver-ok", virtio->started));
         }
         if (i < OPTIONS_DISKS_MAX && machine->vhost_disks[i]) {
             struct vhost_info info;
@@ -114,9 +115,9 @@ static json_t *memory_status(const struct machine *machine)
         if (status.stats_valid[i])
             json_object_set_new(guest, names[i], json_integer((json_int_t)status.stats[i]));
     json_object_set_new(memory, "balloon",
-                        json_pack("{s:I,s:I,s:I,s:o}", "target-bytes", (json_int_t)status.target, "actual-bytes",
-                                  (json_int_t)status.actual, "discarded-bytes", (json_int_t)status.discarded, "guest",
-                                  guest));
+                        json_pack("{s:I,s:I,s:I,s:o}", "target-bytes", (json_int_t)status.target,
+                                  "actual-bytes", (json_int_t)status.actual, "discarded-bytes",
+                                  (json_int_t)status.discarded, "guest", guest));
     return memory;
 }
 
@@ -127,14 +128,17 @@ static json_t *status(const struct machine *machine)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     int64_t now_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-    const char *state = machine->paused ? "paused" : machine->exit_code == EXIT_KILLED ? "stopping" : "running";
+    const char *state = machine->paused                     ? "paused"
+                        : machine->exit_code == EXIT_KILLED ? "stopping"
+                                                            : "running";
     return json_pack("{s:{s:s,s:s,s:i,s:i,s:I,s:I,s:I,s:o,s:o,s:o,s:{s:s,s:I,s:I,s:b}}}", "result", "name",
-                     machine->options->name, "state", state, "pid", (int)getpid(), "cpus", (int)machine->vcpu_count,
-                     "resets", (json_int_t)machine->resets, "uptime-us", (json_int_t)(now_us - machine->start_us),
-                     "startup-us", (json_int_t)(machine->start_us - machine->process_start_us), "memory",
-                     memory_status(machine), "nets", net_status(machine), "disks", disk_status(machine), "console",
-                     "to", machine->options->console, "bytes", (json_int_t)console.bytes, "dropped-bytes",
-                     (json_int_t)console.dropped, "attached", console.attached);
+                     machine->options->name, "state", state, "pid", (int)getpid(), "cpus",
+                     (int)machine->vcpu_count, "resets", (json_int_t)machine->resets, "uptime-us",
+                     (json_int_t)(now_us - machine->start_us), "startup-us",
+                     (json_int_t)(machine->start_us - machine->process_start_us), "memory",
+                     memory_status(machine), "nets", net_status(machine), "disks", disk_status(machine),
+                     "console", "to", machine->options->console, "bytes", (json_int_t)console.bytes,
+                     "dropped-bytes", (json_int_t)console.dropped, "attached", console.attached);
 }
 
 /* Requests */
@@ -144,8 +148,10 @@ static json_t *set_balloon(struct machine *machine, json_t *params)
     json_int_t bytes = -1;
     if (!machine->balloon)
         return error_reply("no-balloon", "the machine was started with --no-balloon");
-    if (json_unpack(params, "{s:I}", "bytes", &bytes) || bytes < 0 || (uint64_t)bytes > machine->ram.size - 16 * MEBIBYTE)
-        return error_reply("bad-params", "\"bytes\" is what the guest gives back: 0 to its memory less 16 MiB");
+    if (json_unpack(params, "{s:I}", "bytes", &bytes) || bytes < 0 ||
+        (uint64_t)bytes > machine->ram.size - 16 * MEBIBYTE)
+        return error_reply("bad-params",
+                           "\"bytes\" is what the guest gives back: 0 to its memory less 16 MiB");
     balloon_set_target(machine->balloon, (uint64_t)bytes);
     return done();
 }
@@ -167,7 +173,8 @@ static json_t *call(struct machine *machine, const char *method, json_t *params)
     else if (strcmp(method, "quit") == 0)
         machine_request(machine, MACHINE_KILLED);
     else
-        return error_reply("unknown-method", "the methods are status, pause, resume, stop, reset, quit and balloon");
+        return error_reply("unknown-method",
+                           "the methods are status, pause, resume, stop, reset, quit and balloon");
     return done();
 }
 
@@ -271,10 +278,13 @@ struct control *control_new(struct machine *machine, const char *path)
     for (unsigned i = 0; i < CLIENTS_MAX; i++)
         control->clients[i] = (struct client){.control = control, .fd = -1};
     control->fd = unix_socket_listen(path);
-    int error = control->fd < 0 ? control->fd : loop_add(machine->loop, control->fd, EPOLLIN, accept_event, control);
+    int error =
+        control->fd < 0 ? control->fd : loop_add(machine->loop, control->fd, EPOLLIN, accept_event, control);
     if (error) {
         log_error("--control: %s: %s%s", path, strerror(-error),
-                  error == -EADDRINUSE ? "; a machine with this socket is running, or the file is not a socket" : "");
+                  error == -EADDRINUSE
+                      ? "; a machine with this socket is running, or the file is not a socket"
+                      : "");
         if (control->fd >= 0)
             close(control->fd);
         free(control);

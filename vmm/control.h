@@ -8,5 +8,6 @@
 
 struct control;
 
-struct control *control_new(struct machine *machine, const char *path); /* NULL and errno, after having said why */
-void control_free(struct control *control); /* removes the socket */
+struct control *control_new(struct machine *machine,
+                            const char *path); /* NULL and errno, after having said why */
+void control_free(struct control *control);    /* removes the socket */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * Interrupts into the guest and doorbells out of it, both as eventfds that the kernel serves alone: irqfd turns a
- * signalled eventfd into an MSI, ioeventfd turns a guest's store into a signalled eventfd.
+ * Interrupts into the guest and doorbells out of it, both as eventfds that the kernel serves alone: irqfd
+ * turns a signalled eventfd into an MSI, ioeventfd turns a guest's store into a signalled eventfd.
  *
  * Without a machine (vm_fd -1: unit tests, fuzzers) everything succeeds and nothing happens.
  *

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
-/* Guest physical addresses, I/O ports and interrupt numbers of the machine. One place, so that nothing overlaps. */
+/* Guest physical addresses, I/O ports and interrupt numbers of the machine. One place, so that nothing
+ * overlaps. */
 
 /* RAM: [0, 3 GiB) and [4 GiB, ...). */
 #define LAYOUT_LOW_RAM_MAX 0xc0000000ull

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
-/* Messages to standard error, one line each. What a guest can cause is limited to a few lines a second. Any thread. */
+/* Messages to standard error, one line each. What a guest can cause is limited to a few lines a second. Any
+ * thread. */
 #include <stdbool.h>
 
 /* name: the machine's, set once before other threads start. */

@@ -20,7 +20,7 @@ struct watch {
 
 struct loop {
     int epoll_fd;
-    bool stopped;
+    bool stopped; /* main thread only: handlers set it */
     pthread_mutex_t *lock;
     struct watch *watches;
 };
@@ -131,26 +131,32 @@ void loop_timer_set(struct loop *loop, int timer, unsigned ms)
     timerfd_settime(timer, 0, &when, NULL);
 }
 
-void loop_run(struct loop *loop)
+static void run_round(struct loop *loop, int timeout_ms)
 {
     struct epoll_event events[LOOP_BATCH];
-    for (;;) {
-        int count = epoll_wait(loop->epoll_fd, events, LOOP_BATCH, -1);
-        pthread_mutex_lock(loop->lock);
-        for (int i = 0; i < count; i++) {
-            struct watch *watch = events[i].data.ptr;
-            uint64_t expirations;
-            if (watch->fd < 0 ||
-                (watch->timer && read(watch->fd, &expirations, sizeof(expirations)) != sizeof(expirations)))
-                continue;
-            watch->handler(watch->context, events[i].events);
-        }
-        free_removed(loop);
-        bool stopped = loop->stopped;
-        pthread_mutex_unlock(loop->lock);
-        if (stopped)
-            return;
+    int count = epoll_wait(loop->epoll_fd, events, LOOP_BATCH, timeout_ms);
+    pthread_mutex_lock(loop->lock);
+    for (int i = 0; i < count; i++) {
+        struct watch *watch = events[i].data.ptr;
+        uint64_t expirations;
+        if (watch->fd < 0 || (watch->timer && read(watch->fd, &expirations, sizeof(expirations)) != sizeof(expirations)))
+            continue;
+        watch->handler(watch->context, events[i].events);
     }
+    free_removed(loop);
+    pthread_mutex_unlock(loop->lock);
+}
+
+void loop_run(struct loop *loop)
+{
+    do
+        run_round(loop, -1);
+    while (!loop->stopped);
+}
+
+void loop_poll(struct loop *loop)
+{
+    run_round(loop, 0);
 }
 
 void loop_stop(struct loop *loop)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * The event loop of the main thread: epoll over descriptors and one-shot timers. Handlers are called with the machine
- * lock held (the loop takes it), so that they and the vCPUs' exits never run at the same time.
+ * The event loop of the main thread: epoll over descriptors and one-shot timers. Handlers are called with the
+ * machine lock held (the loop takes it), so that they and the vCPUs' exits never run at the same time.
  *
  * Threads: all calls with the machine lock held, or before loop_run.
  */
@@ -24,10 +24,13 @@ int loop_change(struct loop *loop, int fd, uint32_t events);
 /* After this no handler of `fd` is called, not even in the round that is being run. */
 void loop_remove(struct loop *loop, int fd);
 
-/* A timer is a descriptor made before the sandbox closes; it fires once `ms` after loop_timer_set; 0 stops it. */
+/* A timer is a descriptor made before the sandbox closes; it fires once `ms` after loop_timer_set; 0 stops
+ * it. */
 int loop_timer_new(struct loop *loop, loop_handler handler, void *context); /* id or -errno */
 void loop_timer_set(struct loop *loop, int timer, unsigned ms);
 
 /* Runs until loop_stop. */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
+/* One round without waiting. */
+void loop_poll(struct loop *loop);

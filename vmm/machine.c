@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation: machine_init makes the machine while the process may still open files. machine_run starts the
- * threads and runs the loop. What ends or resets the machine is an event: whoever meets it records it, which makes
- * all vCPUs park before their next entry, and wakes the loop. The loop acts when the last one has parked, so that no
- * vCPU ever sees half a reset.
+ * Theory of operation: machine_init makes the machine while the process may still open files. machine_run
+ * starts the threads and runs the loop. What ends or resets the machine is an event: whoever meets it records
+ * it, which makes all vCPUs park before their next entry, and wakes the loop. The loop acts when the last one
+ * has parked, so that no vCPU ever sees half a reset.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -35,7 +35,8 @@ static int open_kvm(struct machine *machine)
     if (machine->kvm_fd < 0) {
         int error = -errno;
         log_error("/dev/kvm: %s; %s", strerror(-error),
-                  error == -ENOENT   ? "load the module kvm_intel or kvm_amd, or enable virtualisation in the firmware"
+                  error == -ENOENT
+                      ? "load the module kvm_intel or kvm_amd, or enable virtualisation in the firmware"
                   : error == -EACCES ? "the user must be in the group kvm"
                                      : "is this the KVM device?");
         return error;
@@ -47,11 +48,16 @@ static int open_kvm(struct machine *machine)
     static const struct {
         int number;
         const char *name;
-    } needed[] = {{KVM_CAP_IRQCHIP, "IRQCHIP"},           {KVM_CAP_USER_MEMORY, "USER_MEMORY"},
-                  {KVM_CAP_IRQFD, "IRQFD"},               {KVM_CAP_IOEVENTFD, "IOEVENTFD"},
-                  {KVM_CAP_IRQ_ROUTING, "IRQ_ROUTING"},   {KVM_CAP_IMMEDIATE_EXIT, "IMMEDIATE_EXIT"},
-                  {KVM_CAP_EXT_CPUID, "EXT_CPUID"},       {KVM_CAP_MP_STATE, "MP_STATE"},
-                  {KVM_CAP_VCPU_EVENTS, "VCPU_EVENTS"},   {KVM_CAP_IOEVENTFD_ANY_LENGTH, "IOEVENTFD_ANY_LENGTH"}};
+    } needed[] = {{KVM_CAP_IRQCHIP, "IRQCHIP"},
+                  {KVM_CAP_USER_MEMORY, "USER_MEMORY"},
+                  {KVM_CAP_IRQFD, "IRQFD"},
+                  {KVM_CAP_IOEVENTFD, "IOEVENTFD"},
+                  {KVM_CAP_IRQ_ROUTING, "IRQ_ROUTING"},
+                  {KVM_CAP_IMMEDIATE_EXIT, "IMMEDIATE_EXIT"},
+                  {KVM_CAP_EXT_CPUID, "EXT_CPUID"},
+                  {KVM_CAP_MP_STATE, "MP_STATE"},
+                  {KVM_CAP_VCPU_EVENTS, "VCPU_EVENTS"},
+                  {KVM_CAP_IOEVENTFD_ANY_LENGTH, "IOEVENTFD_ANY_LENGTH"}};
     for (unsigned i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
         if (ioctl(machine->kvm_fd, KVM_CHECK_EXTENSION, needed[i].number) <= 0) {
             log_error("/dev/kvm: this kernel's KVM lacks KVM_CAP_%s, which weft-vmm needs", needed[i].name);
@@ -101,7 +107,9 @@ static int make_ram(struct machine *machine)
     if (error) {
         log_error("--memory: %llu MiB cannot be had: %s%s", (unsigned long long)(options->memory >> 20),
                   strerror(-error),
-                  options->hugepages == RAM_HUGEPAGES_ON ? " (--hugepages on: see HugePages_Free in /proc/meminfo)" : "");
+                  options->hugepages == RAM_HUGEPAGES_ON
+                      ? " (--hugepages on: see HugePages_Free in /proc/meminfo)"
+                      : "");
         return error;
     }
     for (unsigned i = 0; i < machine->ram.range_count; i++) {
@@ -264,7 +272,8 @@ void machine_free(struct machine *machine)
     for (unsigned i = 0; i < machine->vcpu_count; i++)
         vcpu_free(&machine->vcpus[i]);
     irq_free(&machine->irq);
-    const int fds[] = {machine->vm_fd, machine->kvm_fd, machine->kernel_fd, machine->initrd_fd, machine->event_fd};
+    const int fds[] = {machine->vm_fd, machine->kvm_fd, machine->kernel_fd, machine->initrd_fd,
+                       machine->event_fd};
     for (unsigned i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
         if (fds[i] >= 0)
             close(fds[i]);
@@ -351,7 +360,8 @@ static void stop_timeout(void *context, uint32_t events)
 {
     (void)events;
     struct machine *machine = context;
-    log_error("the guest did not power off within %u seconds of the power button", machine->options->stop_timeout);
+    log_error("the guest did not power off within %u seconds of the power button",
+              machine->options->stop_timeout);
     machine_request(machine, MACHINE_KILLED);
 }
 

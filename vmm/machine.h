@@ -3,9 +3,10 @@
 /*
  * The machine: everything of one VM, and what happens to it (run, pause, reset, off).
  *
- * Threads: the main thread runs the loop, each vCPU has a thread, each disk and each vhost-user connection its own.
- * One lock, machine->lock, covers the machine and its devices' registers; exits of the vCPUs and handlers of the loop
- * hold it. Packets and disk blocks do not pass through here, so nobody waits for it in earnest.
+ * Threads: the main thread runs the loop, each vCPU has a thread, each disk and each vhost-user connection
+ * its own. One lock, machine->lock, covers the machine and its devices' registers; exits of the vCPUs and
+ * handlers of the loop hold it. Packets and disk blocks do not pass through here, so nobody waits for it in
+ * earnest.
  */
 #include <pthread.h>
 #include "balloon.h"
@@ -28,7 +29,14 @@
 enum machine_event { MACHINE_NONE, MACHINE_OFF, MACHINE_RESET, MACHINE_CRASHED, MACHINE_KILLED };
 
 /* Exit codes of weft-vmm; see its man page. */
-enum machine_exit { EXIT_OFF = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_RESET = 16, EXIT_KILLED = 17, EXIT_CRASHED = 18 };
+enum machine_exit {
+    EXIT_OFF = 0,
+    EXIT_FAILED = 1,
+    EXIT_USAGE = 2,
+    EXIT_RESET = 16,
+    EXIT_KILLED = 17,
+    EXIT_CRASHED = 18
+};
 
 struct machine_irqchip {
     struct kvm_irqchip chips[3];
@@ -73,8 +81,8 @@ struct machine {
     enum machine_exit exit_code;
 };
 
-/* Opens and makes everything, in an order that touches nothing before it is known to work. 0, or -errno after having
- * told why on standard error. */
+/* Opens and makes everything, in an order that touches nothing before it is known to work. 0, or -errno after
+ * having told why on standard error. */
 int machine_init(struct machine *machine, const struct options *options);
 /* After the sandbox: starts all threads, runs the loop until the machine ends. Returns the exit code. */
 enum machine_exit machine_run(struct machine *machine);

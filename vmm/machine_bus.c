@@ -45,7 +45,8 @@ uint64_t machine_mmio_read(struct machine *machine, uint64_t address, unsigned s
     if (address - LAYOUT_ECAM < LAYOUT_ECAM_SIZE)
         return pci_ecam_read(&machine->pci, (uint32_t)(address - LAYOUT_ECAM), size);
     struct pci_device *device = pci_bar_at(&machine->pci, address, size);
-    return device ? device->ops->bar_read(device, (uint32_t)(address - device->bar_address), size) : UINT64_MAX;
+    return device ? device->ops->bar_read(device, (uint32_t)(address - device->bar_address), size)
+                  : UINT64_MAX;
 }
 
 void machine_mmio_write(struct machine *machine, uint64_t address, uint64_t value, unsigned size)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Makes the virtio devices that the options ask for, in the order of their PCI slots: networks, disks, rng, balloon. */
+/* Makes the virtio devices that the options ask for, in the order of their PCI slots: networks, disks, rng,
+ * balloon. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -57,7 +58,8 @@ static int open_disk(const struct options_disk *option)
     if (fstat(fd, &stat) || (!S_ISREG(stat.st_mode) && !S_ISBLK(stat.st_mode)))
         why = "is neither a file nor a block device";
     else if (S_ISREG(stat.st_mode) && (stat.st_size == 0 || stat.st_size % 512))
-        why = "is not a raw image: its size is not a multiple of 512 bytes (qcow2: see vhost= in weft-vmm(1))";
+        why =
+            "is not a raw image: its size is not a multiple of 512 bytes (qcow2: see vhost= in weft-vmm(1))";
     else if (lock_disk(fd, option->read_only))
         why = "is in use by another machine";
     if (!why)

@@ -3,8 +3,8 @@
 #include <string.h>
 #include "msix.h"
 
-int msix_init(struct msix *msix, struct pci_device *device, struct irq *irq, unsigned count, uint32_t table_offset,
-              uint32_t pending_offset)
+int msix_init(struct msix *msix, struct pci_device *device, struct irq *irq, unsigned count,
+              uint32_t table_offset, uint32_t pending_offset)
 {
     int gsi = irq_msi_reserve(irq, count);
     if (gsi < 0)
@@ -15,7 +15,8 @@ int msix_init(struct msix *msix, struct pci_device *device, struct irq *irq, uns
     at[PCI_MSIX_FLAGS] = (uint8_t)(count - 1);
     memcpy(at + PCI_MSIX_TABLE, &table_offset, 4); /* bits 0-2: BAR 0 */
     memcpy(at + PCI_MSIX_PBA, &pending_offset, 4);
-    device->writable[msix->capability + PCI_MSIX_FLAGS + 1] = (PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL) >> 8;
+    device->writable[msix->capability + PCI_MSIX_FLAGS + 1] =
+        (PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL) >> 8;
     msix_reset(msix);
     return 0;
 }

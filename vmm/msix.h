@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * MSI-X (PCI 3.0, 6.8.2): a table and a pending bit array in the device's BAR, a capability that enables and masks.
- * Each vector has a GSI of its own; eventfds are bound to it while the vector can be delivered. While it cannot, they
- * stay unbound, what is signalled meanwhile stays in their counters: that is the pending bit.
+ * MSI-X (PCI 3.0, 6.8.2): a table and a pending bit array in the device's BAR, a capability that enables and
+ * masks. Each vector has a GSI of its own; eventfds are bound to it while the vector can be delivered. While
+ * it cannot, they stay unbound, what is signalled meanwhile stays in their counters: that is the pending bit.
  *
  * Threads: with the machine lock held.
  */
@@ -25,8 +25,8 @@ struct msix {
 };
 
 /* Adds the capability; table and pending bits at these offsets of the BAR. 0 or -ENOSPC. */
-int msix_init(struct msix *msix, struct pci_device *device, struct irq *irq, unsigned count, uint32_t table_offset,
-              uint32_t pending_offset);
+int msix_init(struct msix *msix, struct pci_device *device, struct irq *irq, unsigned count,
+              uint32_t table_offset, uint32_t pending_offset);
 void msix_reset(struct msix *msix);
 bool msix_enabled(const struct msix *msix);
 /* The vector exists, and is neither masked nor is the function. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation: the data queues belong to the backend. The control queue, offered with more than one queue pair,
- * is served here: its one command sets how many pairs carry traffic (5.1.6.5.5). The configuration space shows the MAC,
- * the MTU, the number of pairs, and the link, which is up while the backend is there and says so.
+ * Theory of operation: the data queues belong to the backend. The control queue, offered with more than one
+ * queue pair, is served here: its one command sets how many pairs carry traffic (5.1.6.5.5). The
+ * configuration space shows the MAC, the MTU, the number of pairs, and the link, which is up while the
+ * backend is there and says so.
  */
 #include <errno.h>
 #include <linux/virtio_ids.h>
@@ -18,11 +19,11 @@
 #define QUEUE_SIZE        256
 #define PAIRS_MAX         ((VIRTIO_QUEUES_MAX - 1) / 2)
 #define CONTROL_PER_ROUND 16u
-#define FEATURES_PASSED                                                                                       \
-    (1ull << VIRTIO_NET_F_CSUM | 1ull << VIRTIO_NET_F_GUEST_CSUM | 1ull << VIRTIO_NET_F_GUEST_TSO4 |          \
-     1ull << VIRTIO_NET_F_GUEST_TSO6 | 1ull << VIRTIO_NET_F_GUEST_ECN | 1ull << VIRTIO_NET_F_HOST_TSO4 |      \
-     1ull << VIRTIO_NET_F_HOST_TSO6 | 1ull << VIRTIO_NET_F_HOST_ECN | 1ull << VIRTIO_NET_F_MRG_RXBUF |        \
-     1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_RING_F_EVENT_IDX | 1ull << VIRTIO_F_VERSION_1 |     \
+#define FEATURES_PASSED                                                                                      \
+    (1ull << VIRTIO_NET_F_CSUM | 1ull << VIRTIO_NET_F_GUEST_CSUM | 1ull << VIRTIO_NET_F_GUEST_TSO4 |         \
+     1ull << VIRTIO_NET_F_GUEST_TSO6 | 1ull << VIRTIO_NET_F_GUEST_ECN | 1ull << VIRTIO_NET_F_HOST_TSO4 |     \
+     1ull << VIRTIO_NET_F_HOST_TSO6 | 1ull << VIRTIO_NET_F_HOST_ECN | 1ull << VIRTIO_NET_F_MRG_RXBUF |       \
+     1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_RING_F_EVENT_IDX | 1ull << VIRTIO_F_VERSION_1 |    \
      1ull << VIRTIO_NET_F_MQ)
 #define FEATURES_OURS (1ull << VIRTIO_NET_F_MAC | 1ull << VIRTIO_NET_F_STATUS)
 
@@ -30,8 +31,8 @@ struct net {
     struct virtio virtio;
     struct vhost *vhost;
     struct virtqueue control;
-    unsigned pairs;       /* data queue pairs */
-    unsigned pairs_used;  /* carry traffic */
+    unsigned pairs;      /* data queue pairs */
+    unsigned pairs_used; /* carry traffic */
     struct virtio_net_config config;
 };
 

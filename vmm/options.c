@@ -7,8 +7,8 @@
 #include <string.h>
 #include "options.h"
 
-#define MEMORY_MIN (16ull << 20)
-#define MEMORY_MAX (1ull << 40)
+#define MEMORY_MIN      (16ull << 20)
+#define MEMORY_MAX      (1ull << 40)
 #define NAME_MAX_LENGTH 63u
 
 struct option_text {
@@ -26,10 +26,13 @@ static const struct option_text option_texts[] = {
     {"cpus", "N", "virtual CPUs, 1-16 (1)"},
     {"pin", "CPU,CPU,...", "host CPU of each virtual one"},
     {"cpu", "-NAME,...", "hide CPU features, names as in /proc/cpuinfo"},
-    {"net", "socket=PATH[,mac=MAC][,queues=N][,mtu=N]", "network device of a vhost-user backend; may be repeated"},
-    {"disk", "path=FILE[,readonly][,serial=TEXT][,threads=N]", "raw disk image or block device; may be repeated"},
+    {"net", "socket=PATH[,mac=MAC][,queues=N][,mtu=N]",
+     "network device of a vhost-user backend; may be repeated"},
+    {"disk", "path=FILE[,readonly][,serial=TEXT][,threads=N]",
+     "raw disk image or block device; may be repeated"},
     {"disk", "vhost=PATH", "disk of a vhost-user backend"},
-    {"cloud-init", "DIR|FILE", "NoCloud seed disk from user-data, meta-data, network-config in DIR, or user-data FILE"},
+    {"cloud-init", "DIR|FILE",
+     "NoCloud seed disk from user-data, meta-data, network-config in DIR, or user-data FILE"},
     {"no-rng", NULL, "no entropy device"},
     {"no-balloon", NULL, "no memory balloon"},
     {"console", "WHERE", "serial port: stdio, file:PATH, socket:PATH, none (stdio)"},
@@ -108,8 +111,8 @@ static int parse_mac(const char *text, uint8_t mac[6])
 {
     char extra;
     unsigned byte[6];
-    if (strlen(text) != 17 || sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", &byte[0], &byte[1], &byte[2], &byte[3], &byte[4],
-                                     &byte[5], &extra) != 6)
+    if (strlen(text) != 17 || sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", &byte[0], &byte[1], &byte[2],
+                                     &byte[3], &byte[4], &byte[5], &extra) != 6)
         return -1;
     for (unsigned i = 0; i < 6; i++)
         mac[i] = (uint8_t)byte[i];
@@ -284,16 +287,19 @@ static int set_option(struct options *options, const char *name, char *value)
     if (strcmp(name, "hugepages") == 0)
         return set_hugepages(options, value);
     if (strcmp(name, "memory") == 0)
-        return parse_size(value, &options->memory) || options->memory < MEMORY_MIN || options->memory > MEMORY_MAX ||
-                       options->memory % 4096
+        return parse_size(value, &options->memory) || options->memory < MEMORY_MIN ||
+                       options->memory > MEMORY_MAX || options->memory % 4096
                    ? bad(name, "a size from 16M to 1024G, not", value)
                    : 0;
     if (strcmp(name, "memory-limit") == 0)
         return parse_size(value, &options->cgroup_memory) ? bad(name, "not a size:", value) : 0;
     if (strcmp(name, "cpu-limit") == 0)
-        return parse_number(value, 1, 6400, &options->cgroup_cpu_percent) ? bad(name, "not a percentage:", value) : 0;
+        return parse_number(value, 1, 6400, &options->cgroup_cpu_percent)
+                   ? bad(name, "not a percentage:", value)
+                   : 0;
     if (strcmp(name, "cpus") == 0)
-        return parse_number(value, 1, OPTIONS_CPUS_MAX, &options->cpus) ? bad(name, "1 to 16, not", value) : 0;
+        return parse_number(value, 1, OPTIONS_CPUS_MAX, &options->cpus) ? bad(name, "1 to 16, not", value)
+                                                                        : 0;
     if (strcmp(name, "pin") == 0)
         return parse_pins(value, options) ? bad(name, "CPU numbers with commas, not", value) : 0;
     if (strcmp(name, "stop-timeout") == 0)

@@ -10,7 +10,7 @@
 #define OPTIONS_NETS_MAX  8u
 
 struct options_disk {
-    const char *path;  /* file, block device or vhost-user socket */
+    const char *path; /* file, block device or vhost-user socket */
     bool vhost;
     bool read_only;
     const char *serial; /* NULL: none */
@@ -19,9 +19,9 @@ struct options_disk {
 
 struct options_net {
     const char *socket;
-    uint8_t mac[6];       /* zero: the backend's */
+    uint8_t mac[6]; /* zero: the backend's */
     unsigned queue_pairs;
-    uint16_t mtu;         /* 0: the backend's */
+    uint16_t mtu; /* 0: the backend's */
 };
 
 struct options {

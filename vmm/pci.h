@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * One PCI bus: configuration space by ECAM (PCI Express Base 7.2.2) and by ports CF8/CFC (PCI 3.0, 3.2.2.3.2), devices
- * with one 32-bit memory BAR, INTx on pin A, addresses assigned before the guest starts (it may move them).
+ * One PCI bus: configuration space by ECAM (PCI Express Base 7.2.2) and by ports CF8/CFC
+ * (PCI 3.0, 3.2.2.3.2), devices with one 32-bit memory BAR, INTx on pin A, addresses assigned before the
+ * guest starts (it may move them).
  *
  * Threads: with the machine lock held.
  */
@@ -50,7 +51,8 @@ void pci_bus_init(struct pci_bus *bus, struct irq *irq);
 /* A new device's identity, before its capabilities. */
 void pci_device_init(struct pci_device *device, const struct pci_ops *ops, uint16_t vendor, uint16_t id,
                      uint32_t class_code, uint32_t bar_size);
-/* Appends a capability of `size` bytes (PCI 3.0, 6.7); the caller fills in bytes 2..size. Returns its offset. */
+/* Appends a capability of `size` bytes (PCI 3.0, 6.7); the caller fills in bytes 2..size. Returns its offset.
+ */
 uint8_t pci_add_capability(struct pci_device *device, uint8_t id, uint8_t size);
 /* Puts it on the bus, in the next free slot, BAR assigned. 0 or -ENOSPC. */
 int pci_bus_add(struct pci_bus *bus, struct pci_device *device);

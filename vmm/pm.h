@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * ACPI fixed hardware (ACPI 6.4, 4.8): PM1 event and control registers with the power button, the PM timer; and the ways
- * to reset: the reset register at CF9 and the keyboard controller's reset line.
+ * ACPI fixed hardware (ACPI 6.4, 4.8): PM1 event and control registers with the power button, the PM timer;
+ * and the ways to reset: the reset register at CF9 and the keyboard controller's reset line.
  *
  * Threads: with the machine lock held.
  */

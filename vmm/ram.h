@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * Guest RAM: one sealed memfd, mapped once, seen by the guest as one or two ranges (below and above the 32-bit hole).
+ * Guest RAM: one sealed memfd, mapped once, seen by the guest as one or two ranges (below and above the
+ * 32-bit hole).
  *
- * The guest and its vhost-user backends write this memory while we read it: whoever reads a field to decide something
- * copies it first. ram_at() is the only way from a guest address to a pointer.
+ * The guest and its vhost-user backends write this memory while we read it: whoever reads a field to decide
+ * something copies it first. ram_at() is the only way from a guest address to a pointer.
  *
  * Threads: immutable after ram_init; ram_at and ram_discard from any thread.
  */
@@ -23,7 +24,7 @@ struct ram_range {
 struct ram {
     int fd; /* memfd, sealed: neither grows nor shrinks */
     uint8_t *host;
-    uint64_t size; /* bytes */
+    uint64_t size;      /* bytes */
     uint64_t page_size; /* bytes; 2 MiB with hugepages */
     unsigned range_count;
     struct ram_range ranges[RAM_RANGES_MAX];

@@ -34,7 +34,8 @@ static void serve(struct rng *rng)
         uint64_t want = chain.write_size < REQUEST_MAX ? chain.write_size : REQUEST_MAX;
         ssize_t got = getrandom(bytes, want, 0);
         uint64_t done =
-            got > 0 ? iov_copy_in(chain.iov + chain.read_count, chain.write_count, 0, bytes, (uint64_t)got) : 0;
+            got > 0 ? iov_copy_in(chain.iov + chain.read_count, chain.write_count, 0, bytes, (uint64_t)got)
+                    : 0;
         virtqueue_push(&rng->queue, chain.head, (uint32_t)done);
         budget -= REQUEST_MAX;
     }
@@ -73,7 +74,7 @@ static bool stop(struct virtio *virtio)
 }
 
 static const struct virtio_ops ops = {
-    .name = "rng", .type = VIRTIO_ID_RNG, .pci_class = 0xff0000, .start = start, .stop = stop};
+    .name = "rng", .type = VIRTIO_ID_RNG, .pci_class = 0x00ff00, .start = start, .stop = stop};
 
 struct rng *rng_new(const struct virtio_host *host)
 {

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation: everything is open when we come here. In this order, since each step needs what the next takes
- * away: cgroup; system call filters are compiled; new mount, network, IPC and UTS namespaces, an empty read-only file system as root;
- * user and groups; capabilities; limits. Backends' sockets are still reached after that, each through a descriptor of its
- * directory, and the groups that own them are kept as supplementary groups.
+ * Theory of operation: everything is open when we come here. In this order, since each step needs what the
+ * next takes away: cgroup; system call filters are compiled; new mount, network, IPC and UTS namespaces, an
+ * empty read-only file system as root; user and groups; capabilities; limits. Backends' sockets are still
+ * reached after that, each through a descriptor of its directory, and the groups that own them are kept as
+ * supplementary groups.
  *
- * Without privileges (no CAP_SYS_ADMIN) the namespaces are made inside a user namespace of our own; where that is not
- * allowed, the filters and limits remain, and --verbose says so.
+ * Without privileges (no CAP_SYS_ADMIN) the namespaces are made inside a user namespace of our own; where
+ * that is not allowed, the filters and limits remain, and --verbose says so.
  */
 #include <cap-ng.h>
 #include <errno.h>
@@ -27,10 +28,10 @@
 #include "sandbox.h"
 #include "seccomp_filter.h"
 
-#define NAMESPACES  (CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)
-#define GROUPS_MAX  (OPTIONS_NETS_MAX + OPTIONS_DISKS_MAX)
-#define FILES_MAX   64u /* descriptors beyond those that are open: connections, clients */
-#define NEW_ROOT    "/tmp"
+#define NAMESPACES (CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)
+#define GROUPS_MAX (OPTIONS_NETS_MAX + OPTIONS_DISKS_MAX)
+#define FILES_MAX  64u /* descriptors beyond those that are open: connections, clients */
+#define NEW_ROOT   "/tmp"
 
 static int failed(const char *what)
 {
@@ -78,8 +79,8 @@ static int enter_cgroup(const struct options *options)
     close(own);
     close(parent);
     if (error)
-        log_error("--cgroup %s: %s; are the controllers memory and cpu in its cgroup.subtree_control?", options->cgroup,
-                  strerror(-error));
+        log_error("--cgroup %s: %s; are the controllers memory and cpu in its cgroup.subtree_control?",
+                  options->cgroup, strerror(-error));
     return error;
 fail:
     error = -errno;
@@ -151,7 +152,8 @@ static int find_identity(const struct options *options, struct identity *identit
 static int change_user(const struct identity *identity)
 {
     if (setgroups(identity->group_count, identity->groups) ||
-        setresgid(identity->gid, identity->gid, identity->gid) || setresuid(identity->uid, identity->uid, identity->uid))
+        setresgid(identity->gid, identity->gid, identity->gid) ||
+        setresuid(identity->uid, identity->uid, identity->uid))
         return failed("change the user");
     return 0;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * FAT16 (Microsoft FAT specification, 2005): boot sector, two FATs, a root directory of 64 entries, 2 KiB clusters. The
- * image is sparse: only what holds something takes memory. Files lie in the root directory, each in consecutive
- * clusters, with long names (an entry of 13 UTF-16 characters each, last part first).
+ * FAT16 (Microsoft FAT specification, 2005): boot sector, two FATs, a root directory of 64 entries, 2 KiB
+ * clusters. The image is sparse: only what holds something takes memory. Files lie in the root directory,
+ * each in consecutive clusters, with long names (an entry of 13 UTF-16 characters each, last part first).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -54,7 +54,10 @@ static int read_file(int directory, const char *path, struct seed_file *file)
     int fd = openat(directory, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0)
         return -errno;
-    int error = fstat(fd, &stat) ? -errno : !S_ISREG(stat.st_mode) ? -EINVAL : stat.st_size > FILE_SIZE_MAX ? -EFBIG : 0;
+    int error = fstat(fd, &stat)               ? -errno
+                : !S_ISREG(stat.st_mode)       ? -EINVAL
+                : stat.st_size > FILE_SIZE_MAX ? -EFBIG
+                                               : 0;
     if (!error) {
         file->data = malloc((size_t)stat.st_size + 1);
         ssize_t got = file->data ? read(fd, file->data, (size_t)stat.st_size) : -1;
@@ -185,7 +188,8 @@ int seed_make(const char *source, const char *name, const char **why)
                                  {.name = "network-config", .short_name = "NETWOR~1   "}};
     int directory = open(source, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     *why = "cannot read user-data";
-    int error = directory >= 0 ? read_file(directory, "user-data", &files[0]) : read_file(AT_FDCWD, source, &files[0]);
+    int error = directory >= 0 ? read_file(directory, "user-data", &files[0])
+                               : read_file(AT_FDCWD, source, &files[0]);
     for (unsigned i = 1; !error && directory >= 0 && i < 3; i++) {
         *why = "cannot read meta-data or network-config";
         error = read_file(directory, files[i].name, &files[i]);

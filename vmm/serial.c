@@ -25,8 +25,8 @@ static void update_interrupt(struct serial *serial)
     irq_line(serial->irq, LAYOUT_IRQ_SERIAL, interrupt_id(serial) != UART_IIR_NO_INT);
 }
 
-void serial_init(struct serial *serial, struct irq *irq, void (*transmit)(void *, uint8_t), void (*room)(void *),
-                 void *context)
+void serial_init(struct serial *serial, struct irq *irq, void (*transmit)(void *, uint8_t),
+                 void (*room)(void *), void *context)
 {
     memset(serial, 0, sizeof(*serial));
     serial->irq = irq;

@@ -20,8 +20,8 @@ struct serial {
     unsigned fifo_head, fifo_count;
 };
 
-void serial_init(struct serial *serial, struct irq *irq, void (*transmit)(void *, uint8_t), void (*room)(void *),
-                 void *context);
+void serial_init(struct serial *serial, struct irq *irq, void (*transmit)(void *, uint8_t),
+                 void (*room)(void *), void *context);
 void serial_reset(struct serial *serial);
 uint8_t serial_read(struct serial *serial, unsigned offset);
 void serial_write(struct serial *serial, unsigned offset, uint8_t value);

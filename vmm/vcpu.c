@@ -23,20 +23,20 @@
 
 /* MSRs that a guest changes and a reset must put back; those that this KVM lacks are left out. */
 static const uint32_t msr_indices[] = {
-    0x10,       /* TSC */
-    0x3a,       /* FEATURE_CONTROL */
-    0x174, 0x175, 0x176, /* SYSENTER */
-    0x1a0,      /* MISC_ENABLE */
-    0x277,      /* PAT */
-    0x2ff,      /* MTRR default type */
-    0x6e0,      /* TSC deadline */
+    0x10,                                           /* TSC */
+    0x3a,                                           /* FEATURE_CONTROL */
+    0x174,      0x175,      0x176,                  /* SYSENTER */
+    0x1a0,                                          /* MISC_ENABLE */
+    0x277,                                          /* PAT */
+    0x2ff,                                          /* MTRR default type */
+    0x6e0,                                          /* TSC deadline */
     0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084, /* STAR, LSTAR, CSTAR, SFMASK */
-    0xc0000102, /* KERNEL_GS_BASE */
-    0xc0000103, /* TSC_AUX */
-    0x4b564d00, 0x4b564d01, /* kvmclock: wall clock, system time */
-    0x4b564d02, /* asynchronous page faults */
-    0x4b564d03, /* steal time */
-    0x4b564d04, /* paravirtual EOI */
+    0xc0000102,                                     /* KERNEL_GS_BASE */
+    0xc0000103,                                     /* TSC_AUX */
+    0x4b564d00, 0x4b564d01,                         /* kvmclock: wall clock, system time */
+    0x4b564d02,                                     /* asynchronous page faults */
+    0x4b564d03,                                     /* steal time */
+    0x4b564d04,                                     /* paravirtual EOI */
 };
 _Static_assert(sizeof(msr_indices) / sizeof(msr_indices[0]) <= VCPU_MSRS_MAX, "fits");
 
@@ -61,30 +61,30 @@ void vcpu_kick(struct vcpu *vcpu)
         pthread_kill(vcpu->thread, KICK_SIGNAL);
 }
 
+/* Room for KVM's header and its entries behind it. */
+union msr_buffer {
+    struct kvm_msrs header;
+    uint8_t bytes[sizeof(struct kvm_msrs) + VCPU_MSRS_MAX * sizeof(struct kvm_msr_entry)];
+};
+
 static int get_msrs(const struct vcpu *vcpu, struct vcpu_state *state)
 {
-    struct {
-        struct kvm_msrs header;
-        struct kvm_msr_entry entry;
-    } one;
+    union msr_buffer one;
     state->msr_count = 0;
     for (unsigned i = 0; i < sizeof(msr_indices) / sizeof(msr_indices[0]); i++) {
         memset(&one, 0, sizeof(one));
         one.header.nmsrs = 1;
-        one.entry.index = msr_indices[i];
+        one.header.entries[0].index = msr_indices[i];
         if (ioctl(vcpu->fd, KVM_GET_MSRS, &one) == 1)
-            state->msrs[state->msr_count++] = one.entry;
+            state->msrs[state->msr_count++] = one.header.entries[0];
     }
     return 0;
 }
 
 static int set_msrs(const struct vcpu *vcpu, const struct vcpu_state *state)
 {
-    struct {
-        struct kvm_msrs header;
-        struct kvm_msr_entry entries[VCPU_MSRS_MAX];
-    } all = {.header.nmsrs = state->msr_count};
-    memcpy(all.entries, state->msrs, sizeof(all.entries));
+    union msr_buffer all = {.header.nmsrs = state->msr_count};
+    memcpy(all.header.entries, state->msrs, state->msr_count * sizeof(state->msrs[0]));
     return ioctl(vcpu->fd, KVM_SET_MSRS, &all) < 0 ? -errno : 0;
 }
 
@@ -106,7 +106,8 @@ int vcpu_restore(const struct vcpu *vcpu, const struct vcpu_state *state)
     int error = set_msrs(vcpu, state);
     if (error)
         return error;
-    if (ioctl(vcpu->fd, KVM_SET_LAPIC, &state->lapic) || ioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &state->events) ||
+    if (ioctl(vcpu->fd, KVM_SET_LAPIC, &state->lapic) ||
+        ioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &state->events) ||
         ioctl(vcpu->fd, KVM_SET_MP_STATE, &state->mp_state))
         return -errno;
     return 0;
@@ -114,9 +115,14 @@ int vcpu_restore(const struct vcpu *vcpu, const struct vcpu_state *state)
 
 static void set_boot(struct vcpu_state *state, const struct vcpu_boot *boot)
 {
-    struct kvm_segment code = {
-        .limit = UINT32_MAX, .selector = 0x10, .type = 11, .present = 1, .s = 1, .g = 1, .db = !boot->long_mode,
-        .l = boot->long_mode};
+    struct kvm_segment code = {.limit = UINT32_MAX,
+                               .selector = 0x10,
+                               .type = 11,
+                               .present = 1,
+                               .s = 1,
+                               .g = 1,
+                               .db = !boot->long_mode,
+                               .l = boot->long_mode};
     struct kvm_segment data = {
         .limit = UINT32_MAX, .selector = 0x18, .type = 3, .present = 1, .s = 1, .g = 1, .db = 1};
     struct kvm_sregs *sregs = &state->sregs;
@@ -240,7 +246,8 @@ static void report_failure(struct vcpu *vcpu, const char *what)
     if (run->exit_reason == KVM_EXIT_INTERNAL_ERROR && run->emulation_failure.ndata >= 3) {
         const uint8_t *code = run->emulation_failure.insn_bytes;
         log_error("vCPU %u: suberror %u, instruction %02x %02x %02x %02x %02x %02x %02x %02x", vcpu->index,
-                  run->internal.suberror, code[0], code[1], code[2], code[3], code[4], code[5], code[6], code[7]);
+                  run->internal.suberror, code[0], code[1], code[2], code[3], code[4], code[5], code[6],
+                  code[7]);
     }
 }
 

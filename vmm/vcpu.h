@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * A virtual CPU: its thread runs the guest, and carries its exits to the machine. The state that KVM keeps is read and
- * written as one plain struct, which is how a reset works (the state of the start is put back).
+ * A virtual CPU: its thread runs the guest, and carries its exits to the machine. The state that KVM keeps is
+ * read and written as one plain struct, which is how a reset works (the state of the start is put back).
  *
- * Threads: vcpu_run is the thread's own; the rest only before the threads start, or while all vCPUs are parked.
+ * Threads: vcpu_run is the thread's own; the rest only before the threads start, or while all vCPUs are
+ * parked.
  */
 #include <linux/kvm.h>
 #include <pthread.h>
@@ -35,7 +36,7 @@ struct vcpu {
     uint32_t run_size; /* bytes */
     pthread_t thread;
     bool has_thread;
-    bool parked;           /* machine lock */
+    bool parked;             /* machine lock */
     struct vcpu_state start; /* as KVM made it */
 };
 

@@ -7,11 +7,11 @@
 #include "vhost_blk.h"
 
 #define QUEUE_SIZE 128
-#define FEATURES_PASSED                                                                                       \
-    (1ull << VIRTIO_BLK_F_SIZE_MAX | 1ull << VIRTIO_BLK_F_SEG_MAX | 1ull << VIRTIO_BLK_F_RO |                 \
-     1ull << VIRTIO_BLK_F_BLK_SIZE | 1ull << VIRTIO_BLK_F_FLUSH | 1ull << VIRTIO_BLK_F_TOPOLOGY |             \
-     1ull << VIRTIO_BLK_F_DISCARD | 1ull << VIRTIO_BLK_F_WRITE_ZEROES | 1ull << VIRTIO_RING_F_INDIRECT_DESC | \
-     1ull << VIRTIO_RING_F_EVENT_IDX | 1ull << VIRTIO_F_VERSION_1)
+#define FEATURES_PASSED                                                                                      \
+    (1ull << VIRTIO_BLK_F_SIZE_MAX | 1ull << VIRTIO_BLK_F_SEG_MAX | 1ull << VIRTIO_BLK_F_RO |                \
+     1ull << VIRTIO_BLK_F_BLK_SIZE | 1ull << VIRTIO_BLK_F_FLUSH | 1ull << VIRTIO_BLK_F_TOPOLOGY |            \
+     1ull << VIRTIO_BLK_F_DISCARD | 1ull << VIRTIO_BLK_F_WRITE_ZEROES |                                      \
+     1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_RING_F_EVENT_IDX | 1ull << VIRTIO_F_VERSION_1)
 
 struct vhost_blk {
     struct virtio virtio;
@@ -46,8 +46,8 @@ static bool stop(struct virtio *virtio)
 static const struct virtio_ops ops = {
     .name = "vhost-blk", .type = VIRTIO_ID_BLOCK, .pci_class = 0x018000, .start = start, .stop = stop};
 
-struct vhost_blk *vhost_blk_new(const struct virtio_host *host, unsigned index, const char *path, unsigned wait_ms,
-                                const char **what)
+struct vhost_blk *vhost_blk_new(const struct virtio_host *host, unsigned index, const char *path,
+                                unsigned wait_ms, const char **what)
 {
     struct vhost_blk *blk = calloc(1, sizeof(*blk));
     if (!blk)

@@ -6,8 +6,8 @@
 struct vhost_blk;
 
 /* NULL and errno; *what: which step failed. */
-struct vhost_blk *vhost_blk_new(const struct virtio_host *host, unsigned index, const char *path, unsigned wait_ms,
-                                const char **what);
+struct vhost_blk *vhost_blk_new(const struct virtio_host *host, unsigned index, const char *path,
+                                unsigned wait_ms, const char **what);
 int vhost_blk_run(struct vhost_blk *blk, void (*enter)(void)); /* after the sandbox; 0 or -errno */
 void vhost_blk_free(struct vhost_blk *blk);
 struct virtio *vhost_blk_virtio(struct vhost_blk *blk);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation: the machine says what it wants (running or not, which rings, how many enabled) under the lock
- * and wakes the thread, which talks to the backend without holding any lock, since the backend may be slow. What the
- * thread did goes back under the lock, and loop_fd tells the loop.
+ * Theory of operation: the machine says what it wants (running or not, which rings, how many enabled) under
+ * the lock and wakes the thread, which talks to the backend without holding any lock, since the backend may
+ * be slow. What the thread did goes back under the lock, and loop_fd tells the loop.
  *
- * The ring positions belong to whom the rings belong: at the start of a run they are 0, after a connection was lost they
- * are the used index that stands in the ring: what a backend had taken and not given back is then taken again by the
- * next one. That is right for split rings used in order (RING_PACKED is not offered). With a backend that works out of
- * order (config.unordered: disks) it is right only when nothing was in flight; else the device needs a reset.
+ * The ring positions belong to whom the rings belong: at the start of a run they are 0, after a connection
+ * was lost they are the used index that stands in the ring: what a backend had taken and not given back is
+ * then taken again by the next one. That is right for split rings used in order (RING_PACKED is not offered).
+ * With a backend that works out of order (config.unordered: disks) it is right only when nothing was in
+ * flight; else the device needs a reset.
  *
  * A lost backend is dialled again every 100 ms, for ever; the guest's rings stay as they are, and after
  * LINK_GRACE_MS the guest sees its link go down. The new one must offer what the driver accepted.
@@ -33,8 +34,8 @@
 #define REDIAL_MS     100
 #define LINK_GRACE_MS 1000
 #define STACK_SIZE    (128u << 10)
-#define PROTOCOL_WANTED                                                                                       \
-    (1ull << VHOST_PROTOCOL_F_MQ | 1ull << VHOST_PROTOCOL_F_REPLY_ACK | 1ull << VHOST_PROTOCOL_F_NET_MTU |    \
+#define PROTOCOL_WANTED                                                                                      \
+    (1ull << VHOST_PROTOCOL_F_MQ | 1ull << VHOST_PROTOCOL_F_REPLY_ACK | 1ull << VHOST_PROTOCOL_F_NET_MTU |   \
      1ull << VHOST_PROTOCOL_F_RARP | 1ull << VHOST_PROTOCOL_F_CONFIG | 1ull << VHOST_PROTOCOL_F_BACKEND_REQ)
 
 /* What the machine wants of the backend. */
@@ -238,9 +239,8 @@ static int withdraw(struct vhost *vhost, const struct wanted *wanted)
     vhost->applied = false;
     for (unsigned i = 0; i < wanted->count; i++) {
         uint16_t base, base_used;
-        int error = wanted->queues[i].enabled
-                        ? vhost_frontend_stop_ring(vhost->frontend, i, &base, &base_used)
-                        : 0;
+        int error =
+            wanted->queues[i].enabled ? vhost_frontend_stop_ring(vhost->frontend, i, &base, &base_used) : 0;
         if (error)
             return error;
     }
@@ -290,7 +290,8 @@ static void redial(struct vhost *vhost, const struct wanted *wanted)
     }
 }
 
-static void serve_connection(struct vhost *vhost, const struct wanted *wanted, short connection, short channel)
+static void serve_connection(struct vhost *vhost, const struct wanted *wanted, short connection,
+                             short channel)
 {
     if (connection) {
         lose(vhost, "the backend closed the connection");
@@ -317,11 +318,10 @@ static void *thread_main(void *context)
         log_error("%s: %s: %s", vhost->config.virtio->name, vhost->config.path, strerror(errno));
     vhost->enter();
     for (;;) {
-        struct pollfd fds[3] = {{.fd = vhost->wake_fd, .events = POLLIN},
-                                {.fd = vhost->frontend ? vhost_frontend_fd(vhost->frontend) : -1,
-                                 .events = POLLIN | POLLRDHUP},
-                                {.fd = vhost->frontend ? vhost_frontend_backend_channel(vhost->frontend) : -1,
-                                 .events = POLLIN}};
+        struct pollfd fds[3] = {
+            {.fd = vhost->wake_fd, .events = POLLIN},
+            {.fd = vhost->frontend ? vhost_frontend_fd(vhost->frontend) : -1, .events = POLLIN | POLLRDHUP},
+            {.fd = vhost->frontend ? vhost_frontend_backend_channel(vhost->frontend) : -1, .events = POLLIN}};
         poll(fds, 3, vhost->frontend ? -1 : REDIAL_MS);
         uint64_t count;
         if (fds[0].revents && read(vhost->wake_fd, &count, sizeof(count)) < 0)
@@ -395,7 +395,8 @@ struct vhost *vhost_open(const struct vhost_config *config, const char **what)
     return vhost;
 }
 
-int vhost_run(struct vhost *vhost, struct loop *loop, void (*enter)(void), void (*changed)(struct virtio *virtio))
+int vhost_run(struct vhost *vhost, struct loop *loop, void (*enter)(void),
+              void (*changed)(struct virtio *virtio))
 {
     vhost->loop = loop;
     vhost->enter = enter;

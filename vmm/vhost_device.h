@@ -4,8 +4,8 @@
  * A virtio device whose rings are served by a vhost-user backend: connection, rings, reconnection. net.c and
  * vhost_blk.c add what is particular to their type.
  *
- * Threads: vhost_open before the sandbox; vhost_run starts a thread that owns the connection from then on. All other
- * calls with the machine lock held; they only say what is wanted and never wait.
+ * Threads: vhost_open before the sandbox; vhost_run starts a thread that owns the connection from then on.
+ * All other calls with the machine lock held; they only say what is wanted and never wait.
  */
 #include "frontend.h"
 #include "virtio.h"
@@ -31,7 +31,7 @@ struct vhost_info {
     bool has_config;
     uint8_t config[VIRTIO_CONFIG_MAX];
     bool connected;
-    bool stale; /* requests were lost with a backend: the driver must reset the device */
+    bool stale;           /* requests were lost with a backend: the driver must reset the device */
     uint64_t connections; /* since the start */
     char error[96];       /* why the last connection ended */
 };
@@ -39,7 +39,8 @@ struct vhost_info {
 /* Dials and negotiates. NULL and errno; *what: which step failed (constant text). */
 struct vhost *vhost_open(const struct vhost_config *config, const char **what);
 /* changed: called in the loop, machine lock held, when vhost_info changed. 0 or -errno. */
-int vhost_run(struct vhost *vhost, struct loop *loop, void (*enter)(void), void (*changed)(struct virtio *virtio));
+int vhost_run(struct vhost *vhost, struct loop *loop, void (*enter)(void),
+              void (*changed)(struct virtio *virtio));
 void vhost_free(struct vhost *vhost);
 
 /* Rings 0..count of the transport go to the backend; `enabled` of them (from 0) carry traffic. */

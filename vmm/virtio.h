@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * virtio 1.2 over PCI, modern interface only (4.1): the registers of the transport, kept here for every device; what
- * a device is, is told by its ops.
+ * virtio 1.2 over PCI, modern interface only (4.1): the registers of the transport, kept here for every
+ * device; what a device is, is told by its ops.
  *
- * A device is told `start` when the driver sets DRIVER_OK, with queues and features settled and checked (ring parts
- * in RAM, sizes powers of two), and `stop` at reset. A device that cannot stop at once (its backend is asked) returns
- * false and calls virtio_stopped later; until then the status register does not read 0 (4.1.4.3.1).
+ * A device is told `start` when the driver sets DRIVER_OK, with queues and features settled and checked (ring
+ * parts in RAM, sizes powers of two), and `stop` at reset. A device that cannot stop at once (its backend is
+ * asked) returns false and calls virtio_stopped later; until then the status register does not read 0
+ * (4.1.4.3.1).
  *
  * Threads: with the machine lock held. kick_fd and call_fd may be used by any thread between start and stop.
  */
@@ -27,7 +28,8 @@ struct virtio_ops {
     uint32_t pci_class;
     void (*start)(struct virtio *virtio);
     bool (*stop)(struct virtio *virtio);
-    /* Driver wrote [offset, offset + size) of the device configuration, where config_writable allowed. May be NULL. */
+    /* Driver wrote [offset, offset + size) of the device configuration, where config_writable allowed. May be
+     * NULL. */
     void (*config_written)(struct virtio *virtio, uint32_t offset, unsigned size);
 };
 
@@ -65,8 +67,8 @@ struct virtio {
     char name[32];             /* "net0" */
     uint64_t features_offered; /* VIRTIO_F_VERSION_1 is added */
     uint8_t config[VIRTIO_CONFIG_MAX], config_writable[VIRTIO_CONFIG_MAX];
-    unsigned config_size;      /* bytes */
-    uint8_t cfg_capability;    /* offset of VIRTIO_PCI_CAP_PCI_CFG */
+    unsigned config_size;   /* bytes */
+    uint8_t cfg_capability; /* offset of VIRTIO_PCI_CAP_PCI_CFG */
     struct virtio_state state;
     bool started, stopping, intx_watched;
     unsigned queue_count;
@@ -82,8 +84,8 @@ struct virtio_host {
 };
 
 /* Fills in the device and puts it on the bus. queue_size: a power of two. 0 or -errno. */
-int virtio_init(struct virtio *virtio, const struct virtio_host *host, const struct virtio_ops *ops, unsigned index,
-                unsigned queue_count, uint16_t queue_size);
+int virtio_init(struct virtio *virtio, const struct virtio_host *host, const struct virtio_ops *ops,
+                unsigned index, unsigned queue_count, uint16_t queue_size);
 void virtio_free(struct virtio *virtio);
 /* Machine reset: like a reset by the driver, and the PCI side too. */
 void virtio_machine_reset(struct virtio *virtio);

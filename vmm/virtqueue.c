@@ -55,8 +55,8 @@ static int add_buffer(struct virtqueue *queue, struct virtqueue_chain *chain, co
 }
 
 /* Follows a table of descriptors. An indirect one may stand only in the ring's own table and only alone. */
-static int follow(struct virtqueue *queue, struct virtqueue_chain *chain, const uint8_t *table, uint32_t count,
-                  uint32_t next, bool indirect)
+static int follow(struct virtqueue *queue, struct virtqueue_chain *chain, const uint8_t *table,
+                  uint32_t count, uint32_t next, bool indirect)
 {
     for (uint32_t steps = 0; steps < count; steps++) {
         struct vring_desc desc;
@@ -68,7 +68,8 @@ static int follow(struct virtqueue *queue, struct virtqueue_chain *chain, const 
             if (indirect || !inner || desc.len % 16 || desc.flags & VRING_DESC_F_NEXT)
                 return -EPROTO;
             uint32_t inner_count = desc.len / 16;
-            return follow(queue, chain, inner, inner_count < queue->size ? inner_count : queue->size, 0, true);
+            return follow(queue, chain, inner, inner_count < queue->size ? inner_count : queue->size, 0,
+                          true);
         }
         int error = add_buffer(queue, chain, &desc);
         if (error || !(desc.flags & VRING_DESC_F_NEXT))
@@ -117,7 +118,8 @@ void virtqueue_push(struct virtqueue *queue, uint16_t head, uint32_t size)
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     bool call;
     if (queue->event_index)
-        call = vring_need_event(load16(queue->driver + AREA_RING + 2 * queue->size), queue->next_used, previous);
+        call =
+            vring_need_event(load16(queue->driver + AREA_RING + 2 * queue->size), queue->next_used, previous);
     else
         call = !(load16(queue->driver + AREA_FLAGS) & VRING_AVAIL_F_NO_INTERRUPT);
     uint64_t one = 1;
@@ -153,7 +155,8 @@ uint64_t iov_copy_out(const struct iovec *iov, unsigned count, uint64_t offset, 
     return copy(iov, count, offset, to, NULL, size);
 }
 
-uint64_t iov_copy_in(const struct iovec *iov, unsigned count, uint64_t offset, const void *from, uint64_t size)
+uint64_t iov_copy_in(const struct iovec *iov, unsigned count, uint64_t offset, const void *from,
+                     uint64_t size)
 {
     return copy(iov, count, offset, NULL, from, size);
 }

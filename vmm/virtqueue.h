@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * The device's side of a split virtqueue (virtio 1.2, 2.7) for the devices that this process serves itself. Every field
- * that the guest writes is read once and checked; buffers are handed out as iovecs wholly inside RAM.
+ * The device's side of a split virtqueue (virtio 1.2, 2.7) for the devices that this process serves itself.
+ * Every field that the guest writes is read once and checked; buffers are handed out as iovecs wholly inside
+ * RAM.
  *
  * Threads: one at a time; the devices hold their own lock.
  */
@@ -36,6 +37,8 @@ int virtqueue_pop(struct virtqueue *queue, struct virtqueue_chain *chain);
 /* Gives a chain back, `size` bytes written to it, and interrupts the guest if it wants that. */
 void virtqueue_push(struct virtqueue *queue, uint16_t head, uint32_t size);
 
-/* Copies between a buffer and iov[first..first+count), from byte `offset` of those. Returns the bytes copied. */
+/* Copies between a buffer and iov[first..first+count), from byte `offset` of those. Returns the bytes copied.
+ */
 uint64_t iov_copy_out(const struct iovec *iov, unsigned count, uint64_t offset, void *to, uint64_t size);
-uint64_t iov_copy_in(const struct iovec *iov, unsigned count, uint64_t offset, const void *from, uint64_t size);
+uint64_t iov_copy_in(const struct iovec *iov, unsigned count, uint64_t offset, const void *from,
+                     uint64_t size);

@@ -54,6 +54,7 @@ enum weft_code {
 #define WEFT_SCHEMA_STATUS  "weft.status.v1"
 #define WEFT_SCHEMA_HISTORY "weft.history.v1"
 #define WEFT_SCHEMA_DOCTOR  "weft.doctor.v1"
+#define WEFT_SCHEMA_BENCH   "weft.bench.v1" /* made by the command line */
 #define WEFT_SCHEMA_EVENT   "weft.event.v1"
 
 /* `for` of port.snippet */

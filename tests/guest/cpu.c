@@ -9,14 +9,14 @@
 #define GATE          0x8e00u /* interrupt gate, entered from hardware */
 #define CODE0         8u
 
-#define APIC          0xfee00000ull
-#define IO_APIC       0xfec00000ull
-#define PM_EVENT      0x600
-#define PM_CONTROL    0x604
-#define PM_TIMER      0x608
-#define PM_TIMER_HZ   3579545ull
-#define POWER_BUTTON  0x100
-#define SCI_PIN       9u
+#define APIC         0xfee00000ull
+#define IO_APIC      0xfec00000ull
+#define PM_EVENT     0x600
+#define PM_CONTROL   0x604
+#define PM_TIMER     0x608
+#define PM_TIMER_HZ  3579545ull
+#define POWER_BUTTON 0x100
+#define SCI_PIN      9u
 
 volatile uint32_t interrupt_counts[VECTORS], interrupt_total;
 extern uint8_t idt[], stubs[], exceptions[], system_call[], stacks[], ap_trampoline[], ap_trampoline_end[];
@@ -103,7 +103,8 @@ uint64_t now_us(void)
 
 void sleep_unless(uint32_t seen, uint64_t us)
 {
-    *apic(0x380) = us > 4000000 ? 4000000000u : (uint32_t)(us * 1000 + 1); /* KVM's APIC timer counts nanoseconds */
+    *apic(0x380) =
+        us > 4000000 ? 4000000000u : (uint32_t)(us * 1000 + 1); /* KVM's APIC timer counts nanoseconds */
     system_call_2(1, &interrupt_total, seen);
 }
 

@@ -84,7 +84,8 @@ bool mode_balloon(void)
         done -= part;
         config[1] = done;
     }
-    print("balloon-result target=%u inflated=%u zeroed=%u stats-asked=%u left=%u\n", target, target, zero, asked, done);
+    print("balloon-result target=%u inflated=%u zeroed=%u stats-asked=%u left=%u\n", target, target, zero,
+          asked, done);
     return target > 0 && zero == target && done == 0;
 }
 
@@ -153,10 +154,10 @@ bool mode_intx(void)
     uint32_t pending = pci_read(device.slot, 4) >> 16 & 8;
     uint8_t isr = *device.isr, again = *device.isr;
     uint32_t after = pci_read(device.slot, 4) >> 16 & 8;
-    print("intx-result pin=%u bytes=%ld interrupts=%u pending=%u isr=%u isr-again=%u pending-after=%u\n", pin, (long)size,
-          interrupt_counts[VECTOR_INTX] - before, pending, isr, again, after);
-    return size == 64 && interrupt_counts[VECTOR_INTX] - before == 1 && isr == 1 && again == 0 && pending == 8 &&
-           after == 0;
+    print("intx-result pin=%u bytes=%ld interrupts=%u pending=%u isr=%u isr-again=%u pending-after=%u\n", pin,
+          (long)size, interrupt_counts[VECTOR_INTX] - before, pending, isr, again, after);
+    return size == 64 && interrupt_counts[VECTOR_INTX] - before == 1 && isr == 1 && again == 0 &&
+           pending == 8 && after == 0;
 }
 
 bool mode_console(void)
@@ -181,8 +182,8 @@ bool mode_probe(void)
             nth += pci_read(before, 0) == id;
         if (!virtio_open(&device, type, nth, 0))
             continue;
-        print("virtio type=%u queues=%u features=%lx notify-multiplier=%u status=%02x\n", type, device.queue_count,
-              device.offered, device.notify_multiplier, virtio_status(&device));
+        print("virtio type=%u queues=%u features=%lx notify-multiplier=%u status=%02x\n", type,
+              device.queue_count, device.offered, device.notify_multiplier, virtio_status(&device));
         for (uint16_t i = 0; i < device.queue_count; i++) {
             *(volatile uint16_t *)(device.common + 0x16) = i;
             print("virtio-queue type=%u index=%u size=%u vector=%04x enabled=%u notify-offset=%u\n", type, i,

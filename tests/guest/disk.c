@@ -61,12 +61,13 @@ static uint64_t check_pattern(uint64_t count, uint64_t seed)
         memset(other, 0, BLOCK);
         wrong += request(READ, i * 8, other, BLOCK, false) != 0 || memcmp(block, other, BLOCK) != 0;
     }
-    print("disk-pattern blocks=%lu wrong=%lu write-us=%lu flush-us=%lu read-us=%lu\n", count, wrong, written - start,
-          flushed - written, now_us() - flushed);
+    print("disk-pattern blocks=%lu wrong=%lu write-us=%lu flush-us=%lu read-us=%lu\n", count, wrong,
+          written - start, flushed - written, now_us() - flushed);
     return wrong;
 }
 
-/* A discarded block need not read as zeros (5.2.6.2); where the image is a plain file it does: discard=zero. */
+/* A discarded block need not read as zeros (5.2.6.2); where the image is a plain file it does: discard=zero.
+ */
 static uint64_t check_zeroed(uint32_t type, uint64_t sector, bool zero)
 {
     static struct {
@@ -93,26 +94,29 @@ bool mode_disk(void)
     uint32_t nth = (uint32_t)argument_number("disk", 0);
     char id[21] = {0};
     uint64_t wrong = 0;
-    if (!virtio_open(&device, TYPE_BLOCK, nth, FEATURE_RO | FEATURE_FLUSH | FEATURE_DISCARD | FEATURE_ZEROES)) {
+    if (!virtio_open(&device, TYPE_BLOCK, nth,
+                     FEATURE_RO | FEATURE_FLUSH | FEATURE_DISCARD | FEATURE_ZEROES)) {
         print("error no disk %u\n", nth);
         return false;
     }
     virtio_queue(&device, &queue, 0, 64, VECTOR_DEVICES + 6);
     virtio_ready(&device);
-    uint64_t sectors = *(volatile uint32_t *)device.config | (uint64_t)*(volatile uint32_t *)(device.config + 4) << 32;
+    uint64_t sectors =
+        *(volatile uint32_t *)device.config | (uint64_t) * (volatile uint32_t *)(device.config + 4) << 32;
     uint8_t status = request(GET_ID, 0, id, 20, false);
     print("disk sectors=%lu features=%lx serial=%s id-status=%u\n", sectors, device.features, id, status);
     uint8_t *block = allocate(BLOCK, 4096);
-    if (request(READ, sectors - 7, block, BLOCK, false) != 1 || request(READ, UINT64_MAX - 6, block, BLOCK, false) != 1 ||
-        request(READ, 0, block, 511, false) != 1 || request(77, 0, block, SECTOR, false) != 2) {
+    if (request(READ, sectors - 7, block, BLOCK, false) != 1 ||
+        request(READ, UINT64_MAX - 6, block, BLOCK, false) != 1 || request(READ, 0, block, 511, false) != 1 ||
+        request(77, 0, block, SECTOR, false) != 2) {
         print("error a wild request was not refused\n");
         wrong++;
     }
     if (device.features & FEATURE_RO) {
         uint8_t refused = request(WRITE, 0, block, BLOCK, true);
         status = request(READ, 0, block, SECTOR, false);
-        print("disk read-only write-status=%u read-status=%u first=%02x%02x%02x%02x\n", refused, status, block[0],
-              block[1], block[2], block[3]);
+        print("disk read-only write-status=%u read-status=%u first=%02x%02x%02x%02x\n", refused, status,
+              block[0], block[1], block[2], block[3]);
         return refused == 1 && status == 0 && !wrong;
     }
     uint64_t blocks = argument_number("blocks", 64);

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * The test guest: one program on bare virtual hardware, at privilege level 3. What it does is told by its command line
- * (README.md lists the words), what it found is told on the serial port, a line a fact: "word key=value ...".
+ * The test guest: one program on bare virtual hardware, at privilege level 3. What it does is told by its
+ * command line (README.md lists the words), what it found is told on the serial port, a line a fact: "word
+ * key=value ...".
  */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /* lib.c: text on the serial port, memory. */
-__attribute__((format(printf, 1, 2))) void print(const char *format, ...); /* %s %c %d %u %x %lx %lu %ld %02x */
+__attribute__((format(printf, 1, 2))) void print(const char *format,
+                                                 ...); /* %s %c %d %u %x %lx %lu %ld %02x */
 void *memcpy(void *to, const void *from, size_t size);
 void *memset(void *to, int byte, size_t size);
 void *memmove(void *to, const void *from, size_t size);
@@ -76,9 +78,9 @@ enum { VECTOR_TIMER, VECTOR_SCI, VECTOR_IPI, VECTOR_INTX, VECTOR_DEVICES, VECTOR
 
 extern volatile uint32_t interrupt_counts[VECTORS], interrupt_total;
 
-void cpu_init(void);       /* boot CPU */
+void cpu_init(void);          /* boot CPU */
 void cpu_enter(uint32_t cpu); /* each CPU: task state, local APIC, interrupts on */
-uint64_t now_us(void);     /* since cpu_init */
+uint64_t now_us(void);        /* since cpu_init */
 /* Sleeps until an interrupt came after `seen` was read from interrupt_total, or for that long. */
 void sleep_unless(uint32_t seen, uint64_t us);
 void delay_us(uint64_t us);
@@ -113,7 +115,7 @@ struct queue {
         uint64_t address;
         uint32_t size;
         uint16_t flags, next;
-    } *desc;
+    } * desc;
     volatile uint16_t *driver; /* flags, index, ring */
     volatile uint16_t *device; /* flags, index, ring of {u32 id, u32 size} */
     volatile uint8_t *doorbell;
@@ -132,7 +134,8 @@ struct device {
 
 /* Resets, negotiates features & wanted (VERSION_1 always), false: no such device. */
 bool virtio_open(struct device *device, uint32_t type, uint32_t nth, uint64_t wanted);
-void virtio_queue(struct device *device, struct queue *queue, uint16_t index, uint16_t size_max, uint32_t vector);
+void virtio_queue(struct device *device, struct queue *queue, uint16_t index, uint16_t size_max,
+                  uint32_t vector);
 void virtio_ready(struct device *device);
 void virtio_reset(struct device *device);
 uint8_t virtio_status(const struct device *device);
@@ -150,12 +153,12 @@ int64_t queue_call(struct queue *queue, const struct piece *pieces, unsigned rea
 
 /* net.c */
 bool net_open(uint16_t queue_pairs);
-void net_poll(void);                      /* receives and answers what is there */
+void net_poll(void);                            /* receives and answers what is there */
 bool net_wait(uint64_t us, bool (*done)(void)); /* polls and sleeps until done() */
 extern uint8_t net_mac[6];
 extern uint32_t net_ip, net_peer;
-struct frame; /* bytes of an Ethernet frame to be sent */
-uint8_t *net_frame(void);                 /* a buffer for one frame; NULL: ring full */
+struct frame;             /* bytes of an Ethernet frame to be sent */
+uint8_t *net_frame(void); /* a buffer for one frame; NULL: ring full */
 void net_send(uint8_t *frame, uint32_t size);
 void net_send_ip(uint32_t to, uint8_t protocol, uint8_t *frame, uint32_t payload_size);
 bool net_resolve(uint32_t ip);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a guest may try against its machine. pattern=all, or one of the names below. After each the entropy device must
- * still serve an ordinary driver: the machine answers, or stops one device until it is reset, and nothing else.
+ * What a guest may try against its machine. pattern=all, or one of the names below. After each the entropy
+ * device must still serve an ordinary driver: the machine answers, or stops one device until it is reset, and
+ * nothing else.
  */
 #include "guest.h"
 
@@ -9,16 +10,19 @@
 
 static uint64_t rounds;
 
-/* Nothing here may harm this guest itself: what a device is told to write to lies outside RAM or in the scratch area. */
+/* Nothing here may harm this guest itself: what a device is told to write to lies outside RAM or in the
+ * scratch area. */
 #define SCRATCH      (48ull << 20)
 #define SCRATCH_SIZE (16ull << 20) /* to the end of RAM, if the machine has 64 MiB */
 
 static uint64_t wild_address(void)
 {
-    static const uint64_t addresses[] = {0,           0xfffffff0,  0xc0000000,           0xe0000000,   0xfee00000,
-                                         0x100000000, WILD,        0x7fffffffffffffff,   0xbffffff8,   0x3fffff8,
-                                         4096,        0x1000000,   0xfffffffffffffff0ull};
-    uint64_t address = random_number() & 1 ? addresses[random_number() % 13] : random_number() >> (random_number() % 60);
+    static const uint64_t addresses[] = {
+        0,           0xfffffff0, 0xc0000000,           0xe0000000, 0xfee00000,
+        0x100000000, WILD,       0x7fffffffffffffff,   0xbffffff8, 0x3fffff8,
+        4096,        0x1000000,  0xfffffffffffffff0ull};
+    uint64_t address =
+        random_number() & 1 ? addresses[random_number() % 13] : random_number() >> (random_number() % 60);
     return address < 0xc0000000 ? SCRATCH + address % SCRATCH_SIZE : address;
 }
 
@@ -68,7 +72,8 @@ static void restore_config(uint32_t bars[8])
 static void store_table(volatile uint8_t *page)
 {
     uint32_t word = (uint32_t)random_number() % 18;
-    ((volatile uint32_t *)page)[word] = (uint32_t)(word % 4 == 2 ? 32 + random_number() % 16 : wild_address());
+    ((volatile uint32_t *)page)[word] =
+        (uint32_t)(word % 4 == 2 ? 32 + random_number() % 16 : wild_address());
 }
 
 static void store(volatile uint8_t *at, unsigned width, uint64_t value)
@@ -122,13 +127,16 @@ static void scribble(struct queue *queue)
     struct descriptor *inner = allocate(64 * 16, 4096);
     for (uint16_t i = 0; i < queue->size; i++) {
         struct descriptor *table = random_number() & 1 ? queue->desc : inner;
-        table[i] = (struct descriptor){random_number() & 3 ? (uint64_t)(uintptr_t)inner : wild_address(),
-                                       random_number() & 3 ? 16 * (1 + (uint32_t)random_number() % 64) : wild_size(),
-                                       (uint16_t)(random_number() & (random_number() & 7 ? 7 : 0xffff)),
-                                       (uint16_t)(random_number() & 3 ? random_number() % 64 : random_number())};
-        queue->driver[2 + i] = (uint16_t)(random_number() & 7 ? random_number() % queue->size : random_number());
+        table[i] =
+            (struct descriptor){random_number() & 3 ? (uint64_t)(uintptr_t)inner : wild_address(),
+                                random_number() & 3 ? 16 * (1 + (uint32_t)random_number() % 64) : wild_size(),
+                                (uint16_t)(random_number() & (random_number() & 7 ? 7 : 0xffff)),
+                                (uint16_t)(random_number() & 3 ? random_number() % 64 : random_number())};
+        queue->driver[2 + i] =
+            (uint16_t)(random_number() & 7 ? random_number() % queue->size : random_number());
     }
-    queue->driver[1] = (uint16_t)(queue->driver[1] + (random_number() & 3 ? random_number() % 8 : random_number()));
+    queue->driver[1] =
+        (uint16_t)(queue->driver[1] + (random_number() & 3 ? random_number() % 8 : random_number()));
     *(volatile uint16_t *)queue->doorbell = (uint16_t)random_number();
 }
 

@@ -13,11 +13,11 @@ static const struct mode {
     bool (*run)(void);
     bool net;
 } modes[] = {
-    {"ping", mode_ping, true},     {"udp", mode_udp, true},         {"tcp", mode_tcp, true},
-    {"echo", mode_echo, true},     {"flood", mode_flood, true},     {"sink", mode_sink, true},
-    {"queues", mode_queues, true}, {"link", mode_link, true},       {"disk", mode_disk, false},
-    {"rng", mode_rng, false},      {"balloon", mode_balloon, false}, {"smp", mode_smp, false},
-    {"reset", mode_reset, false},  {"intx", mode_intx, false},      {"probe", mode_probe, false},
+    {"ping", mode_ping, true},        {"udp", mode_udp, true},          {"tcp", mode_tcp, true},
+    {"echo", mode_echo, true},        {"flood", mode_flood, true},      {"sink", mode_sink, true},
+    {"queues", mode_queues, true},    {"link", mode_link, true},        {"disk", mode_disk, false},
+    {"rng", mode_rng, false},         {"balloon", mode_balloon, false}, {"smp", mode_smp, false},
+    {"reset", mode_reset, false},     {"intx", mode_intx, false},       {"probe", mode_probe, false},
     {"console", mode_console, false}, {"hostile", mode_hostile, false},
 };
 

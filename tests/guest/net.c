@@ -54,7 +54,8 @@ static void give_rx(uint16_t pair, uint16_t buffer)
 
 bool net_open(uint16_t wanted)
 {
-    uint64_t features = FEATURE_MAC | FEATURE_STATUS | FEATURE_MTU | (wanted > 1 ? FEATURE_CTRL | FEATURE_MQ : 0);
+    uint64_t features =
+        FEATURE_MAC | FEATURE_STATUS | FEATURE_MTU | (wanted > 1 ? FEATURE_CTRL | FEATURE_MQ : 0);
     if (!virtio_open(&device, TYPE_NET, 0, features))
         return false;
     for (unsigned i = 0; i < 6; i++)
@@ -85,8 +86,8 @@ bool net_open(uint16_t wanted)
     }
     net_ip = argument_ip("ip");
     net_peer = argument_ip("peer");
-    print("net mac=%02x:%02x:%02x:%02x:%02x:%02x pairs=%u features=%lx mtu=%u\n", net_mac[0], net_mac[1], net_mac[2],
-          net_mac[3], net_mac[4], net_mac[5], pairs, device.features,
+    print("net mac=%02x:%02x:%02x:%02x:%02x:%02x pairs=%u features=%lx mtu=%u\n", net_mac[0], net_mac[1],
+          net_mac[2], net_mac[3], net_mac[4], net_mac[5], pairs, device.features,
           device.features & FEATURE_MTU ? *(volatile uint16_t *)(device.config + 10) : 1500);
     return true;
 }
@@ -286,8 +287,8 @@ static void input(const uint8_t *frame, uint32_t size)
     if (get16(frame + 12) == 0x0806)
         input_arp(frame, size);
     const uint8_t *ip = frame + ETHERNET_SIZE;
-    if (get16(frame + 12) != 0x0800 || size < ETHERNET_SIZE + IP_SIZE || ip[0] != 0x45 || get32(ip + 16) != net_ip ||
-        get16(ip + 2) < IP_SIZE || get16(ip + 2) > size - ETHERNET_SIZE)
+    if (get16(frame + 12) != 0x0800 || size < ETHERNET_SIZE + IP_SIZE || ip[0] != 0x45 ||
+        get32(ip + 16) != net_ip || get16(ip + 2) < IP_SIZE || get16(ip + 2) > size - ETHERNET_SIZE)
         return;
     uint32_t payload = get16(ip + 2) - IP_SIZE;
     if (ip[9] == PROTOCOL_ICMP)
@@ -424,7 +425,8 @@ bool mode_udp(void)
             data[at] = (uint8_t)random_number();
         waiting.udp_seen = false;
         send_udp(net_peer, 40000, PORT_ECHO, data, size);
-        if (net_wait(1000000, udp_seen) && waiting.udp_size == size && memcmp(waiting.udp_data, data, size) == 0)
+        if (net_wait(1000000, udp_seen) && waiting.udp_size == size &&
+            memcmp(waiting.udp_data, data, size) == 0)
             received++;
     }
     print("udp-result sent=%lu received=%lu\n", count, received);
@@ -437,8 +439,8 @@ bool mode_echo(void)
     print("echo ready\n");
     while (!seconds || now_us() < end)
         net_wait(1000000, NULL);
-    print("echo-result frames=%lu arp=%lu icmp=%lu udp=%lu tcp=%lu\n", counters.rx_frames, counters.arp, counters.icmp,
-          counters.udp, counters.tcp);
+    print("echo-result frames=%lu arp=%lu icmp=%lu udp=%lu tcp=%lu\n", counters.rx_frames, counters.arp,
+          counters.icmp, counters.udp, counters.tcp);
     return true;
 }
 
@@ -474,8 +476,8 @@ bool mode_flood(void)
         unsigned batch = 0;
         while (queue->used_seen != queue->device[1] && batch < 32) {
             barrier();
-            uint16_t head =
-                (uint16_t)((volatile uint32_t *)(queue->device + 2))[2 * (queue->used_seen & (queue->size - 1))];
+            uint16_t head = (uint16_t)((volatile uint32_t *)(queue->device +
+                                                             2))[2 * (queue->used_seen & (queue->size - 1))];
             queue->driver[2 + (uint16_t)((uint16_t)(queue->driver[1] + batch) & (queue->size - 1))] = head;
             queue->used_seen++;
             batch++;
@@ -488,7 +490,8 @@ bool mode_flood(void)
         queue_kick(queue);
     }
     uint64_t time = now_us() - start;
-    print("flood-result frames=%lu size=%u us=%lu pps=%lu\n", sent, 42 + payload, time, sent * 1000000 / time);
+    print("flood-result frames=%lu size=%u us=%lu pps=%lu\n", sent, 42 + payload, time,
+          sent * 1000000 / time);
     return sent > 0;
 }
 

@@ -65,8 +65,9 @@ void pci_dump(void)
         uint32_t id = pci_read(slot, 0);
         if (id == UINT32_MAX)
             continue;
-        print("pci slot=%u vendor=%04x device=%04x class=%06x revision=%02x header=%02x subsystem=%08x pin=%u\n", slot,
-              id & 0xffff, id >> 16, pci_read(slot, 8) >> 8, pci_read(slot, 8) & 0xff,
+        print("pci slot=%u vendor=%04x device=%04x class=%06x revision=%02x header=%02x subsystem=%08x "
+              "pin=%u\n",
+              slot, id & 0xffff, id >> 16, pci_read(slot, 8) >> 8, pci_read(slot, 8) & 0xff,
               pci_read(slot, 0xc) >> 16 & 0xff, pci_read(slot, 0x2c), pci_read(slot, 0x3c) >> 8 & 0xff);
         if (!(pci_read(slot, 4) >> 16 & 0x10))
             continue;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Enough TCP to be a peer in a test: segments in order, one in flight at a time, retransmission by time. The server
- * (port 7) keeps no data: what it receives goes back in its acknowledgement. The client sends a pattern and compares.
+ * Enough TCP to be a peer in a test: segments in order, one in flight at a time, retransmission by time. The
+ * server (port 7) keeps no data: what it receives goes back in its acknowledgement. The client sends a
+ * pattern and compares.
  */
 #include "guest.h"
 
@@ -29,8 +30,8 @@ static struct {
     uint8_t echo[FRAME_MAX];
 } client;
 
-static void send_segment(uint32_t to, uint16_t from_port, uint16_t to_port, uint32_t seq, uint32_t ack, uint8_t flags,
-                         const void *data, uint32_t size)
+static void send_segment(uint32_t to, uint16_t from_port, uint16_t to_port, uint32_t seq, uint32_t ack,
+                         uint8_t flags, const void *data, uint32_t size)
 {
     uint8_t *frame = net_frame();
     if (!frame)
@@ -45,7 +46,8 @@ static void send_segment(uint32_t to, uint16_t from_port, uint16_t to_port, uint
     tcp[13] = flags;
     put16(tcp + 14, WINDOW);
     memcpy(tcp + TCP_SIZE, data, size);
-    put16(tcp + 16, net_checksum(tcp, TCP_SIZE + size, net_pseudo_sum(net_ip, to, PROTOCOL_TCP, TCP_SIZE + size)));
+    put16(tcp + 16,
+          net_checksum(tcp, TCP_SIZE + size, net_pseudo_sum(net_ip, to, PROTOCOL_TCP, TCP_SIZE + size)));
     net_send_ip(to, PROTOCOL_TCP, frame, TCP_SIZE + size);
 }
 
@@ -85,19 +87,21 @@ static void serve(uint32_t ip, uint16_t port, uint32_t seq, uint8_t flags, const
         return;
     }
     if (seq + size == connection->receive_next && size) { /* our answer was lost: again */
-        send_segment(ip, PORT_ECHO, port, connection->send_next - size, connection->receive_next, PSH | ACK, data,
-                     size);
+        send_segment(ip, PORT_ECHO, port, connection->send_next - size, connection->receive_next, PSH | ACK,
+                     data, size);
         return;
     }
     if (seq != connection->receive_next)
         return;
     connection->receive_next += size;
     if (size) {
-        send_segment(ip, PORT_ECHO, port, connection->send_next, connection->receive_next, PSH | ACK, data, size);
+        send_segment(ip, PORT_ECHO, port, connection->send_next, connection->receive_next, PSH | ACK, data,
+                     size);
         connection->send_next += size;
     }
     if (flags & FIN) {
-        send_segment(ip, PORT_ECHO, port, connection->send_next, connection->receive_next + 1, FIN | ACK, NULL, 0);
+        send_segment(ip, PORT_ECHO, port, connection->send_next, connection->receive_next + 1, FIN | ACK,
+                     NULL, 0);
         connection->used = false;
     }
 }
@@ -178,8 +182,8 @@ bool mode_tcp(void)
         wanted_echo = size;
         for (unsigned try = 0; try < 50 && !echoed(); try++) {
             again += try > 0;
-            send_segment(net_peer, PORT_CLIENT, PORT_ECHO, client.send_next, client.receive_next, PSH | ACK, data,
-                         size);
+            send_segment(net_peer, PORT_CLIENT, PORT_ECHO, client.send_next, client.receive_next, PSH | ACK,
+                         data, size);
             net_wait(200000, echoed);
         }
         if (client.echo_size != size || memcmp(client.echo, data, size) != 0)
@@ -192,7 +196,7 @@ bool mode_tcp(void)
     uint64_t time = now_us() - start;
     send_segment(net_peer, PORT_CLIENT, PORT_ECHO, client.send_next, client.receive_next, FIN | ACK, NULL, 0);
     bool finished = net_wait(1000000, closed);
-    print("tcp-result connected=%u bytes=%lu wrong=%lu retransmitted=%lu us=%lu closed=%u\n", client.connected, done,
-          wrong, again, time, finished);
+    print("tcp-result connected=%u bytes=%lu wrong=%lu retransmitted=%lu us=%lu closed=%u\n",
+          client.connected, done, wrong, again, time, finished);
     return client.connected && done == total && !wrong && finished;
 }

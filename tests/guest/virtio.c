@@ -112,7 +112,8 @@ bool virtio_open(struct device *device, uint32_t type, uint32_t nth, uint64_t wa
     return false;
 }
 
-void virtio_queue(struct device *device, struct queue *queue, uint16_t index, uint16_t size_max, uint32_t vector)
+void virtio_queue(struct device *device, struct queue *queue, uint16_t index, uint16_t size_max,
+                  uint32_t vector)
 {
     *reg16(device, QUEUE_SELECT) = index;
     uint16_t size = *reg16(device, QUEUE_SIZE);
@@ -175,7 +176,8 @@ int queue_take(struct queue *queue, uint32_t *size)
     if (queue->used_seen == queue->device[1])
         return -1;
     barrier();
-    volatile uint32_t *element = (volatile uint32_t *)(queue->device + 2) + 2 * (queue->used_seen & (queue->size - 1));
+    volatile uint32_t *element =
+        (volatile uint32_t *)(queue->device + 2) + 2 * (queue->used_seen & (queue->size - 1));
     uint16_t head = (uint16_t)element[0], last = head;
     *size = element[1];
     queue->used_seen++;

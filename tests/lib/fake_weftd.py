@@ -26,8 +26,9 @@ PARAMS = {
     "config.apply": {"text", "filename", "dry_run", "confirm_within", "expect_generation"},
     "config.diff": {"text", "filename"}, "config.confirm": set(), "config.rollback": {"generation", "dry_run"},
     "config.history": set(), "config.export": {"generation"}, "events": {"follow", "since"}, "doctor": {"fix"},
+    "bench.open": {"segment", "to", "trunk"},
 }
-CHANGING = {"add", "set", "del", "fdb.flush", "config.apply", "config.confirm", "config.rollback"}
+CHANGING = {"bench.open", "add", "set", "del", "fdb.flush", "config.apply", "config.confirm", "config.rollback"}
 HOSTILE = "a\x1b]0;owned\x07\x1b[31m\x9b2J\u202etxt\x7f"
 
 
@@ -241,6 +242,10 @@ class State:
         return [{"sequence": 1, "time": "2026-01-02T03:04:05.678Z", "type": "dataplane-started", "text": "pid 4243"},
                 {"sequence": 2, "time": "2026-01-02T03:04:06.678Z", "type": "port-up", "tenant": "acme", "port": "vm1",
                  "text": "port acme/vm1 is up"}]
+
+    def bench_open(self, params):
+        self.find("segment", params["segment"])
+        raise Refused(1, "there is no dataplane here")
 
     def answer(self, method, params):
         if method not in PARAMS:

@@ -203,7 +203,7 @@ static void test_add_remove(void **state)
 static void test_hugepages(void **state)
 {
     int fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB);
-    struct memory_table *table;
+    struct memory_table *table = NULL;
     if (fd < 0 || ftruncate(fd, 2l << 20) < 0 || add(NULL, 0, PAGE, 0, 8 * PAGE, fd, &table) < 0) {
         if (fd >= 0)
             close(fd);

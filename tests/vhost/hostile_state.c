@@ -208,7 +208,6 @@ const struct pattern hostile_state_patterns[] = {
     {"table-before-features", STATE, CLOSED, table_before_features, NULL, false},
     {"size-before-features", STATE, CLOSED, say_state, SAY(AT_CONNECT, VHOST_SET_VRING_NUM, 1, 256), false},
     {"base-before-features", STATE, CLOSED, say_state, SAY(AT_CONNECT, VHOST_SET_VRING_BASE, 1, 0), false},
-    {"stop-before-features", STATE, CLOSED, say_state, SAY(AT_CONNECT, VHOST_GET_VRING_BASE, 1, 0), false},
     {"kick-before-features", STATE, CLOSED, kick_at, SAY(AT_CONNECT, 0, 1, 0), false},
     {"kick-before-memory", STATE, CLOSED, kick_at, SAY(AT_FEATURES, 0, 1, 0), false},
     {"kick-before-size", STATE, CLOSED, kick_at, SAY(AT_MEMORY, 0, 1, 0), false},

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The smallest switch: every frame that comes from one port goes out of all others. usage: vm-hub [-q PAIRS] SOCKET...
- * For tests of the VMM that need two guests and a backend that can be killed, and nothing of the dataplane.
+ * The smallest switch: every frame that comes from one port goes out of all others. usage: vm-hub [-q PAIRS]
+ * SOCKET... For tests of the VMM that need two guests and a backend that can be killed, and nothing of the
+ * dataplane.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -48,8 +49,8 @@ static void kick_fd(void *context, unsigned ring, int fd)
 
 static void announce(void *context, const uint8_t mac[6])
 {
-    printf("port %u announces %02x:%02x:%02x:%02x:%02x:%02x\n", (unsigned)((struct port *)context - ports), mac[0], mac[1],
-           mac[2], mac[3], mac[4], mac[5]);
+    printf("port %u announces %02x:%02x:%02x:%02x:%02x:%02x\n", (unsigned)((struct port *)context - ports),
+           mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
 }
 
 static void say(void *context, int level, const char *text)

@@ -48,6 +48,7 @@ class Machine:
         command = [*prefix, VMM, "--name", name, "--verbose", "--control", self.control_path, "--console",
                    f"file:{self.console_path}", "--memory", memory, "--cmdline", cmdline]
         command += ["--kernel", kernel] if kernel else []
+        command += os.environ.get("WEFT_VMM_ARGUMENTS", "").split()
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen([*command, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 

@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Debian's cloud kernel. With kvm_intel or kvm_amd it boots to its init. A KVM that emulates privilege level 0 (about a
+million instructions a second, not all of them) carries it less far: then the bzImage is followed into its decompressor,
+and its vmlinux, unpacked here, by PVH up to the point where it has taken memory map, ACPI tables and command line."""
+import os
+import struct
+import subprocess
+import sys
+from vm import KILLED, run
+
+TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
+FEATURES = "-cx16,-xsave"  # instructions that such a KVM does not emulate
+
+
+def unpack_lz4(data):
+    """The legacy frame format of the kernel's payload."""
+    out, at = bytearray(), 4
+    while at + 4 <= len(data):
+        size, at = struct.unpack_from("<I", data, at)[0], at + 4
+        end, block = at + size, bytearray()
+        if size == 0 or end > len(data):
+            break
+        while at < end:
+            token, at = data[at], at + 1
+            length = token >> 4
+            if length == 15:
+                while True:
+                    length, at = length + data[at], at + 1
+                    if data[at - 1] != 255:
+                        break
+            block += data[at:at + length]
+            at += length
+            if at >= end:
+                break
+            offset, at = data[at] | data[at + 1] << 8, at + 2
+            match = token & 15
+            if match == 15:
+                while True:
+                    match, at = match + data[at], at + 1
+                    if data[at - 1] != 255:
+                        break
+            match += 4
+            start = len(block) - offset
+            piece = bytes(block[start:start + match])
+            block += (piece * (match // len(piece) + 1))[:match]
+        out += block
+        at = end
+    return bytes(out)
+
+
+def prepare(bench):
+    cache = os.environ.get("WEFT_LINUX_GUEST", bench.path("linux"))
+    result = subprocess.run([os.path.join(TOP, "tests/lib/linux_guest"), "prepare", cache], capture_output=True, text=True,
+                            timeout=250, check=False)
+    if result.returncode != 0:
+        print(result.stdout.strip() or f"SKIP: {result.stderr.strip()}")
+        sys.exit(77)
+    return cache
+
+
+def whole_boot(bench, kernel, initrd):
+    machine = bench.machine("--initrd", initrd, "--cpus", "2", kernel=kernel, memory="512M", cmdline="console=ttyS0")
+    machine.wait_line("Run /init as init process", 60)
+    assert "Linux version" in machine.console() and "ACPI Error" not in machine.console(), machine.dump()
+
+
+def as_far_as_it_goes(bench, kernel, initrd):
+    with open(kernel, "rb") as file:
+        data = file.read()
+    early = "console=ttyS0 earlyprintk=serial,ttyS0,115200 nokaslr weft.test=yes"
+    machine = bench.machine("--initrd", initrd, kernel=kernel, memory="256M", cmdline=early)
+    machine.wait_line("KASLR disabled: 'nokaslr' on cmdline.", 60)
+    machine.call("quit")
+    machine.wait(KILLED)
+    payload = (data[0x1f1] + 1) * 512 + struct.unpack_from("<I", data, 0x248)[0]
+    if data[payload:payload + 4] != b"\x02\x21\x4c\x18":
+        print("the kernel is not packed with LZ4: its vmlinux is not tried")
+        return
+    with open(bench.path("vmlinux"), "wb") as file:
+        file.write(unpack_lz4(data[payload:]))
+    machine = bench.machine(f"--cpu={FEATURES}", "--initrd", initrd, kernel=bench.path("vmlinux"), memory="256M", cmdline=early)
+    machine.wait_line("Kernel command line:", 200)
+    text = machine.console()
+    machine.call("quit")
+    machine.wait(KILLED)
+    for wanted in ("Linux version", "[mem 0x0000000000100000-0x000000000fffffff] usable", "ACPI: RSDP 0x00000000000E0000",
+                   "ACPI: DSDT", "ACPI: FACP", "ACPI: APIC", "ACPI: MCFG", "ACPI: PM-Timer IO Port: 0x608",
+                   "IOAPIC[0]: apic_id 0, version 17, address 0xfec00000, GSI 0-23", "RAMDISK: [mem", "Hypervisor detected: KVM",
+                   "kvm-clock", "weft.test=yes"):
+        assert wanted in text, f"{wanted}: {machine.dump()}"
+    assert "ACPI Error" not in text and "ACPI Warning" not in text and "[Firmware Bug]" not in text, machine.dump()
+
+
+def linux(bench):
+    cache = prepare(bench)
+    kernel, initrd = os.path.join(cache, "vmlinuz"), os.path.join(cache, "initrd")
+    native = any(os.path.isdir(f"/sys/module/{name}") for name in ("kvm_intel", "kvm_amd"))
+    print("kvm_intel or kvm_amd: whole boot" if native else "level 0 is emulated: as far as it goes")
+    (whole_boot if native else as_far_as_it_goes)(bench, kernel, initrd)
+
+
+run(linux)

@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Bad use: an error that names the thing and the way out, an exit code, nothing left behind. And the sandbox as seen from outside."""
+import os
+import subprocess
+from vm import FAILED, GUEST, KILLED, OFF, USAGE, VMM, run
+
+
+def refused(bench, text, *arguments, code=FAILED, prefix=(), kernel=GUEST):
+    """weft-vmm ends with `code`, says `text`, and leaves no file."""
+    before = sorted(os.listdir(bench.directory))
+    command = [*prefix, VMM, *(["--kernel", kernel] if kernel else []), "--console", "none", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=30, check=False)
+    assert result.returncode == code, f"{command}: {result.returncode}, {result.stderr}"
+    assert text in result.stderr and result.stderr.startswith("weft-vmm"), f"{command}: {result.stderr}"
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    assert sorted(os.listdir(bench.directory)) == before, "something was left behind"
+
+
+def usage(bench):
+    for text, *arguments in (("--kernel FILE is missing",), ("from 16M", "--kernel", GUEST, "--memory", "8M"),
+                             ("from 16M", "--kernel", GUEST, "--memory", "1000000G"), ("1 to 16", "--kernel", GUEST, "--cpus", "17"),
+                             ("1 to 16", "--kernel", GUEST, "--cpus", "2x"), ("socket=PATH is missing", "--net", "queues=2"),
+                             ("unicast MAC", "--net", "socket=x,mac=01:00:00:00:00:01"), ("keys are", "--net", "socket=x,speed=1"),
+                             ("at most 20 characters", "--disk", "path=x,serial=123456789012345678901"),
+                             ("CPU numbers", "--kernel", GUEST, "--pin", "1;2"), ("need --cgroup", "--kernel", GUEST, "--cpu-limit", "50"),
+                             ("is not an option", "--kernel", GUEST, "stray"), ("letters, digits", "--name", "a b")):
+        refused(bench, text, *arguments, code=USAGE, kernel=None)
+
+
+def files(bench):
+    directory = bench.path("directory")
+    os.mkdir(directory)
+    for name, data in (("text", b"not a kernel\n" * 500), ("empty", b""), ("elf", b"\x7fELF" + bytes(5000)),
+                       ("odd", b"x" * 1000)):
+        with open(bench.path(name), "wb") as file:
+            file.write(data)
+    with open(GUEST, "rb") as image, open(bench.path("cut"), "wb") as cut:
+        cut.write(image.read()[:9000])
+    refused(bench, "missing: No such file", "--kernel", bench.path("missing"))
+    refused(bench, "not a regular file", "--kernel", directory)
+    refused(bench, "neither a Linux bzImage nor an ELF", "--kernel", bench.path("text"))
+    refused(bench, "neither a Linux bzImage nor an ELF", "--kernel", bench.path("empty"))
+    refused(bench, "not a 64-bit x86", "--kernel", bench.path("elf"))
+    refused(bench, "truncated", "--kernel", bench.path("cut"))
+    refused(bench, "missing: No such file", "--initrd", bench.path("missing"))
+    with open(bench.path("big"), "wb") as file:
+        file.truncate(100 << 20)
+    refused(bench, "give the machine more memory", "--initrd", bench.path("big"), "--memory", "64M")
+    refused(bench, "command line is too long", "--cmdline", "x" * 5000)
+    refused(bench, "missing: No such file", "--disk", f"path={bench.path('missing')}")
+    refused(bench, "not a multiple of 512", "--disk", f"path={bench.path('odd')}")
+    refused(bench, "not a multiple of 512", "--disk", f"path={bench.path('empty')}")
+    refused(bench, "neither a file nor a block device", "--disk", f"path={directory},readonly")
+    refused(bench, "cannot read user-data", "--cloud-init", directory)
+    refused(bench, "unknown name in the CPU mask", "--cpu=-flux")
+    refused(bench, "cannot open the console's file", "--console", f"file:{bench.path('no/such')}")
+    refused(bench, "No such file", "--control", bench.path("no/such"))
+    refused(bench, "cannot be had", "--memory", "900G", "--preallocate", "--hugepages", "on")
+
+
+def backends(bench):
+    refused(bench, "is the switch running", "--net", f"socket={bench.path('nobody')}")
+    refused(bench, "cannot connect", "--disk", f"vhost={bench.path('nobody')}")
+    hub = bench.hub("port0")
+    first = bench.machine("--net", f"socket={bench.path('port0')}", cmdline="mode=link seconds=30")
+    first.wait_line("link up=1")
+    refused(bench, "port0: cannot", "--net", f"socket={bench.path('port0')}")
+    assert first.status()["nets"][0]["connected"], "the second machine hurt the first"
+    bench.kill(hub)
+    refused(bench, "is the switch running", "--net", f"socket={bench.path('port0')}", "--wait", "1")
+    first.process.terminate()
+    first.wait(OFF)
+
+
+def kvm(bench):
+    refused(bench, "/dev/kvm: No such file", prefix=("unshare", "-m", "sh", "-c", 'mount -t tmpfs none /dev; exec "$0" "$@"'))
+    if os.geteuid() == 0:
+        os.chmod(bench.directory, 0o755)
+        refused(bench, "must be in the group kvm", prefix=("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"))
+
+
+def control_in_use(bench):
+    first = bench.machine(cmdline="stay=1")
+    first.wait_line("done")
+    refused(bench, "a machine with this socket is running", "--control", first.control_path)
+    assert first.status()["state"] == "running"
+    first.process.kill()
+    first.process.wait()
+    second = bench.machine("--control", first.control_path, cmdline="stay=1", name="again")
+    second.wait_line("done")
+    second.control_path = first.control_path
+    second.call("quit")
+    second.wait(KILLED)
+
+
+def sandbox(bench):
+    """What /proc says of a running machine: user, capabilities, filters of every thread, root, network, descriptors."""
+    if os.environ.get("WEFT_VMM_ARGUMENTS"):
+        return
+    bench.hub("port0")
+    disk = bench.disk("disk", 1 << 20)
+    machine = bench.machine("--net", f"socket={bench.path('port0')}", "--disk", f"path={disk}", cmdline="mode=link seconds=60")
+    machine.wait_line("link up=1")
+    pid = machine.process.pid
+    tasks = os.listdir(f"/proc/{pid}/task")
+    assert len(tasks) >= 5, tasks
+    for task in tasks:
+        with open(f"/proc/{pid}/task/{task}/status", encoding="utf-8") as text:
+            status = dict(line.rstrip("\n").split(":\t", 1) for line in text if ":\t" in line)
+        if status["Name"].startswith("kvm-"):
+            continue  # a thread of the kernel
+        assert int(status["CapEff"], 16) == 0 and int(status["CapPrm"], 16) == 0, status
+        assert status["NoNewPrivs"] == "1" and status["Seccomp"] == "2", (status["Name"], status["Seccomp"])
+        if os.geteuid() == 0:
+            assert "0" not in status["Uid"].split() and "0" not in status["Gid"].split(), status
+    if os.geteuid() == 0:
+        assert os.listdir(f"/proc/{pid}/root/") == [], "the root is not empty"
+        for name in ("net", "mnt", "ipc", "uts"):
+            assert os.readlink(f"/proc/{pid}/ns/{name}") != os.readlink(f"/proc/self/ns/{name}"), name
+    machine.call("stop")
+    machine.wait(OFF)
+
+
+def limits(bench):
+    if os.environ.get("WEFT_VMM_ARGUMENTS"):
+        return
+    machine = bench.machine(cmdline="stay=1")
+    machine.wait_line("done")
+    with open(f"/proc/{machine.process.pid}/limits", encoding="utf-8") as text:
+        values = {line[:26].strip(): line[26:].split() for line in text}
+    assert values["Max core file size"][0] == "0" and int(values["Max open files"][0]) < 256, values
+    machine.call("quit")
+    machine.wait(KILLED)
+
+
+run(usage, files, backends, kvm, control_in_use, sandbox, limits)
