@@ -5,11 +5,11 @@ generation up to the rename that commits, the new one after it, whole in both ca
 """
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
-from config_crash_test import config, converged, start_again, what_is_there  # noqa: E402
 from weft import BUILD, Weft, skip, wait_for  # noqa: E402
 
 if os.geteuid() != 0:
@@ -19,6 +19,33 @@ if not shutil.which("strace"):
 
 CALLS = ["openat", "write", "fsync", "renameat", "sendmsg", "recvfrom"]
 LAST = 60  # more calls of one kind than an apply makes
+
+
+def config(count, mtu):
+    ports = {f"vm{i}": {"segment": "web", "mtu": mtu, "mac": f"52:54:00:00:00:{i:02x}"} for i in range(1, count + 1)}
+    return {"version": 1, "dataplane": {"hugepages": "never"},
+            "tenants": {"acme": {"segments": {"web": {"mode": "isolated"}}, "ports": ports}}}
+
+
+def what_is_there(weft):
+    """(number of ports, their mtu), if it is one of the two configurations and the dataplane holds it."""
+    items = weft.items("port", "list")
+    mtus = {item["mtu"] for item in items}
+    assert len(mtus) == 1, f"a mixture: {mtus}"
+    states = {item["state"] for item in items}
+    assert states == {"down"}, f"the dataplane does not have all ports: {states}"
+    return len(items), mtus.pop()
+
+
+def converged(weft):
+    status = weft.status()["dataplane"]
+    return status["state"] == "up" and status["converged"]
+
+
+def start_again(weft):
+    weft.daemon.wait()
+    weft.start()
+    wait_for(lambda: converged(weft), "converged")
 
 
 def apply_killed_at(weft, call, number, text):
@@ -65,7 +92,7 @@ def main():
             print(f"{call}: killed at {len(verdicts)} places, {verdicts.count('old')} times the old generation")
         assert sum(verdicts.count("old") for verdicts in seen.values()) > 10
         assert weft.dataplane_pid() == pid, "the dataplane did not go on"
-        os.kill(pid, 9)
+        os.kill(pid, signal.SIGKILL)  # adopted: weftd would leave it
         wait_for(lambda: weft.status()["dataplane"].get("pid", pid) != pid and converged(weft), "another dataplane")
 
 

@@ -99,6 +99,8 @@ print(eval(sys.argv[1]))' "$expression"
 }
 
 port_is() { [[ $(json 'x["items"][0]["state"]' weft port show "$1" -o json) == "$2" ]]; }
+# The dataplane is up and holds what is in force.
+converged() { [[ $(json 'x["dataplane"]["state"], x["dataplane"]["converged"]' weft status -o json) == "('up', True)" ]]; }
 dataplane_pid() { json 'x["dataplane"].get("pid", 0)' weft status -o json; }
 
 # A program that goes on beside the test and is ended with it. Its output is in $SMOKE_DIR/NAME.log, its pid in $STARTED.

@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""weftd is killed at random points of an apply, 50 times. What is in force afterwards is the old generation or the new
+one, the new one if the command said so, and the dataplane (asked at its own socket, by our own reader) holds exactly that.
+"""
+import json
+import os
+import random
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from weft import BUILD, Weft, skip, wait_for  # noqa: E402
+
+ROUNDS = 50
+PORTS = 40
+HELLO, DUMP, GLOBAL, PORT = 1, 7, 1, 3  # dataplane/api/dataplane_api.h
+PORT_SIZE = 376
+
+
+def config(letter):
+    return {"version": 1, "tenants": {"acme": {
+        "segments": {"web": {"mode": "isolated"}},
+        "ports": {f"{letter}{i}": {"segment": "web", "mac": f"52:54:00:00:00:{i:02x}"} for i in range(PORTS)}}}}
+
+
+def dump(run_dir, kind, size):
+    """All objects of a kind that the dataplane holds."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+        client.settimeout(10)
+        client.connect(os.path.join(run_dir, "dataplane.sock"))
+        hello = struct.pack("=IIQ32s", 1, 0, 0, b"test")
+        client.send(struct.pack("=HHIII", HELLO, 0, 1, len(hello), 0) + hello)
+        client.recv(65536)
+        client.send(struct.pack("=HHIII", DUMP, kind, 2, 0, 0))
+        objects, more = [], True
+        while more:
+            answer = client.recv(65536)
+            sequence, status, answered, count, flags = struct.unpack_from("=IiHHI", answer)
+            assert (sequence, status, answered) == (2, 0, kind), answer[:128]
+            assert len(answer) == 128 + count * size, (len(answer), count)
+            objects += [answer[128 + i * size:128 + (i + 1) * size] for i in range(count)]
+            more = flags & 1
+        return objects
+
+
+def held(run_dir):
+    """The generation that the dataplane holds, and the names of its ports."""
+    (configured,) = dump(run_dir, GLOBAL, 16)
+    ports = dump(run_dir, PORT, PORT_SIZE)
+    return struct.unpack_from("=Q", configured)[0], sorted(p[16:80].rstrip(b"\0").decode() for p in ports)
+
+
+def check(weft, state):
+    """What is in force: ("a" or "b", generation), the same at weftd and in the dataplane."""
+    names = sorted(port["name"] for port in weft.items("port", "list"))
+    letter = names[0][len("acme/")]
+    assert names == sorted(f"acme/{letter}{i}" for i in range(PORTS)), f"half a configuration: {names}"
+    generation = weft.status()["controller"]["generation"]
+    assert held(weft.run_dir) == (generation, names), f"the dataplane holds something else: {held(weft.run_dir)}"
+    left = [name for name in os.listdir(os.path.join(state, "generations")) if name.endswith(".tmp")]
+    assert not left, left
+    return letter, generation
+
+
+def main():
+    if os.geteuid() != 0:
+        skip("needs root")
+    seed = int(os.environ.get("WEFT_SEED", time.time_ns() % 1000000))
+    print("WEFT_SEED", seed, flush=True)
+    choose = random.Random(seed)
+    with Weft(config("a"), expect_warnings=True) as weft:
+        state = os.path.join(weft.directory, "state")
+        files = {}
+        for letter in "ab":
+            files[letter] = os.path.join(weft.directory, letter + ".json")
+            with open(files[letter], "w", encoding="utf-8") as text:
+                text.write(json.dumps(config(letter)))
+        start = time.monotonic()
+        weft.cli("config", "apply", "-f", files["b"])
+        took = time.monotonic() - start
+        letter, generation = check(weft, state)
+        outcomes = {"old": 0, "new": 0, "said": 0}
+        for _ in range(ROUNDS):
+            other = "b" if letter == "a" else "a"
+            command = subprocess.Popen([os.path.join(BUILD, "cli/weft"), "--run-dir", weft.run_dir, "config", "apply", "-f",
+                                        files[other]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                command.wait(choose.uniform(0, 1.2 * took))
+            except subprocess.TimeoutExpired:
+                pass
+            weft.daemon.send_signal(signal.SIGKILL)
+            weft.daemon.wait()
+            said = command.wait(20) == 0
+            weft.start()
+            now, number = check(weft, state)
+            assert (now, number) in ((letter, generation), (other, generation + 1)), (now, number, letter, generation)
+            assert not said or now == other, "the command said that it is done, and it is gone"
+            outcomes["new" if now == other else "old"] += 1
+            outcomes["said"] += said
+            letter, generation = now, number
+        print(outcomes, f"an apply takes {took * 1000:.0f} ms")
+        assert outcomes["old"] and outcomes["new"], f"no point in between was hit: {outcomes}"
+        adopted = weft.dataplane_pid()  # a dataplane that weftd started itself ends with it
+        os.kill(adopted, signal.SIGTERM)
+        wait_for(lambda: weft.status()["dataplane"].get("pid", adopted) != adopted and weft.ready(), "another dataplane")
+        check(weft, state)
+        assert "Sanitizer" not in weft.log() and "runtime error" not in weft.log()
+
+
+main()
