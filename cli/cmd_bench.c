@@ -61,7 +61,7 @@ static int open_pair(struct bench *bench, const char *segment, const char *to)
     json_object_set_new(params, "segment", output_json_string(segment));
     if (to)
         json_object_set_new(params, "to", output_json_string(to));
-    if (cli_is_given(bench->context, "vlan"))
+    if (cli_is_given(bench->context, "tagged"))
         json_object_set_new(params, "trunk", json_true());
     int code = client_call(bench->context, "bench.open", params, true, &result);
     if (code) {

@@ -106,7 +106,7 @@ static const struct cli_option bench_options[] = {
     {"direction", 0, false, CLI_CHOICE, "DIRECTION", "one (the default) or both", "one|both"},
     {"flows", 0, false, CLI_NUMBER, "NUMBER", "UDP flows a direction (default 1)"},
     {"macs", 0, false, CLI_NUMBER, "NUMBER", "addresses behind each port (default 1)"},
-    {"vlan", 0, false, CLI_FLAG, NULL, "frames carry the segment's tag, through trunk ports"},
+    {"tagged", 0, false, CLI_FLAG, NULL, "frames carry the segment's tag, through trunk ports"},
     {"rate", 0, false, CLI_NUMBER, "NUMBER", "frames a second for each segment (default: as many as go)"},
     {"loss-free", 0, false, CLI_FLAG, NULL, "search for the highest rate without loss, as RFC 2544 does"},
     {"tolerance", 0, false, CLI_NUMBER, "NUMBER",

@@ -172,6 +172,10 @@ static void round_run(struct worker *worker, const struct snapshot *snapshot, ui
     notifier_flush(worker->notifier);
     counter_add(&worker->rounds, 1);
     if (packets) {
+#ifdef WEFT_BENCH_SLOWDOWN /* cycles a packet; perf/meson.build's weft-dataplane-slow, never the product */
+        for (uint64_t from = tsc_now(); tsc_now() - from < (uint64_t)packets * WEFT_BENCH_SLOWDOWN;)
+            continue;
+#endif
         counter_add(&worker->packets, packets);
         counter_add(&worker->busy_cycles, tsc_now() - now);
         worker->idle_since = 0;

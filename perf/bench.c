@@ -23,7 +23,7 @@
 #include <unistd.h>
 #include "generator.h"
 
-#define PAIRS_MAX   64u
+#define PAIRS_MAX   GENERATORS_MAX
 #define JOB_SIZE    (256u << 10) /* bytes of a job */
 #define FCS_SIZE    4u
 #define TSO_SIZE    64000u

@@ -116,6 +116,7 @@ static int open_devices(struct generator *generator, char error[256])
     for (unsigned port = 0; port < 2; port++) {
         struct driver_config driver = {
             .path = config->paths[port],
+            .listen = config->listen,
             .queue_pairs = 1,
             .ring_size = config->ring_size,
             .buffer_size =

@@ -13,12 +13,14 @@
 #include <stdint.h>
 
 #define GENERATOR_SIZES_MAX     16u
+#define GENERATORS_MAX          64u /* driven at once */
 #define GENERATOR_LATENCY_SLOTS 1024u
 
 struct generator;
 
 struct generator_config {
     const char *paths[2]; /* vhost-user sockets: load goes from 0 to 1, with `both` also back */
+    bool listen;          /* the switch dials us */
     bool both;
     bool packed; /* packed rings */
     bool in_order;
@@ -45,12 +47,13 @@ struct generator_result {
     uint64_t offered;  /* frames the switch has taken from the sending rings */
     uint64_t received; /* frames counted at the sinks */
     uint64_t received_bytes;
-    uint64_t rounds;                           /* of the sending loop */
-    uint64_t full_rounds;                      /* rounds that wanted to send and found the ring full */
-    uint64_t own_cycles;                       /* TSC cycles of rounds that sent or received */
-    uint64_t verified;                         /* frames whose bytes were compared */
-    uint64_t corrupt;                          /* of those, that differed */
-    uint64_t foreign;                          /* frames that are not the generator's */
+    uint64_t rounds;      /* of the sending loop */
+    uint64_t full_rounds; /* rounds that wanted to send and found the ring full */
+    double best_rate;     /* frames a second in the best 5 ms: what other load on the machine did not touch */
+    uint64_t own_cycles;  /* TSC cycles of rounds that sent or received */
+    uint64_t verified;    /* frames whose bytes were compared */
+    uint64_t corrupt;     /* of those, that differed */
+    uint64_t foreign;     /* frames that are not the generator's */
     uint64_t latency_count;                    /* stamped frames received */
     uint64_t latency[GENERATOR_LATENCY_SLOTS]; /* histogram, see generator_latency() */
 };

@@ -13,6 +13,7 @@
 #define SKIP_BATCH    256u
 #define VERIFY_EVERY  1024u /* frames */
 #define PROGRESS_HZ   10u
+#define WINDOWS_HZ    200u
 #define VERIFY_LENGTH 4096u /* bytes compared of a frame */
 
 /* Before publication: the next `count` buffers get their flow and address. */
@@ -204,6 +205,16 @@ static bool turn(struct generator *generator, double due, bool limited, bool sta
     return worked;
 }
 
+/* A window is over: notes its rate if it is the best. */
+static void note_window(struct generator_result *results, uint64_t *before, unsigned count, double seconds)
+{
+    for (unsigned g = 0; g < count; g++) {
+        double rate = (double)(results[g].received - before[g]) / seconds;
+        results[g].best_rate = rate > results[g].best_rate ? rate : results[g].best_rate;
+        before[g] = results[g].received;
+    }
+}
+
 void generators_run(struct generator *const *list, unsigned count, double seconds, double rate, bool stamped,
                     generator_progress progress, void *context, struct generator_result *results)
 {
@@ -213,6 +224,7 @@ void generators_run(struct generator *const *list, unsigned count, double second
         list[g]->directions[0].published = list[g]->directions[1].published = 0;
     uint64_t start = __rdtsc(), length = (uint64_t)(seconds * hz), now = start;
     uint64_t told = start, tell = (uint64_t)(hz / PROGRESS_HZ);
+    uint64_t window = start, received[GENERATORS_MAX] = {0};
     while (now - start < length) {
         bool any = false;
         for (unsigned g = 0; g < count; g++) {
@@ -227,6 +239,10 @@ void generators_run(struct generator *const *list, unsigned count, double second
             _mm_pause(); /* the rings' lines are the switch's to write */
         if (!any)
             now = __rdtsc();
+        if (now - window > (uint64_t)(hz / WINDOWS_HZ)) {
+            note_window(results, received, count, (double)(now - window) / hz);
+            window = now;
+        }
         if (progress && now - told > tell) {
             told = now;
             if (!progress(context, (double)(now - start) / (double)length))

@@ -29,6 +29,7 @@ static void usage(FILE *out)
         "  --seconds S       length of the run, of each trial (1)\n"
         "  --rate PPS        frames a second; 0: as fast as it goes (0)\n"
         "  --both            both directions\n"
+        "  --listen          make the sockets and wait for the switch to dial\n"
         "  --flows N         UDP flows a direction (1)\n"
         "  --macs N          addresses behind each port (1)\n"
         "  --touch           rewrite the headers as several flows do, for comparison with them\n"
@@ -88,6 +89,7 @@ static json_t *describe(const struct generator_result *result)
         "own_cycles_per_packet", (double)result->own_cycles / frames, "limit",
         generator_switch_is_limit(result) ? "switch" : "generator", "verified", (json_int_t)result->verified,
         "corrupt", (json_int_t)result->corrupt, "foreign", (json_int_t)result->foreign);
+    json_object_set_new(object, "best_mpps", json_real(result->best_rate / 1e6));
     if (result->latency_count)
         json_object_set_new(object, "latency_ns",
                             json_pack("{s:I, s:f, s:f, s:f}", "count", (json_int_t)result->latency_count,
@@ -109,6 +111,7 @@ enum {
     SECONDS,
     RATE,
     BOTH,
+    LISTEN,
     FLOWS,
     MACS,
     TOUCH,
@@ -131,6 +134,7 @@ static const struct option options[] = {
     {"seconds", required_argument, NULL, SECONDS},
     {"rate", required_argument, NULL, RATE},
     {"both", no_argument, NULL, BOTH},
+    {"listen", no_argument, NULL, LISTEN},
     {"flows", required_argument, NULL, FLOWS},
     {"macs", required_argument, NULL, MACS},
     {"touch", no_argument, NULL, TOUCH},
@@ -154,6 +158,7 @@ static void take_flag(struct load *load, int option)
 {
     struct generator_config *config = &load->config;
     config->both |= option == BOTH;
+    config->listen |= option == LISTEN;
     config->touch |= option == TOUCH;
     config->packed |= option == PACKED;
     config->in_order |= option == IN_ORDER;

@@ -174,7 +174,7 @@ int backend_set_vring_kick(struct vhost_backend *backend, const struct vhost_mes
 {
     unsigned index = message->payload.u64 & VHOST_RING_INDEX_MASK;
     struct backend_ring *ring = find_ring(backend, index);
-    int fd;
+    int fd = -1;
     if (!ring)
         return -EPROTO;
     if (ring->size == 0 || !ring->addressed)
@@ -191,7 +191,7 @@ int backend_set_vring_kick(struct vhost_backend *backend, const struct vhost_mes
 int backend_set_vring_call(struct vhost_backend *backend, const struct vhost_message *message)
 {
     unsigned index = message->payload.u64 & VHOST_RING_INDEX_MASK;
-    int fd, result = find_ring(backend, index) ? take_event(backend, message, &fd) : -EPROTO;
+    int fd = -1, result = find_ring(backend, index) ? take_event(backend, message, &fd) : -EPROTO;
     if (result == 0)
         backend_ring_set_call(backend, index, fd);
     return result;
@@ -200,7 +200,7 @@ int backend_set_vring_call(struct vhost_backend *backend, const struct vhost_mes
 int backend_set_vring_err(struct vhost_backend *backend, const struct vhost_message *message)
 {
     unsigned index = message->payload.u64 & VHOST_RING_INDEX_MASK;
-    int fd, result = find_ring(backend, index) ? take_event(backend, message, &fd) : -EPROTO;
+    int fd = -1, result = find_ring(backend, index) ? take_event(backend, message, &fd) : -EPROTO;
     if (result == 0)
         backend_ring_set_error(backend, index, fd);
     return result;

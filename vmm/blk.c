@@ -100,7 +100,7 @@ static uint8_t transfer(struct blk *blk, const struct virtqueue_chain *chain, ui
             next++;
             count--;
         }
-        if (done) {
+        if (done && count) {
             next->iov_base = (uint8_t *)next->iov_base + done;
             next->iov_len -= (size_t)done;
         }

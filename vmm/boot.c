@@ -55,7 +55,7 @@ int boot_load_initrd(const struct ram *ram, int fd, uint64_t lowest, uint64_t li
     result->initrd = result->initrd_size = 0;
     if (fd < 0)
         return 0;
-    uint64_t size;
+    uint64_t size = 0;
     *why = "the initrd is not a regular file";
     int error = file_size(fd, &size);
     if (error)

@@ -104,7 +104,7 @@ static json_t *memory_status(const struct machine *machine)
     if (!machine->balloon)
         return memory;
     static const char *const names[BALLOON_STATS_COUNT] = {
-#define X(number, name) [number] = name,
+#define X(number, name) [(number)] = (name),
         BALLOON_STATS(X)
 #undef X
     };

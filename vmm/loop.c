@@ -139,7 +139,8 @@ static void run_round(struct loop *loop, int timeout_ms)
     for (int i = 0; i < count; i++) {
         struct watch *watch = events[i].data.ptr;
         uint64_t expirations;
-        if (watch->fd < 0 || (watch->timer && read(watch->fd, &expirations, sizeof(expirations)) != sizeof(expirations)))
+        if (watch->fd < 0 ||
+            (watch->timer && read(watch->fd, &expirations, sizeof(expirations)) != sizeof(expirations)))
             continue;
         watch->handler(watch->context, events[i].events);
     }

@@ -109,13 +109,11 @@ static int parse_number(const char *text, unsigned minimum, unsigned maximum, un
 
 static int parse_mac(const char *text, uint8_t mac[6])
 {
-    char extra;
-    unsigned byte[6];
-    if (strlen(text) != 17 || sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", &byte[0], &byte[1], &byte[2],
-                                     &byte[3], &byte[4], &byte[5], &extra) != 6)
-        return -1;
-    for (unsigned i = 0; i < 6; i++)
-        mac[i] = (uint8_t)byte[i];
+    for (unsigned i = 0; i < 6; i++, text += 3) {
+        if (strspn(text, "0123456789abcdefABCDEF") < 2 || text[2] != (i < 5 ? ':' : 0))
+            return -1;
+        mac[i] = (uint8_t)strtoul(text, NULL, 16);
+    }
     return mac[0] & 1 ? -1 : 0; /* a group address */
 }
 

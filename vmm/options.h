@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
-/* The command line of weft-vmm, parsed and checked. One table gives the parser, --help and the man page. */
+/* The command line of weft-vmm, parsed and checked. One table gives the parser and --help. */
 #include <stdbool.h>
 #include <stdint.h>
 #include "ram.h"

@@ -48,6 +48,13 @@ static void put32(uint8_t *at, uint32_t value)
     put16(at + 2, value >> 16);
 }
 
+/* A text without its end: the fields of FAT have fixed sizes. */
+static void put_text(uint8_t *at, const char *text, unsigned length)
+{
+    for (unsigned i = 0; i < length; i++)
+        at[i] = (uint8_t)text[i];
+}
+
 static int read_file(int directory, const char *path, struct seed_file *file)
 {
     struct stat stat;
@@ -99,7 +106,7 @@ static uint8_t *add_entry(uint8_t *entry, const struct seed_file *file, uint32_t
             put16(entry + places[i], at < length ? (uint8_t)file->name[at] : at == length ? 0 : 0xffff);
         }
     }
-    memcpy(entry, file->short_name, 11);
+    put_text(entry, file->short_name, 11);
     entry[11] = ATTRIBUTE_FILE;
     put16(entry + 24, 0x21); /* 1980-01-01 */
     put16(entry + 26, file->size ? cluster : 0);
@@ -109,7 +116,7 @@ static uint8_t *add_entry(uint8_t *entry, const struct seed_file *file, uint32_t
 
 static void fill_boot_sector(uint8_t *sector, uint32_t fat_sectors, uint32_t sectors)
 {
-    memcpy(sector, "\xeb\x3c\x90WEFT    ", 11);
+    put_text(sector, "\xeb\x3c\x90WEFT    ", 11);
     put16(sector + 11, SECTOR);
     sector[13] = CLUSTER_SECTORS;
     put16(sector + 14, 1); /* reserved: this one */
@@ -122,7 +129,7 @@ static void fill_boot_sector(uint8_t *sector, uint32_t fat_sectors, uint32_t sec
     sector[36] = 0x80;
     sector[38] = 0x29; /* the next three fields are there */
     put32(sector + 39, 0x57454654);
-    memcpy(sector + 43, "CIDATA     FAT16   ", 19);
+    put_text(sector + 43, "CIDATA     FAT16   ", 19);
     put16(sector + 510, 0xaa55);
 }
 
@@ -134,7 +141,7 @@ static void fill_image(uint8_t *image, const struct seed_file *files, unsigned c
     fill_boot_sector(image, fat_sectors, sectors);
     put16(fat, 0xfff8);
     put16(fat + 2, END_OF_CHAIN);
-    memcpy(root, "CIDATA     ", 11);
+    put_text(root, "CIDATA     ", 11);
     root[11] = ATTRIBUTE_VOLUME;
     put16(root + 24, 0x21);
     uint8_t *entry = root + ENTRY_SIZE;

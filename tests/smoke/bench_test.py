@@ -88,7 +88,7 @@ with Weft(CONFIG) as instance, tempfile.TemporaryDirectory(prefix="weft-bench-te
         html = text.read()
     assert "<svg" in html and "beta/net" in html and "http" not in html and html.endswith("</html>\n"), html
 
-    tagged = bench(instance, "acme/web", "--vlan", "--size", "68", "--time", "1s", "--loss-free", "--tolerance", "1000", "--no-latency")
+    tagged = bench(instance, "acme/web", "--tagged", "--size", "68", "--time", "1s", "--loss-free", "--tolerance", "1000", "--no-latency")
     check_item(tagged["items"][0], latency=False)
     assert tagged["items"][0]["loss_free"]["trials"] > 0, tagged
     paced = bench(instance, "acme/web", "--rate", "100000", "--size", "64", "--time", "1s", "--no-latency")
@@ -96,11 +96,11 @@ with Weft(CONFIG) as instance, tempfile.TemporaryDirectory(prefix="weft-bench-te
 
     for arguments, code, words in [
             (["acme/web", "acme/lab", "--size", "64", "--time", "1s"], 1, "no frame arrived"),
-            (["acme/lab", "--vlan"], 4, "no vlan"), (["acme/wbe"], 3, "did you mean"), ([], 2, "--all-tenants"),
+            (["acme/lab", "--tagged"], 4, "no vlan"), (["acme/wbe"], 3, "did you mean"), ([], 2, "--all-tenants"),
             (["acme/web", "--size", "63"], 1, "frame size")]:
         refused = bench(instance, *arguments, check=False)
         assert refused.returncode == code and words in refused.stderr, (arguments, refused)
-    assert sockets(instance) == ["acme.vm1"], sockets(instance)
+    wait_for(lambda: sockets(instance) == ["acme.vm1"], "temporary ports gone")
     for signal_number in (signal.SIGKILL, signal.SIGINT):
         killed(instance, signal_number)
     assert instance.cli("config", "export").stdout == before

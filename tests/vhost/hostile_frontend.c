@@ -52,7 +52,7 @@ int main(int argc, char **argv)
         return 1;
     }
     for (int i = 2; i + 1 < argc; i++) {
-        if (strcmp(argv[i], "--peer") != 0)
+        if (!argv[i] || strcmp(argv[i], "--peer") != 0)
             continue;
         struct driver_config config = {.path = argv[i + 1],
                                        .queue_pairs = 1,

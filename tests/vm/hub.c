@@ -144,9 +144,8 @@ static int add_port(const char *path, unsigned pairs)
 int main(int argc, char **argv)
 {
     unsigned pairs = 1;
-    int option;
-    while ((option = getopt(argc, argv, "q:")) == 'q')
-        pairs = (unsigned)atoi(optarg);
+    while (getopt(argc, argv, "q:") == 'q')
+        pairs = (unsigned)strtoul(optarg, NULL, 10);
     setvbuf(stdout, NULL, _IOLBF, 0);
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     notifier = notifier_new();

@@ -134,4 +134,14 @@ def limits(bench):
     machine.wait(KILLED)
 
 
-run(usage, files, backends, kvm, control_in_use, sandbox, limits)
+def every_option_is_documented(bench):
+    text = subprocess.run([VMM, "--help"], capture_output=True, text=True, check=True).stdout
+    options = [line.split()[0][2:] for line in text.splitlines() if line.startswith("  --")]
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/weft-vmm.1"), encoding="utf-8") as page:
+        manual = page.read()
+    assert len(options) > 25 and bench
+    for option in options:
+        assert "Fl \\-" + option.replace("-", "\\-") in manual, f"--{option} is not in weft-vmm(1)"
+
+
+run(usage, every_option_is_documented, files, backends, kvm, control_in_use, sandbox, limits)
