@@ -9,7 +9,7 @@
 
 struct api_call {
     struct controller *controller;
-    json_t *params; /* an object whose members are the method's, of the right types */
+    json_t *params;    /* an object whose members are the method's, of the right types */
     const void *owner; /* the connection; NULL: none */
     uid_t uid;
     bool admin;
