@@ -252,12 +252,9 @@ static void client_process(struct client *client)
         client->closing = true;
 }
 
-static void client_free(struct client *client)
+/* It is not in the list any more. */
+static void client_destroy(struct client *client)
 {
-    struct client **link = &client->server->clients;
-    while (*link != client)
-        link = &(*link)->next;
-    *link = client->next;
     client->server->client_count--;
     if (bench_release(client->server->controller->bench, client))
         apply_reconcile(client->server->controller);
@@ -266,6 +263,15 @@ static void client_free(struct client *client)
     json_decref(client->waiting);
     json_decref(client->follow);
     free(client);
+}
+
+static void client_free(struct client *client)
+{
+    struct client **link = &client->server->clients;
+    while (*link != client)
+        link = &(*link)->next;
+    *link = client->next;
+    client_destroy(client);
 }
 
 /* The end of every callback: the client may be freed here, and only here. */
@@ -481,8 +487,11 @@ void api_server_free(struct api_server *server)
 {
     if (!server)
         return;
-    while (server->clients)
-        client_free(server->clients);
+    for (struct client *client = server->clients, *next; client; client = next) {
+        next = client->next;
+        server->clients = next;
+        client_destroy(client);
+    }
     evconnlistener_free(server->listener);
     unlink(server->path);
     free(server);

@@ -51,28 +51,6 @@ __attribute__((format(printf, 5, 6))) static void report(struct doctor *doctor, 
     json_array_append_new(doctor->items, item);
 }
 
-/* A number from a file of the kernel; -1: there is none. */
-static int64_t number_read(const char *path)
-{
-    FILE *file = fopen(path, "re");
-    int64_t number = -1;
-    if (!file)
-        return -1;
-    if (fscanf(file, "%" SCNd64, &number) != 1)
-        number = -1;
-    fclose(file);
-    return number;
-}
-
-static void number_write(const char *path, int64_t number)
-{
-    FILE *file = fopen(path, "we");
-    if (!file)
-        return;
-    fprintf(file, "%" PRId64 "\n", number);
-    fclose(file);
-}
-
 /* The first line of a file of the kernel; "": none. */
 static void line_read(const char *path, char *line, size_t size)
 {
@@ -86,6 +64,24 @@ static void line_read(const char *path, char *line, size_t size)
     fclose(file);
 }
 
+/* A number from a file of the kernel; -1: there is none. */
+static int64_t number_read(const char *path)
+{
+    char line[64], *end;
+    line_read(path, line, sizeof(line));
+    int64_t number = strtoll(line, &end, 10);
+    return end == line ? -1 : number;
+}
+
+static void number_write(const char *path, int64_t number)
+{
+    FILE *file = fopen(path, "we");
+    if (!file)
+        return;
+    fprintf(file, "%" PRId64 "\n", number);
+    fclose(file);
+}
+
 /* KiB; 0: unknown. */
 static int64_t memory_available(void)
 {
@@ -93,8 +89,10 @@ static int64_t memory_available(void)
     char line[128];
     int64_t size = 0;
     while (file && fgets(line, sizeof(line), file)) {
-        if (sscanf(line, "MemAvailable: %" SCNd64, &size) == 1)
+        if (strncmp(line, "MemAvailable:", 13) == 0) {
+            size = strtoll(line + 13, NULL, 10);
             break;
+        }
     }
     if (file)
         fclose(file);

@@ -82,7 +82,7 @@ static void edit_key(const struct edit *edit, const char *key, json_t *value)
     snprintf(head, sizeof(head), "%.*s", (int)length, key);
     snprintf(path, sizeof(path), "%s.%s", edit->path, head);
     const struct schema_key *row =
-        length < sizeof(head) && strcmp(head, "*") ? schema_find(edit->row, head) : NULL;
+        length < sizeof(head) && strcmp(head, "*") != 0 ? schema_find(edit->row, head) : NULL;
     if (!row)
         edit_unknown(edit, path, head);
     else if (row->refused)

@@ -224,9 +224,8 @@ static void on_up(void *context)
                NULL, 0, "weft-dataplane %d is %s",
                (int)dp_client_hello(supervisor_client(controller->supervisor))->pid,
                adopted ? "adopted" : "up");
-    if (controller->file_pending && controller->generation == 0)
-        startup_apply_file(controller);
-    else if (apply_reconcile(controller) == 0 && controller->file_pending)
+    bool first = controller->file_pending && controller->generation == 0; /* nothing to reconcile with */
+    if ((first || apply_reconcile(controller) == 0) && controller->file_pending)
         startup_apply_file(controller);
     api_server_wake(controller->api);
     ready(controller);
