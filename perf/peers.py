@@ -37,6 +37,31 @@ def hugepages_free():
     return 0
 
 
+def reserve_hugepages(count):
+    """Makes at least `count` hugepages of 2 MiB free. Returns what to write back afterwards, or None: nothing changed."""
+    path = "/proc/sys/vm/nr_hugepages"
+    missing = count - hugepages_free()
+    if missing <= 0:
+        return None
+    with open(path, encoding="ascii") as text:
+        before = int(text.read())
+    try:
+        with open(path, "w", encoding="ascii") as text:
+            text.write(str(before + missing))
+    except OSError:
+        pass
+    if hugepages_free() < count:
+        return_hugepages(before)
+        raise Unavailable(f"{count} hugepages of 2 MiB cannot be had")
+    return before
+
+
+def return_hugepages(before):
+    if before is not None:
+        with open("/proc/sys/vm/nr_hugepages", "w", encoding="ascii") as text:
+            text.write(str(before))
+
+
 class Switch:
     """Common part: a private directory, processes that are ended by their own ids, cleanup on every exit."""
     name = ""
@@ -215,7 +240,13 @@ class Ovs(Switch):
     def __init__(self, core=1, packed=False, ports=None):
         super().__init__(core, packed)
         self.ports = ports or {"a": [], "b": []}
+        self.hugepages_before = None
         self.sockets = tuple(os.path.join(self.directory, port) for port in self.ports)
+
+    def stop(self):
+        super().stop()
+        return_hugepages(self.hugepages_before)
+        self.hugepages_before = None
 
     def control(self, *arguments):
         subprocess.run(["ovs-vsctl", f"--db=unix:{self.directory}/db.sock", "--timeout=20", *arguments], check=True,
@@ -225,8 +256,7 @@ class Ovs(Switch):
         vswitchd = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
         if not os.path.exists(vswitchd):
             raise Unavailable("openvswitch-switch-dpdk is not installed")
-        if hugepages_free() < 512:
-            raise Unavailable("OVS-DPDK needs 512 free hugepages of 2 MiB")
+        self.hugepages_before = reserve_hugepages(512)
         directory = self.directory
         self.environment = dict(os.environ, OVS_RUNDIR=directory, OVS_LOGDIR=directory, OVS_DBDIR=directory)
         subprocess.run(["ovsdb-tool", "create", f"{directory}/conf.db", "/usr/share/openvswitch/vswitch.ovsschema"],

@@ -27,9 +27,10 @@
 #include "log.h"
 #include "sandbox.h"
 #include "seccomp_filter.h"
+#include "unix_socket.h"
 
 #define NAMESPACES (CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)
-#define GROUPS_MAX (OPTIONS_NETS_MAX + OPTIONS_DISKS_MAX)
+#define GROUPS_MAX (2 * (OPTIONS_NETS_MAX + OPTIONS_DISKS_MAX))
 #define FILES_MAX  64u /* descriptors beyond those that are open: connections, clients */
 #define NEW_ROOT   "/tmp"
 
@@ -119,13 +120,27 @@ struct identity {
     size_t group_count;
 };
 
-static void add_group(struct identity *identity, const char *path)
+static void add_group(struct identity *identity, gid_t group)
 {
-    struct stat stat_buffer;
-    if (stat(path, &stat_buffer) || !(stat_buffer.st_mode & S_IWGRP) || identity->group_count == GROUPS_MAX ||
-        stat_buffer.st_gid == 0)
+    for (size_t i = 0; i < identity->group_count; i++)
+        if (identity->groups[i] == group)
+            return;
+    if (identity->group_count < GROUPS_MAX)
+        identity->groups[identity->group_count++] = group;
+}
+
+/* What it takes to connect to the socket again: the groups that may write to it and search its directory. */
+static void add_socket_groups(struct identity *identity, const char *path)
+{
+    struct stat of_socket, of_directory;
+    int directory = unix_socket_directory(path);
+    if (directory < 0)
         return;
-    identity->groups[identity->group_count++] = stat_buffer.st_gid;
+    if (!stat(path, &of_socket) && of_socket.st_mode & S_IWGRP && !(of_socket.st_mode & S_IWOTH))
+        add_group(identity, of_socket.st_gid);
+    if (!fstat(directory, &of_directory) && of_directory.st_mode & S_IXGRP && !(of_directory.st_mode & S_IXOTH))
+        add_group(identity, of_directory.st_gid);
+    close(directory);
 }
 
 /* Looked up before the file system goes away. */
@@ -142,10 +157,10 @@ static int find_identity(const struct options *options, struct identity *identit
     identity->uid = user->pw_uid;
     identity->gid = user->pw_gid;
     for (unsigned i = 0; i < options->net_count; i++)
-        add_group(identity, options->nets[i].socket);
+        add_socket_groups(identity, options->nets[i].socket);
     for (unsigned i = 0; i < options->disk_count; i++)
         if (options->disks[i].vhost)
-            add_group(identity, options->disks[i].path);
+            add_socket_groups(identity, options->disks[i].path);
     return 0;
 }
 
