@@ -159,7 +159,7 @@ static int make_absolute(struct controller *controller)
                   errno ? strerror(errno) : "its absolute path is too long for sockets below it");
         return -EINVAL;
     }
-    snprintf(controller->options.run_dir, sizeof(controller->options.run_dir), "%s", absolute);
+    memcpy(controller->options.run_dir, absolute, strlen(absolute) + 1);
     return 0;
 }
 
