@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include "acl.h"
 #include "api_call.h"
 #include "api_server.h"
 #include "bench.h"
@@ -42,6 +43,7 @@ struct client {
     bool greeted;
     bool ended;   /* the other end sent everything */
     bool closing; /* when the output is taken */
+    bool retried; /* the request, once, since the dataplane died over it */
     bool dead;
     json_t *waiting; /* request */
     json_t *follow;  /* id of the request */
@@ -65,6 +67,16 @@ static void client_send(struct client *client, json_t *line)
     }
     free(text);
     json_decref(line);
+}
+
+/* 0: none. */
+static void client_deadline(struct client *client, int seconds)
+{
+    struct timeval delay = {seconds, 0};
+    if (seconds)
+        evtimer_add(client->deadline, &delay);
+    else
+        evtimer_del(client->deadline);
 }
 
 static json_t *answer_error(json_t *id, const struct outcome *outcome)
@@ -92,7 +104,7 @@ static void call_run(struct api_call *call, const struct api_method *method)
 {
     if (method->admin && !call->admin) {
         outcome_fail(&call->outcome, WEFT_NOT_PERMITTED,
-                     "%s needs root or membership in group " WEFT_GROUP_ADMIN, method->name);
+                     "not permitted: %s needs root or membership in group " WEFT_GROUP_ADMIN, method->name);
         return;
     }
     if (api_params_check(call, method->params))
@@ -106,10 +118,31 @@ static void call_clear(struct api_call *call)
     outcome_clear(&call->outcome);
 }
 
+static void client_send_answer(struct client *client, json_t *id, const struct api_call *call)
+{
+    size_t index;
+    json_t *item;
+    json_array_foreach (call->items, index, item)
+        client_send_item(client, id, item);
+    if (call->outcome.code != WEFT_OK)
+        client_send(client, answer_error(id, &call->outcome));
+    else if (call->follow)
+        client->follow = json_incref(id);
+    else
+        client_send(client, json_pack("{s:O, s:O}", "id", id, "result", call->result));
+}
+
+/* The dataplane died in the middle: nothing was changed, and another one is being started. */
+static bool dataplane_was_lost(const struct client *client, const struct api_method *method,
+                               const struct api_call *call)
+{
+    return method->waits && method->admin && client->admin && call->outcome.code == WEFT_FAILED &&
+           supervisor_state(call->controller->supervisor) == SUPERVISOR_STARTING;
+}
+
 static void client_answer(struct client *client, json_t *request, const struct api_method *method)
 {
-    json_t *id = json_object_get(request, "id"), *params = json_object_get(request, "params"), *item;
-    size_t index;
+    json_t *id = json_object_get(request, "id"), *params = json_object_get(request, "params");
     struct api_call call = {
         .controller = client->server->controller,
         .params = params ? json_incref(params) : json_object(),
@@ -117,28 +150,19 @@ static void client_answer(struct client *client, json_t *request, const struct a
         .uid = client->uid,
         .admin = client->admin,
     };
+    bool was_up = supervisor_state(call.controller->supervisor) == SUPERVISOR_UP;
     call_run(&call, method);
-    json_array_foreach (call.items, index, item)
-        client_send_item(client, id, item);
-    if (call.outcome.code != WEFT_OK)
-        client_send(client, answer_error(id, &call.outcome));
-    else if (call.follow)
-        client->follow = json_incref(id);
-    else
-        client_send(client, json_pack("{s:O, s:O}", "id", id, "result", call.result));
+    client->retried = was_up && !client->retried && dataplane_was_lost(client, method, &call);
+    if (client->retried) {
+        client->waiting = json_incref(request);
+        client_deadline(client, WAIT_SECONDS);
+    } else {
+        client_send_answer(client, id, &call);
+    }
     if (strcmp(method->name, "hello") == 0 && call.outcome.code == WEFT_OK)
         client->greeted = true;
     json_decref(call.params);
     call_clear(&call);
-}
-
-static void client_deadline(struct client *client, int seconds)
-{
-    struct timeval delay = {seconds, 0};
-    if (seconds)
-        evtimer_add(client->deadline, &delay);
-    else
-        evtimer_del(client->deadline);
 }
 
 /* NULL: not a request; answered. */
@@ -168,6 +192,16 @@ static const struct api_method *request_method(struct client *client, json_t *re
     return method;
 }
 
+/* While the dataplane starts, changes wait for it; and while the file is still to be applied, so does who
+ * wants to see what is in it. */
+static bool method_must_wait(const struct client *client, const struct api_method *method)
+{
+    const struct controller *controller = client->server->controller;
+    return method->waits && (!method->admin || client->admin) &&
+           (method->admin || controller->file_pending) &&
+           supervisor_state(controller->supervisor) == SUPERVISOR_STARTING;
+}
+
 static void client_line(struct client *client, const char *line, size_t size)
 {
     json_error_t where;
@@ -179,8 +213,7 @@ static void client_line(struct client *client, const char *line, size_t size)
         return;
     }
     const struct api_method *method = request_method(client, request);
-    struct supervisor *supervisor = client->server->controller->supervisor;
-    if (method && method->waits && client->admin && supervisor_state(supervisor) == SUPERVISOR_STARTING) {
+    if (method && method_must_wait(client, method)) {
         client->waiting = json_incref(request);
         client_deadline(client, WAIT_SECONDS);
     } else if (method) {
@@ -222,12 +255,9 @@ static void client_process(struct client *client)
         client->closing = true;
 }
 
-static void client_free(struct client *client)
+/* It is not in the list any more. */
+static void client_destroy(struct client *client)
 {
-    struct client **link = &client->server->clients;
-    while (*link != client)
-        link = &(*link)->next;
-    *link = client->next;
     client->server->client_count--;
     if (bench_release(client->server->controller->bench, client))
         apply_reconcile(client->server->controller);
@@ -237,6 +267,15 @@ static void client_free(struct client *client)
     json_decref(client->waiting);
     json_decref(client->follow);
     free(client);
+}
+
+static void client_free(struct client *client)
+{
+    struct client **link = &client->server->clients;
+    while (*link != client)
+        link = &(*link)->next;
+    *link = client->next;
+    client_destroy(client);
 }
 
 /* The end of every callback: the client may be freed here, and only here. */
@@ -399,13 +438,25 @@ static gid_t group_id(const char *name)
     return group ? group->gr_gid : (gid_t)-1;
 }
 
+/* The socket's and the run dir's group is weft; weft-ro comes in by an ACL. What it may do, roles say. */
+static void admit_readers(const struct api_server *server)
+{
+    if (server->read_group == (gid_t)-1 || geteuid() != 0)
+        return;
+    int error = acl_allow_group(server->path, server->read_group, 6);
+    if (!error)
+        error = acl_allow_group(server->controller->options.run_dir, server->read_group, 1);
+    if (error)
+        log_notice("group " WEFT_GROUP_READ " cannot reach %s: %s", server->path, strerror(-error));
+}
+
 static int socket_open(struct api_server *server)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct stat status;
     if (strlen(server->path) >= sizeof(address.sun_path))
         return -ENAMETOOLONG;
-    snprintf(address.sun_path, sizeof(address.sun_path), "%s", server->path);
+    snprintf(address.sun_path, sizeof(address.sun_path), "%.107s", server->path);
     if (lstat(server->path, &status) == 0 && !S_ISSOCK(status.st_mode))
         return -EEXIST;
     unlink(server->path); /* the run dir is locked: whoever made it is gone */
@@ -419,6 +470,7 @@ static int socket_open(struct api_server *server)
         close(fd);
         return error;
     }
+    admit_readers(server);
     return fd;
 }
 
@@ -447,8 +499,11 @@ void api_server_free(struct api_server *server)
 {
     if (!server)
         return;
-    while (server->clients)
-        client_free(server->clients);
+    for (struct client *client = server->clients, *next; client; client = next) {
+        next = client->next;
+        server->clients = next;
+        client_destroy(client);
+    }
     evconnlistener_free(server->listener);
     unlink(server->path);
     free(server);

@@ -64,10 +64,10 @@ static uint32_t segment_mac_limit(const struct model_segment *segment)
     const struct model_tenant *tenant = segment->tenant;
     if (segment->macs || !tenant->limit_macs)
         return segment->macs;
-    int64_t left = tenant->limit_macs, sharing = 0;
+    int64_t left = tenant->limit_macs, sharing = 1;
     for (unsigned i = 0; i < tenant->segment_count; i++) {
         left -= tenant->segments[i].macs;
-        sharing += tenant->segments[i].macs == 0;
+        sharing += tenant->segments[i].macs == 0 && &tenant->segments[i] != segment;
     }
     return sharing ? (uint32_t)(left / sharing) : 0;
 }

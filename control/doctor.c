@@ -51,33 +51,6 @@ __attribute__((format(printf, 5, 6))) static void report(struct doctor *doctor, 
     json_array_append_new(doctor->items, item);
 }
 
-/* A number from a file of the kernel; -1: there is none. */
-static int64_t number_read(const char *path)
-{
-    FILE *file = fopen(path, "re");
-    char line[32];
-    int64_t number = -1;
-    if (!file)
-        return -1;
-    if (fgets(line, sizeof(line), file)) {
-        char *end;
-        number = strtoll(line, &end, 10);
-        if (end == line)
-            number = -1;
-    }
-    fclose(file);
-    return number;
-}
-
-static void number_write(const char *path, int64_t number)
-{
-    FILE *file = fopen(path, "we");
-    if (!file)
-        return;
-    fprintf(file, "%" PRId64 "\n", number);
-    fclose(file);
-}
-
 /* The first line of a file of the kernel; "": none. */
 static void line_read(const char *path, char *line, size_t size)
 {
@@ -91,16 +64,35 @@ static void line_read(const char *path, char *line, size_t size)
     fclose(file);
 }
 
+/* A number from a file of the kernel; -1: there is none. */
+static int64_t number_read(const char *path)
+{
+    char line[64], *end;
+    line_read(path, line, sizeof(line));
+    int64_t number = strtoll(line, &end, 10);
+    return end == line ? -1 : number;
+}
+
+static void number_write(const char *path, int64_t number)
+{
+    FILE *file = fopen(path, "we");
+    if (!file)
+        return;
+    fprintf(file, "%" PRId64 "\n", number);
+    fclose(file);
+}
+
 /* KiB; 0: unknown. */
 static int64_t memory_available(void)
 {
     FILE *file = fopen("/proc/meminfo", "re");
     char line[128];
     int64_t size = 0;
-    static const char label[] = "MemAvailable:";
-    while (file && size == 0 && fgets(line, sizeof(line), file)) {
-        if (strncmp(line, label, sizeof(label) - 1) == 0)
-            size = strtoll(line + sizeof(label) - 1, NULL, 10);
+    while (file && fgets(line, sizeof(line), file)) {
+        if (strncmp(line, "MemAvailable:", 13) == 0) {
+            size = strtoll(line + 13, NULL, 10);
+            break;
+        }
     }
     if (file)
         fclose(file);
@@ -333,7 +325,7 @@ void api_doctor(struct api_call *call)
     bool fix = api_bool(call, "fix");
     if (fix && !call->admin)
         outcome_fail(&call->outcome, WEFT_NOT_PERMITTED,
-                     "doctor with fix needs root or membership in group " WEFT_GROUP_ADMIN);
+                     "not permitted: doctor with fix needs root or membership in group " WEFT_GROUP_ADMIN);
     else
         call->result = doctor_answer(fix, call->controller->options.run_dir);
 }

@@ -5,33 +5,38 @@
 #include "export.h"
 #include "schema.h"
 
+/* Texts that every YAML reader takes for this text. The schema lets no quotes, backslashes or control
+ * characters through, so that the others need only quotes around them. */
+static bool is_plain(const char *text)
+{
+    static const char *const words[] = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"};
+    for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (strcmp(text, words[i]) == 0)
+            return false;
+    }
+    return *text >= 'a' && *text <= 'z' &&
+           strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == strlen(text);
+}
+
+static void write_text(FILE *out, const char *text)
+{
+    fprintf(out, is_plain(text) ? "%s" : "\"%s\"", text);
+}
+
 static void write_scalar(FILE *out, json_t *value)
 {
-    if (json_is_integer(value)) {
+    if (json_is_integer(value))
         fprintf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-    } else if (json_is_boolean(value)) {
+    else if (json_is_boolean(value))
         fputs(json_is_true(value) ? "true" : "false", out);
-    } else {
-        /* The texts that the schema lets through have no quotes, backslashes or control characters in them.
-         */
-        const char *text = json_string_value(value);
-        bool plain = strspn(text, "abcdefghijklmnopqrstuvwxyz") == strlen(text) && *text &&
-                     strcmp(text, "no") != 0 && strcmp(text, "yes") != 0 && strcmp(text, "on") != 0 &&
-                     strcmp(text, "off") != 0 && strcmp(text, "y") != 0 && strcmp(text, "n") != 0 &&
-                     strcmp(text, "null") != 0 && strcmp(text, "true") != 0 && strcmp(text, "false") != 0;
-        fprintf(out, plain ? "%s" : "\"%s\"", text);
-    }
+    else
+        write_text(out, json_string_value(value));
 }
 
 static void write_key(FILE *out, const char *key, unsigned indent)
 {
-    json_t *text = json_string(key);
     fprintf(out, "%*s", (int)indent, "");
-    if (strspn(key, "abcdefghijklmnopqrstuvwxyz-") == strlen(key) && strlen(key) > 3)
-        fputs(key, out);
-    else
-        write_scalar(out, text);
-    json_decref(text);
+    write_text(out, key);
 }
 
 static void write_value(FILE *out, json_t *value, unsigned indent)

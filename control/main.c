@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <grp.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -163,6 +164,21 @@ static int make_directory(const char *path, mode_t mode)
     return -error;
 }
 
+/* The dataplane and guests take paths below it, wherever they are. */
+static int make_absolute(struct controller *controller)
+{
+    char absolute[PATH_MAX];
+    errno = 0;
+    if (!realpath(controller->options.run_dir, absolute) ||
+        strlen(absolute) >= sizeof(controller->options.run_dir)) {
+        log_error("run dir %s: %s", controller->options.run_dir,
+                  errno ? strerror(errno) : "its absolute path is too long for sockets below it");
+        return -EINVAL;
+    }
+    memcpy(controller->options.run_dir, absolute, strlen(absolute) + 1);
+    return 0;
+}
+
 /* The run dir with its lock, which is held until the process ends. */
 static int open_run_dir(struct controller *controller)
 {
@@ -171,6 +187,9 @@ static int open_run_dir(struct controller *controller)
     struct group *group = getgrnam(WEFT_GROUP_ADMIN);
     umask(027);
     int error = make_directory(run_dir, 0710);
+    if (error)
+        return error;
+    error = make_absolute(controller);
     if (error)
         return error;
     snprintf(path, sizeof(path), "%s/" LOCK_FILE, run_dir);
@@ -221,9 +240,8 @@ static void on_up(void *context)
                NULL, 0, "weft-dataplane %d is %s",
                (int)dp_client_hello(supervisor_client(controller->supervisor))->pid,
                adopted ? "adopted" : "up");
-    if (controller->file_pending && controller->generation == 0)
-        startup_apply_file(controller);
-    else if (apply_reconcile(controller) == 0 && controller->file_pending)
+    bool first = controller->file_pending && controller->generation == 0; /* nothing to reconcile with */
+    if ((first || apply_reconcile(controller) == 0) && controller->file_pending)
         startup_apply_file(controller);
     api_server_wake(controller->api);
     ready(controller);

@@ -79,7 +79,9 @@ static json_t *check_table(struct schema_place *place, const struct schema_key *
             schema_mistake(place, child->key_position, "%s: not built in this version", key->refused);
         } else {
             json_t *value = check_value(place, key, child);
-            if (value)
+            if (json_is_object(value) && json_object_size(value) == 0)
+                json_decref(value); /* says the same as a key that is not there */
+            else if (value)
                 json_object_set_new(table, child->key, value);
         }
         schema_leave(place, length);

@@ -28,7 +28,7 @@
 #include "weft_api.h"
 
 #define PROGRAM          "weft-dataplane"
-#define CALL_MS          3000 /* for one answer of the dataplane */
+#define CALL_MS          10000 /* for one answer of the dataplane; a loaded host makes it wait for its workers */
 #define STEP_MS          25
 #define STEP_SLOW_MS     1000
 #define START_SECONDS    15

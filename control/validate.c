@@ -80,7 +80,7 @@ static void validate_segment(const struct model_check *check, const struct model
     bool bridged = strcmp(segment->mode, "bridged") == 0;
     if (bridged && !names_uplink)
         segment_mistake(check, segment, NULL, "mode bridged needs an uplink");
-    if (!bridged && names_uplink)
+    if (!bridged && segment->uplink)
         segment_mistake(check, segment, "uplink", "mode %s has no uplink", segment->mode);
     if (bridged && segment->uplink) {
         char what[96];
@@ -219,16 +219,14 @@ static void validate_limits(const struct model_check *check, const struct model_
         model_mistake(check, WEFT_LIMIT, path, "tenant %s has %u ports, its limit is %lld", tenant->name,
                       tenant->port_count, (long long)tenant->limit_ports);
     }
-    int64_t sum = 0, unset = 0;
-    for (unsigned i = 0; i < tenant->segment_count; i++) {
-        sum += tenant->segments[i].macs;
-        unset += tenant->segments[i].macs == 0;
-    }
-    if (tenant->limit_macs && sum + unset > tenant->limit_macs) {
+    int64_t wanted = 0; /* one at least for a segment that does not say */
+    for (unsigned i = 0; i < tenant->segment_count; i++)
+        wanted += tenant->segments[i].macs ? tenant->segments[i].macs : 1;
+    if (tenant->limit_macs && wanted > tenant->limit_macs) {
         snprintf(path, sizeof(path), "tenants.%s.limits.macs", tenant->name);
         model_mistake(check, WEFT_LIMIT, path,
                       "tenant %s may learn %lld addresses, its segments want %lld at least", tenant->name,
-                      (long long)tenant->limit_macs, (long long)sum + (long long)unset);
+                      (long long)tenant->limit_macs, (long long)wanted);
     }
 }
 

@@ -25,6 +25,9 @@ static const char CONFIG[] =
     "      vm1: {segment: web, mac: 52:54:00:00:00:01, ip: 10.0.0.1}\n"
     "      tr: {trunk: [web, lab], native: web}\n";
 
+static struct controller *controller;
+static json_t *config; /* what is in force, and stays so */
+
 static void check_answer(char *text)
 {
     if (strchr(text, '\n'))
@@ -39,14 +42,14 @@ static void check_answer(char *text)
     free(text);
 }
 
-static void answer_line(struct controller *controller, const char *line, size_t size)
+static void answer_line(const char *line, size_t size)
 {
     char *text = api_server_answer(controller, line, size);
     if (text)
         check_answer(text);
 }
 
-static void answer_request(struct controller *controller, json_t *request)
+static void answer_request(json_t *request)
 {
     const char *method = json_string_value(json_object_get(request, "method"));
     json_t *params = json_object_get(request, "params");
@@ -59,23 +62,28 @@ static void answer_request(struct controller *controller, json_t *request)
     }
     char *line = json_dumps(request, JSON_COMPACT);
     if (line)
-        answer_line(controller, line, strlen(line));
+        answer_line(line, strlen(line));
     free(line);
+}
+
+static void clean_up(void)
+{
+    json_decref(config);
+    controller_fixture_free(controller);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static struct controller *controller;
-    static json_t *config;
     if (!controller) {
         controller = controller_fixture_new(CONFIG);
         config = json_deep_copy(controller->model->config);
+        atexit(clean_up);
     }
     json_t *request = json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES, NULL);
     if (request)
-        answer_request(controller, request);
+        answer_request(request);
     else
-        answer_line(controller, (const char *)data, size);
+        answer_line((const char *)data, size);
     json_decref(request);
     if (!json_equal(config, controller->model->config) || controller->generation != 5)
         abort();

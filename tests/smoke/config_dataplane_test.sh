@@ -9,7 +9,6 @@ generation() { json 'x["controller"]["generation"]' weft status -o json; }
 weftd_start <<< 'version: 1
 tenants: { acme: { segments: { web: { mode: isolated } }, ports: { vm1: { segment: web } } } }'
 wait_for converged 20
-wait_for converged 20
 first=$(generation)
 
 # Refused: a socket cannot be made where there is no directory.

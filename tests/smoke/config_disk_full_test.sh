@@ -5,12 +5,13 @@
 . "$(dirname "$0")/lib.sh"
 smoke_need root weftd weft-dataplane python3 unshare
 if [[ ${1:-} != inside ]]; then
+    trap - EXIT
+    rm -rf "$SMOKE_DIR"
     exec unshare --mount --propagation private "$0" inside # the small disk is this test's only
 fi
 mount -t tmpfs -o size=128k none "$WEFT_STATE_DIR" || smoke_skip "cannot mount a tmpfs"
 weftd_start <<< 'version: 1
 tenants: { acme: { segments: { web: { mode: isolated } }, ports: { vm1: { segment: web } } } }'
-wait_for converged 20
 wait_for converged 20
 before=$(weft config export)
 generation() { json 'x["controller"]["generation"]' weft status -o json; }
