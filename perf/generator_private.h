@@ -10,6 +10,7 @@
 #define GENERATOR_BATCH 64u
 #define PAYLOAD_MAGIC   0x7765u /* "we" */
 #define DRAIN_NS        20000000u
+#define GONE_NS         2000000000u /* a switch that gives nothing back for so long is not waited for */
 
 /* Follows the L4 header of each frame. */
 struct payload {

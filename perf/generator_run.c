@@ -167,17 +167,30 @@ static unsigned source(struct generator *generator, struct direction *direction,
     return count;
 }
 
-/* Takes what arrives until nothing has for DRAIN_NS. */
+static bool in_flight(struct generator *const *list, unsigned count)
+{
+    for (unsigned g = 0; g < count; g++)
+        for (unsigned i = 0; i < list[g]->direction_count; i++)
+            if (driver_in_flight(list[g]->directions[i].tx) > 0)
+                return true;
+    return false;
+}
+
+/* Takes what arrives until nothing has for DRAIN_NS and the switch has given back what was sent (or is gone).
+ */
 static void drain(struct generator *const *list, unsigned count, bool stamped,
                   struct generator_result *results)
 {
-    for (uint64_t last = now_ns(); now_ns() - last < DRAIN_NS;)
+    uint64_t start = now_ns(), last = start, now = start;
+    while (now - last < DRAIN_NS || (now - start < GONE_NS && in_flight(list, count))) {
         for (unsigned g = 0; g < count; g++)
             for (unsigned i = 0; i < list[g]->direction_count; i++) {
                 unsigned arrived = sink(list[g], &list[g]->directions[i], stamped, &results[g]);
                 results[g].received += arrived;
                 last = arrived ? now_ns() : last;
             }
+        now = now_ns();
+    }
 }
 
 /* One turn of one generator; `due` is the frames of each direction that the rate wants published by now.
