@@ -245,7 +245,8 @@ struct dp_port_state {
  * rx_forwarded are known unicast frames, addressed to exactly one output; rx_flooded were addressed to every
  * other member, even if that is a single one. What became of each copy is accounted at the output port. A
  * frame segmented in software counts once in tx_packets and its pieces in tx_segments. If only some of its
- * pieces found room it counts as dropped (TX_FULL), and tx_segments and tx_bytes have the pieces that were sent.
+ * pieces found room it counts as dropped (TX_FULL), and tx_segments and tx_bytes have the pieces that were
+ * sent.
  */
 struct dp_port_counters {
     uint32_t id;
