@@ -113,8 +113,9 @@ static void depth_and_count_are_bounded(void **state)
     char *many = malloc(size);
     many[0] = '[';
     for (size_t i = 0; i < count; i++)
-        memcpy(many + 1 + 2 * i, "1,", 2);
-    memcpy(many + 1 + 2 * count, "]", 2);
+        many[1 + 2 * i] = '1', many[2 + 2 * i] = ',';
+    many[1 + 2 * count] = ']';
+    many[2 + 2 * count] = '\0';
     diagnostics = (struct diagnostics){0};
     assert_null(config_yaml_parse(many, strlen(many), &diagnostics));
     assert_int_equal(diagnostics.count, 1);
@@ -133,9 +134,9 @@ static void depth_and_count_are_bounded(void **state)
 static void more_mistakes_than_are_shown(void **state)
 {
     struct diagnostics diagnostics;
-    char text[4096] = "";
+    char text[4096] = "", *end = text;
     for (unsigned i = 0; i < DIAGNOSTICS_MAX + 6; i++)
-        strcat(text, "a: 1\n");
+        end = stpcpy(end, "a: 1\n");
     assert_null(parse(text, &diagnostics));
     assert_int_equal(diagnostics.count, DIAGNOSTICS_MAX);
     assert_int_equal(diagnostics.omitted, 5);

@@ -186,7 +186,7 @@ static void what_the_dataplane_cannot_hold(void **state)
     at += sprintf(at, "version: 1\ntenants: {a: {segments: {s: {mode: isolated}}, ports: {\n");
     for (unsigned i = 0; i < DP_PORTS_MAX; i++)
         at += sprintf(at, "p%u: {segment: s},\n", i);
-    strcpy(at, "}}}\n");
+    stpcpy(at, "}}}\n");
     assert_null(build(text, "/run/weft", &diagnostics));
     assert_int_equal(diagnostics.count, 1);
     assert_int_equal(diagnostics.items[0].code, WEFT_LIMIT);

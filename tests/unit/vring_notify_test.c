@@ -124,7 +124,7 @@ static void test_event_index(void **state)
         for (unsigned size = packed ? 5 : 8; size <= 130; size += packed ? 25 : size) {
             uint16_t base = packed ? 0x8000 | 3 : 65530;
             struct fixture fixture = fixture_new(packed, receives, VRING_F_EVENT_IDX, (uint16_t)size, base);
-            uint64_t position = packed ? 3 : 65530, wanted = position;
+            uint64_t position = packed ? 3 : 65530, wanted;
             for (unsigned round = 0; round < 500; round++) {
                 unsigned count = 1 + random_below(size < 60 ? size : 60);
                 /* somewhere from just behind to a little ahead of what this batch covers */
