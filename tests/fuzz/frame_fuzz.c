@@ -176,8 +176,8 @@ static void check_offload(struct packet *packet, struct frame_info *info, uint32
         return;
     struct packet first = *packet;
     struct frame_info again = *info;
-    /* Both are copies of one packet, padding included. NOLINTNEXTLINE(bugprone-suspicious-memory-comparison)
-     */
+    /* both are copies of one packet, padding included */
+    /* NOLINTNEXTLINE(bugprone-suspicious-memory-comparison) */
     CHECK(offload_validate(packet, &again) && memcmp(&first, packet, sizeof(first)) == 0);
     CHECK(!(packet->flags & ~VNET_F_NEEDS_CSUM));
     if (!(packet->flags & VNET_F_NEEDS_CSUM)) {
