@@ -27,8 +27,9 @@
 #include "supervisor.h"
 #include "weft_api.h"
 
-#define PROGRAM          "weft-dataplane"
-#define CALL_MS          10000 /* for one answer of the dataplane; a loaded host makes it wait for its workers */
+#define PROGRAM "weft-dataplane"
+#define CALL_MS                                                                                              \
+    4000 /* for one answer of the dataplane; a commit may take five times as long, less than the watchdog */
 #define STEP_MS          25
 #define STEP_SLOW_MS     1000
 #define START_SECONDS    15
