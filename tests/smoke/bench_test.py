@@ -97,7 +97,7 @@ with Weft(CONFIG) as instance, tempfile.TemporaryDirectory(prefix="weft-bench-te
     for arguments, code, words in [
             (["acme/web", "acme/lab", "--size", "64", "--time", "1s"], 1, "no frame arrived"),
             (["acme/lab", "--tagged"], 4, "no vlan"), (["acme/wbe"], 3, "did you mean"), ([], 2, "--all-tenants"),
-            (["acme/web", "--size", "63"], 1, "frame size")]:
+            (["acme/web", "--size", "63"], 2, "frame size")]:
         refused = bench(instance, *arguments, check=False)
         assert refused.returncode == code and words in refused.stderr, (arguments, refused)
     wait_for(lambda: sockets(instance) == ["acme.vm1"], "temporary ports gone")
