@@ -42,7 +42,7 @@ _lib = None
 
 
 class Guest:
-    def __init__(self, path, features=VERSION_1 | MRG_RXBUF, pairs=1, ring_size=256, buffer_size=2048, timeout=5.0):
+    def __init__(self, path, features=VERSION_1 | MRG_RXBUF, pairs=1, ring_size=256, buffer_size=2048, timeout=60.0):
         global _lib
         _lib = _lib or _library()
         config = _Config(path.encode(), False, pairs, ring_size, buffer_size, features, int(timeout * 1000), False)
@@ -69,7 +69,7 @@ class Guest:
     def send(self, frame, flags=0, gso_type=0, hdr_len=0, gso_size=0, csum_start=0, csum_offset=0, pair=0):
         header = struct.pack("<BBHHHHH", flags, gso_type, hdr_len, gso_size, csum_start, csum_offset, 0)
         queue = _lib.driver_tx_queue(self.device, pair)
-        deadline = time.monotonic() + 2
+        deadline = time.monotonic() + 60
         while True:
             result = _lib.driver_transmit(queue, header, frame, len(frame))
             if result != -11 or time.monotonic() > deadline:

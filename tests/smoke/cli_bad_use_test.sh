@@ -80,11 +80,11 @@ fi
 fake_weftd_stop
 
 # a weftd that does not behave
-for mood in silent:5:"does not answer" mute:5:"did not answer" garbage:5:"does not speak" close:5:"closed" version:2:"speaks 9"; do
-    IFS=: read -r mode code text <<< "$mood"
+for mood in silent:5:1s:"does not answer" mute:5:5s:"did not answer" garbage:5:60s:"does not speak" close:5:60s:"closed" version:2:60s:"speaks 9"; do
+    IFS=: read -r mode code limit text <<< "$mood"
     fake_weftd_start --mode "$mode"
-    bad "$code" "$text" port list --timeout 1s
-    [[ $mode != mute ]] || bad 8 "may still be carried out" port add acme/vm1 --timeout 1
+    bad "$code" "$text" port list --timeout "$limit"
+    [[ $mode != mute ]] || bad 8 "may still be carried out" port add acme/vm1 --timeout "$limit"
     fake_weftd_stop
 done
 fake_weftd_start --mode read

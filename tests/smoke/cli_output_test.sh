@@ -82,6 +82,7 @@ head -n 4 < <(weft drops --watch=1 2> "$SMOKE_DIR/watch-errors") > "$SMOKE_DIR/b
 [[ $(sed -n 3p "$SMOKE_DIR/blocks") == "" && $(sed -n 4p "$SMOKE_DIR/blocks") == *" NEW "* && ! -s $SMOKE_DIR/watch-errors ]]
 head -n 2 < <(weft status --watch -o json) | python3 -c 'import json, sys; [json.loads(line) for line in sys.stdin]'
 if command -v script > /dev/null; then
-    TERM=xterm timeout 3 script -qec "weft port --watch" "$SMOKE_DIR/screen" > /dev/null 2>&1 < /dev/null || true
-    grep -q $'\e\\[H.*PORT.*\e\\[K' "$SMOKE_DIR/screen"
+    smoke_start script env TERM=xterm script -qfec "weft port --watch" "$SMOKE_DIR/screen"
+    wait_for 'grep -q $'"'\\e\\\\[H.*PORT.*\\e\\\\[K'"' "$SMOKE_DIR/screen"'
+    kill "$STARTED"
 fi

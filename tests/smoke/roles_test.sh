@@ -32,7 +32,7 @@ tenants: { acme: { segments: { web: { mode: isolated } }, ports: { vm1: { segmen
 END
 [[ $(stat -c %a:%g run) == 710:64001 ]]
 [[ $(stat -c %a:%g run/api.sock) == 660:64001 ]]
-wait_for '[[ $(stat -c %a:%g run/vhost/acme.vm1) == 660:64001 ]]' 5
+wait_for '[[ $(stat -c %a:%g run/vhost/acme.vm1) == 660:64001 ]]'
 [[ $(weft port show acme/vm1 -o json) == *"\"$run_dir/vhost/acme.vm1\""* ]] # absolute, whatever was given
 
 for who in 64001 64001,64002; do

@@ -24,7 +24,7 @@
 #include "client.h"
 #include "dp_objects.h"
 
-#define TIMEOUT_MS 10000
+#define TIMEOUT_MS 60000
 
 static struct {
     pthread_t thread;
