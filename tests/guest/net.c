@@ -389,7 +389,7 @@ bool mode_ping(void)
         waiting.ping_seen = false;
         uint64_t start = now_us();
         net_send_ip(net_peer, PROTOCOL_ICMP, frame, 8 + size);
-        if (!net_wait(argument_number("timeout", 1000000), ping_seen)) {
+        if (!net_wait(argument_number("timeout", 10000000), ping_seen)) {
             print("ping seq=%lu lost\n", i);
             continue;
         }
@@ -426,7 +426,7 @@ bool mode_udp(void)
             data[at] = (uint8_t)random_number();
         waiting.udp_seen = false;
         send_udp(net_peer, 40000, PORT_ECHO, data, size);
-        if (net_wait(1000000, udp_seen) && waiting.udp_size == size &&
+        if (net_wait(10000000, udp_seen) && waiting.udp_size == size &&
             memcmp(waiting.udp_data, data, size) == 0)
             received++;
     }

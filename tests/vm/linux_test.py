@@ -52,7 +52,7 @@ def unpack_lz4(data):
 def prepare(bench):
     cache = os.environ.get("WEFT_LINUX_GUEST", bench.path("linux"))
     result = subprocess.run([os.path.join(TOP, "tests/lib/linux_guest"), "prepare", cache], capture_output=True, text=True,
-                            timeout=250, check=False)
+                            timeout=900, check=False)
     if result.returncode != 0:
         print(result.stdout.strip() or f"SKIP: {result.stderr.strip()}")
         sys.exit(77)
@@ -61,7 +61,7 @@ def prepare(bench):
 
 def whole_boot(bench, kernel, initrd):
     machine = bench.machine("--initrd", initrd, "--cpus", "2", kernel=kernel, memory="512M", cmdline="console=ttyS0")
-    machine.wait_line("Run /init as init process", 60)
+    machine.wait_line("Run /init as init process", 300)
     assert "Linux version" in machine.console() and "ACPI Error" not in machine.console(), machine.dump()
 
 
@@ -70,7 +70,7 @@ def as_far_as_it_goes(bench, kernel, initrd):
         data = file.read()
     early = "console=ttyS0 earlyprintk=serial,ttyS0,115200 nokaslr weft.test=yes"
     machine = bench.machine("--initrd", initrd, kernel=kernel, memory="256M", cmdline=early)
-    machine.wait_line("KASLR disabled: 'nokaslr' on cmdline.", 60)
+    machine.wait_line("KASLR disabled: 'nokaslr' on cmdline.", 300)
     machine.call("quit")
     machine.wait(KILLED)
     payload = (data[0x1f1] + 1) * 512 + struct.unpack_from("<I", data, 0x248)[0]
@@ -80,7 +80,7 @@ def as_far_as_it_goes(bench, kernel, initrd):
     with open(bench.path("vmlinux"), "wb") as file:
         file.write(unpack_lz4(data[payload:]))
     machine = bench.machine(f"--cpu={FEATURES}", "--initrd", initrd, kernel=bench.path("vmlinux"), memory="256M", cmdline=early)
-    machine.wait_line("Booting paravirtualized kernel on KVM", 200)
+    machine.wait_line("Booting paravirtualized kernel on KVM", 600)
     text = machine.console()
     machine.call("quit")
     machine.wait(KILLED)

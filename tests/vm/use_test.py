@@ -10,7 +10,7 @@ def refused(bench, text, *arguments, code=FAILED, prefix=(), kernel=GUEST):
     """weft-vmm ends with `code`, says `text`, and leaves no file."""
     before = sorted(os.listdir(bench.directory))
     command = [*prefix, VMM, *(["--kernel", kernel] if kernel else []), "--console", "none", *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=30, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120, check=False)
     assert result.returncode == code, f"{command}: {result.returncode}, {result.stderr}"
     assert text in result.stderr and result.stderr.startswith("weft-vmm"), f"{command}: {result.stderr}"
     assert len(result.stderr.splitlines()) == 1, result.stderr
@@ -63,7 +63,7 @@ def backends(bench):
     refused(bench, "is the switch running", "--net", f"socket={bench.path('nobody')}")
     refused(bench, "cannot connect", "--disk", f"vhost={bench.path('nobody')}")
     hub = bench.hub("port0")
-    first = bench.machine("--net", f"socket={bench.path('port0')}", cmdline="mode=link seconds=30")
+    first = bench.machine("--net", f"socket={bench.path('port0')}", cmdline="mode=link seconds=600")
     first.wait_line("link up=1")
     refused(bench, "port0: cannot", "--net", f"socket={bench.path('port0')}")
     assert first.status()["nets"][0]["connected"], "the second machine hurt the first"
@@ -100,7 +100,7 @@ def sandbox(bench):
         return
     bench.hub("port0")
     disk = bench.disk("disk", 1 << 20)
-    machine = bench.machine("--net", f"socket={bench.path('port0')}", "--disk", f"path={disk}", cmdline="mode=link seconds=60")
+    machine = bench.machine("--net", f"socket={bench.path('port0')}", "--disk", f"path={disk}", cmdline="mode=link seconds=600")
     machine.wait_line("link up=1")
     pid = machine.process.pid
     tasks = os.listdir(f"/proc/{pid}/task")

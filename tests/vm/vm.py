@@ -23,7 +23,7 @@ def need_kvm():
         sys.exit(77)
 
 
-def wait_for(condition, what, seconds=20.0):
+def wait_for(condition, what, seconds=120.0):
     deadline = time.monotonic() + seconds
     while True:
         value = condition()
@@ -65,13 +65,13 @@ class Machine:
     def lines(self, word):
         return [fields(line) for line in self.console().splitlines() if line.split(" ")[0] == word]
 
-    def wait_line(self, text, seconds=20.0):
+    def wait_line(self, text, seconds=120.0):
         def there():
             assert self.process.poll() is None or text in self.console(), f"{self.name} ended: {self.dump()}"
             return text in self.console()
         wait_for(there, f"{self.name}: \"{text}\" on the console", seconds)
 
-    def wait(self, code=OFF, seconds=60.0):
+    def wait(self, code=OFF, seconds=300.0):
         try:
             result = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -81,7 +81,7 @@ class Machine:
 
     def call(self, method, **params):
         with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(10)
+            client.settimeout(60)
             client.connect(self.control_path)
             client.sendall(json.dumps({"id": 7, "method": method, "params": params}).encode() + b"\n")
             line = client.makefile("rb").readline()
