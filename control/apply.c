@@ -310,13 +310,28 @@ enum weft_code apply(struct controller *controller, struct model *candidate, con
     return code;
 }
 
+struct model *apply_candidate(struct controller *controller, const struct document *document,
+                              struct diagnostics *diagnostics)
+{
+    size_t before = diagnostics->count;
+    struct model *model = model_from_document(document, controller->options.run_dir, diagnostics);
+    if (!model)
+        return NULL;
+    struct model_check check = {model, document_root(document), diagnostics, controller->options.run_dir};
+    model_vm_files(&check, controller->model);
+    if (diagnostics->count == before)
+        return model;
+    diagnostics_sort(diagnostics);
+    model_free(model);
+    return NULL;
+}
+
 enum weft_code apply_text(struct controller *controller, const char *text, size_t size, const char *filename,
                           const struct change *change, struct outcome *outcome)
 {
     struct diagnostics diagnostics = {0};
     struct document *document = config_yaml_parse(text, size, &diagnostics);
-    struct model *model =
-        document ? model_from_document(document, controller->options.run_dir, &diagnostics) : NULL;
+    struct model *model = document ? apply_candidate(controller, document, &diagnostics) : NULL;
     document_free(document);
     if (!model)
         return outcome_invalid(outcome, &diagnostics, filename);
@@ -330,7 +345,7 @@ enum weft_code apply_tree(struct controller *controller, json_t *tree, const str
     struct document *document = document_from_json(tree);
     if (!document)
         return outcome_fail(outcome, WEFT_USAGE, "values are nested too deeply or too many");
-    struct model *model = model_from_document(document, controller->options.run_dir, &diagnostics);
+    struct model *model = apply_candidate(controller, document, &diagnostics);
     document_free(document);
     if (!model)
         return outcome_invalid(outcome, &diagnostics, NULL);

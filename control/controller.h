@@ -82,6 +82,9 @@ struct change {
 /* apply.c. Makes `candidate` (which it takes) the configuration in force, or changes nothing. */
 enum weft_code apply(struct controller *controller, struct model *candidate, const struct change *change,
                      struct outcome *outcome);
+/* The candidate that a document says; NULL: diagnostics has what is wrong. */
+struct model *apply_candidate(struct controller *controller, const struct document *document,
+                              struct diagnostics *diagnostics);
 /* Text of a file, YAML or JSON. */
 enum weft_code apply_text(struct controller *controller, const char *text, size_t size, const char *filename,
                           const struct change *change, struct outcome *outcome);

@@ -13,6 +13,9 @@
 #define WEFT_API_SOCKET        "api.sock"       /* under the run dir */
 #define WEFT_DATAPLANE_SOCKET  "dataplane.sock" /* under the run dir */
 #define WEFT_VHOST_DIR         "vhost"          /* under the run dir; TENANT.PORT, one socket a guest port */
+#define WEFT_VM_DIR            "vm"             /* under the run dir; TENANT.PORT/, one directory a machine */
+#define WEFT_VM_CONSOLE        "console"        /* in it: the serial port's socket */
+#define WEFT_VM_CONSOLE_LOG    "console.log"    /* in it: what the guest said there */
 #define WEFT_GROUP_ADMIN       "weft"
 #define WEFT_GROUP_READ        "weft-ro"
 
