@@ -33,6 +33,7 @@
 #include "plan.h"
 #include "reconcile.h"
 #include "schema.h"
+#include "vm.h"
 
 static void confirm_name(char name[48], uint64_t generation)
 {
@@ -277,6 +278,7 @@ static enum weft_code application_prepare(struct controller *controller, struct 
             controller->confirm_generation);
     outcome->changes = plan_changes(controller->model->config, application->candidate->config);
     outcome->changed = json_array_size(outcome->changes) > 0;
+    outcome->notes = vms_notes(controller->vms, application->candidate);
     application->restarts = supervisor_differs(controller->supervisor, application->candidate->config);
     application->generation = controller->generation + 1;
     application->ids = ids_assign(controller->ids, application->candidate);
@@ -303,6 +305,8 @@ enum weft_code apply(struct controller *controller, struct model *candidate, con
                        json_array_size(outcome->changes));
         else
             events_add(controller->events, "config-failed", NULL, 0, "%s", outcome->message);
+        if (code == WEFT_OK)
+            vms_sync(controller->vms);
     }
     model_free(application.candidate);
     json_decref(application.ids);

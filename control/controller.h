@@ -37,6 +37,7 @@ struct controller {
     struct api_server *api;
     struct monitor *monitor;
     struct bench *bench;
+    struct vms *vms; /* NULL: not opened yet */
     uint64_t started_ns;   /* CLOCK_REALTIME */
     uint32_t socket_group; /* of vhost-user sockets; UINT32_MAX: unchanged */
 
@@ -44,6 +45,7 @@ struct controller {
     struct model *model;                     /* of that generation */
     json_t *ids;                             /* ids.h */
     bool file_pending;                       /* the file is to be applied as soon as the dataplane is there */
+    bool ending;                             /* the machines are being powered off */
     bool converged;                          /* the dataplane holds what is in force */
     char trouble[CONTROLLER_TEXT_SIZE];      /* why it does not; "" */
     char file_trouble[CONTROLLER_TEXT_SIZE]; /* why the file was not applied; "" */
@@ -60,6 +62,7 @@ struct outcome {
     char message[CONTROLLER_TEXT_SIZE]; /* unless WEFT_OK */
     json_t *details;                    /* diagnostics, or NULL */
     json_t *changes;                    /* plan.h, or NULL */
+    json_t *notes;                      /* array of texts beside them, or NULL */
     bool changed;
 };
 

@@ -26,6 +26,7 @@
 #include "log.h"
 #include "monitor.h"
 #include "notify.h"
+#include "vm.h"
 
 #define LOCK_FILE "weftd.lock"
 
@@ -219,6 +220,11 @@ static int open_run_dir(struct controller *controller)
         if (chown(run_dir, (uid_t)-1, group->gr_gid) < 0 || chown(path, (uid_t)-1, group->gr_gid) < 0)
             log_warning("group of %s: %s", run_dir, strerror(errno));
     }
+    snprintf(path, sizeof(path), "%s/" WEFT_VM_DIR, run_dir);
+    if (!error)
+        error = make_directory(path, 0710);
+    if (!error && controller->socket_group != UINT32_MAX && chown(path, (uid_t)-1, group->gr_gid) < 0)
+        log_warning("group of %s: %s", path, strerror(errno));
     return error;
 }
 
@@ -243,6 +249,8 @@ static void on_up(void *context)
     bool first = controller->file_pending && controller->generation == 0; /* nothing to reconcile with */
     if ((first || apply_reconcile(controller) == 0) && controller->file_pending)
         startup_apply_file(controller);
+    if (controller->converged && controller->generation)
+        vms_sync(controller->vms);
     api_server_wake(controller->api);
     ready(controller);
 }
@@ -280,8 +288,13 @@ static void on_signal(evutil_socket_t number, short what, void *context)
 {
     struct controller *controller = context;
     (void)what;
-    log_notice("signal %d: ending", (int)number);
-    event_base_loopexit(controller->base, NULL);
+    bool again = controller->ending;
+    controller->ending = true;
+    log_notice("signal %d: ending%s", (int)number, again ? " now" : "");
+    if (again || controller->options.keep_dataplane || !vms_end(controller->vms))
+        event_base_loopexit(controller->base, NULL);
+    else
+        notify_stopping(); /* the loop ends with the last machine */
 }
 
 static enum weft_code open_parts(struct controller *controller)
@@ -310,6 +323,7 @@ static enum weft_code open_parts(struct controller *controller)
         return WEFT_FAILED;
     }
     controller->monitor = monitor_new(controller);
+    controller->vms = vms_new(controller);
     return WEFT_OK;
 }
 
@@ -317,6 +331,7 @@ static void close_parts(struct controller *controller)
 {
     if (controller->monitor)
         monitor_free(controller->monitor);
+    vms_free(controller->vms, !controller->options.keep_dataplane);
     api_server_free(controller->api);
     if (controller->supervisor)
         supervisor_free(controller->supervisor, !controller->options.keep_dataplane);
