@@ -81,9 +81,8 @@ static bool pass(int from, int to, bool *escaped)
 static void talk(int console, bool is_terminal)
 {
     bool escaped = false;
-    struct pollfd poll_fds[] = {{.fd = console, .events = POLLIN},
-                                {.fd = STDIN_FILENO, .events = POLLIN},
-                                {.fd = STDOUT_FILENO}};
+    struct pollfd poll_fds[] = {
+        {.fd = console, .events = POLLIN}, {.fd = STDIN_FILENO, .events = POLLIN}, {.fd = STDOUT_FILENO}};
     while (!escaped && !ended) {
         if (poll(poll_fds, 3, -1) < 0) {
             if (errno != EINTR)

@@ -175,10 +175,8 @@ static const struct noun {
     const char *name;
     const struct column *columns, *details; /* details NULL: those of the list */
 } nouns[] = {
-    {"tenant", tenant_columns, NULL},
-    {"segment", segment_columns, NULL},
-    {"port", port_columns, port_details},
-    {"uplink", uplink_columns, NULL},
+    {"tenant", tenant_columns, NULL},     {"segment", segment_columns, NULL},
+    {"port", port_columns, port_details}, {"uplink", uplink_columns, NULL},
     {"vm", vm_columns, vm_details},
 };
 

@@ -59,7 +59,8 @@ static int wait_for(struct cli_context *context, const char *state, json_int_t n
         if (code)
             return code;
         const char *now = text_of(*item, "state");
-        if (strcmp(now, state) == 0 && (!not_pid || json_integer_value(json_object_get(*item, "pid")) != not_pid))
+        if (strcmp(now, state) == 0 &&
+            (!not_pid || json_integer_value(json_object_get(*item, "pid")) != not_pid))
             return WEFT_OK;
         if (strcmp(now, "off") == 0 && strcmp(state, "running") == 0) { /* it was started before */
             output_note("machine %s has powered off already", context->arguments[0]);
@@ -70,8 +71,8 @@ static int wait_for(struct cli_context *context, const char *state, json_int_t n
             return WEFT_FAILED;
         }
         if (now_ms() >= end) {
-            output_error("machine %s is still %s after %u s; --timeout waits longer%s", context->arguments[0], now,
-                         context->timeout_s,
+            output_error("machine %s is still %s after %u s; --timeout waits longer%s", context->arguments[0],
+                         now, context->timeout_s,
                          strcmp(state, "off") == 0 ? ", \"weft vm stop --force\" ends it" : "");
             return WEFT_NOT_CONVERGED;
         }
@@ -85,7 +86,8 @@ static void print_state(const struct cli_context *context, const json_t *item)
         return;
     }
     char line[OUTPUT_CELL_SIZE + 64];
-    snprintf(line, sizeof(line), "%s%s%s", text_of(item, "name"), context->format == CLI_FORMAT_NAME ? "" : " ",
+    snprintf(line, sizeof(line), "%s%s%s", text_of(item, "name"),
+             context->format == CLI_FORMAT_NAME ? "" : " ",
              context->format == CLI_FORMAT_NAME ? "" : text_of(item, "state"));
     output_text(context->out, line);
 }

@@ -36,7 +36,7 @@ const struct cli_noun cli_nouns[] = {
 };
 
 /* Words of the documented language whose commands are not in this version. */
-static const char *const reserved_words[] = {"top",  "trace",   "reach", "capture", "sessions",
+static const char *const reserved_words[] = {"top",  "trace",   "reach",  "capture", "sessions",
                                              "flow", "forward", "tunnel", "mirror"};
 
 const struct cli_option cli_global_options[] = {
@@ -461,11 +461,13 @@ const struct cli_command cli_commands[] = {
      .options = vm_run_options,
      .summary = "give a port a machine and start it",
      .description =
-         "The machine becomes part of the configuration, like one under the port's vm key in weft.yaml(5): it "
+         "The machine becomes part of the configuration, like one under the port's vm key in weft.yaml(5): "
+         "it "
          "stays, weftd keeps it running and starts it again after a crash, until \"weft vm del\". A machine "
          "that is there already with the same values is started if it is off; with other values it is a "
          "conflict. The machine is called like its port. Returns when it runs.",
-     .examples = {"weft vm run acme/vm1 --kernel vmlinuz --initrd initrd --disk disk.img --memory 512M --cpus 2"},
+     .examples =
+         {"weft vm run acme/vm1 --kernel vmlinuz --initrd initrd --disk disk.img --memory 512M --cpus 2"},
      .run = cmd_vm_run},
     {.noun = "vm",
      .verb = "set",
@@ -501,7 +503,8 @@ const struct cli_command cli_commands[] = {
      .options = vm_stop_options,
      .summary = "power a machine off; it stays off until \"weft vm start\"",
      .description =
-         "Presses the power button. A guest that has not powered off after its stop-timeout (weft.yaml(5), 30 s) "
+         "Presses the power button. A guest that has not powered off after its stop-timeout (weft.yaml(5), "
+         "30 s) "
          "is ended. The state is kept in the run directory: when the host starts again, so does the machine.",
      .examples = {"weft vm stop acme/vm2", "weft vm stop acme/vm2 --force"},
      .run = cmd_vm_stop},
@@ -542,9 +545,12 @@ const struct cli_command cli_commands[] = {
      .arguments = NAME_PORT,
      .summary = "use a machine's serial console; Ctrl-] leaves it",
      .description =
-         "Shows the last 64 KiB that the guest said and nobody took, then what it says. Bytes go through as they "
-         "are, in both directions: a guest can do to your terminal what any program there can, so that a console "
-         "of a guest that you do not trust belongs into a file. A console has one user; the newest has it. When "
+         "Shows the last 64 KiB that the guest said and nobody took, then what it says. Bytes go through as "
+         "they "
+         "are, in both directions: a guest can do to your terminal what any program there can, so that a "
+         "console "
+         "of a guest that you do not trust belongs into a file. A console has one user; the newest has it. "
+         "When "
          "standard input is not a terminal, its end is not the end: output goes on until the machine ends.",
      .examples = {"weft vm console acme/vm2"},
      .run = cmd_vm_console},

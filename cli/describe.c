@@ -183,9 +183,8 @@ static void put_key(const char *path, const char *type, long long minimum, long 
                 printf(" %.*s", (int)strcspn(at, "|"), at);
         puts(".");
     }
-    bool is_list =
-        strcmp(type, "INTEGERS") == 0 || strcmp(type, "NAMES") == 0 || strcmp(type, "ADDRESSES") == 0 ||
-        strcmp(type, "PATHS") == 0;
+    bool is_list = strcmp(type, "INTEGERS") == 0 || strcmp(type, "NAMES") == 0 ||
+                   strcmp(type, "ADDRESSES") == 0 || strcmp(type, "PATHS") == 0;
     if (maximum > minimum && is_list)
         printf("At most %lld.\n", maximum);
     else if (maximum > minimum && strcmp(type, "TEXT") == 0)

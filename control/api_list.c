@@ -225,11 +225,11 @@ void api_show(struct api_call *call)
         return;
     }
     struct view *view = view_new(call->controller, nouns[noun].needs | VIEW_QUEUES);
-    json_t *item = tenant    ? item_tenant(view, tenant)
-                   : segment ? item_segment(view, model, segment)
+    json_t *item = tenant                    ? item_tenant(view, tenant)
+                   : segment                 ? item_segment(view, model, segment)
                    : port && noun == NOUN_VM ? vms_item(call->controller->vms, port)
-                   : port    ? item_port(view, port, true)
-                             : item_uplink(view, model, uplink);
+                   : port                    ? item_port(view, port, true)
+                                             : item_uplink(view, model, uplink);
     view_free(view);
     call->result = json_pack("{s:s, s:[o]}", "schema", nouns[noun].schema, "items", item);
 }

@@ -89,7 +89,8 @@ void api_vm_console(struct api_call *call)
                      "machine %s is %s: it has no console now; what it said last is in %s", port->full_name,
                      state, json_string_value(json_object_get(item, "console_log")));
     else
-        call->result = json_pack("{s:O, s:O, s:O}", "socket", json_object_get(item, "console"), "log",
-                                 json_object_get(item, "console_log"), "state", json_object_get(item, "state"));
+        call->result =
+            json_pack("{s:O, s:O, s:O}", "socket", json_object_get(item, "console"), "log",
+                      json_object_get(item, "console_log"), "state", json_object_get(item, "state"));
     json_decref(item);
 }

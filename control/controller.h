@@ -37,7 +37,7 @@ struct controller {
     struct api_server *api;
     struct monitor *monitor;
     struct bench *bench;
-    struct vms *vms; /* NULL: not opened yet */
+    struct vms *vms;       /* NULL: not opened yet */
     uint64_t started_ns;   /* CLOCK_REALTIME */
     uint32_t socket_group; /* of vhost-user sockets; UINT32_MAX: unchanged */
 

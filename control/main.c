@@ -180,6 +180,21 @@ static int make_absolute(struct controller *controller)
     return 0;
 }
 
+/* The directories of ports' sockets and of machines. */
+static int make_below(const char *run_dir, const struct group *group)
+{
+    static const char *const below[] = {WEFT_VHOST_DIR, WEFT_VM_DIR};
+    char path[128];
+    int error = 0;
+    for (unsigned i = 0; i < 2 && !error; i++) {
+        snprintf(path, sizeof(path), "%s/%s", run_dir, below[i]);
+        error = make_directory(path, 0710);
+        if (!error && group && geteuid() == 0 && chown(path, (uid_t)-1, group->gr_gid) < 0)
+            log_warning("group of %s: %s", path, strerror(errno));
+    }
+    return error;
+}
+
 /* The run dir with its lock, which is held until the process ends. */
 static int open_run_dir(struct controller *controller)
 {
@@ -212,20 +227,13 @@ static int open_run_dir(struct controller *controller)
     }
     if (ftruncate(fd, 0) < 0 || dprintf(fd, "%d\n", getpid()) < 0)
         log_warning("%s: %s", path, strerror(errno));
-    snprintf(path, sizeof(path), "%s/" WEFT_VHOST_DIR, run_dir);
-    error = make_directory(path, 0710);
     controller->socket_group = UINT32_MAX;
-    if (!error && group && geteuid() == 0) {
+    if (group && geteuid() == 0) {
         controller->socket_group = group->gr_gid;
-        if (chown(run_dir, (uid_t)-1, group->gr_gid) < 0 || chown(path, (uid_t)-1, group->gr_gid) < 0)
+        if (chown(run_dir, (uid_t)-1, group->gr_gid) < 0)
             log_warning("group of %s: %s", run_dir, strerror(errno));
     }
-    snprintf(path, sizeof(path), "%s/" WEFT_VM_DIR, run_dir);
-    if (!error)
-        error = make_directory(path, 0710);
-    if (!error && controller->socket_group != UINT32_MAX && chown(path, (uid_t)-1, group->gr_gid) < 0)
-        log_warning("group of %s: %s", path, strerror(errno));
-    return error;
+    return make_below(run_dir, group);
 }
 
 static void ready(struct controller *controller)

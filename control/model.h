@@ -55,7 +55,7 @@ struct model_address {
 
 /* A machine that weftd keeps running at a port. Lists are arrays of paths, or NULL. */
 struct model_vm {
-    const char *kernel; /* NULL only while the configuration is being checked */
+    const char *kernel;                        /* NULL only while the configuration is being checked */
     const char *initrd, *cmdline, *cloud_init; /* NULL: none, weft-vmm's default, none */
     const char *hugepages;
     json_t *disks, *readonly_disks, *vhost_disks;

@@ -88,12 +88,13 @@ static void validate_port(const struct model_check *check, const struct model_po
 {
     char path[MODEL_SOCKET_SIZE];
     if (port->tap)
-        vm_mistake(check, port, NULL, "the port is interface %s of the host; a machine needs a port without tap",
-                   port->tap);
-    else if (port->client)
         vm_mistake(check, port, NULL,
-                   "the port dials (client: true) and so does weft-vmm, so that they would never meet; a machine "
-                   "needs a port that listens (client: false)");
+                   "the port is interface %s of the host; a machine needs a port without tap", port->tap);
+    else if (port->client)
+        vm_mistake(
+            check, port, NULL,
+            "the port dials (client: true) and so does weft-vmm, so that they would never meet; a machine "
+            "needs a port that listens (client: false)");
     else if (strchr(port->socket, ','))
         vm_mistake(check, port, NULL, "weft-vmm takes no socket with a comma in its path: %.100s",
                    port->socket);
@@ -118,8 +119,8 @@ static void validate_disks(const struct model_check *check, const struct model_p
             abort();
         json_t *other = json_object_get(claims, what);
         if (other)
-            vm_mistake(check, port, key, "%.200s is a disk of machine %s already; two cannot write to it", path,
-                       json_string_value(other));
+            vm_mistake(check, port, key, "%.200s is a disk of machine %s already; two cannot write to it",
+                       path, json_string_value(other));
         else
             json_object_set_new(claims, what, json_string(port->full_name));
         free(what);

@@ -13,8 +13,8 @@
  * weft-vmm that ends in any other way is started again, at once if it had run for YOUNG_MS, else later and
  * later.
  *
- * A change of the configuration is for the next start: no guest is powered off without being asked to be. What
- * runs is compared with what is declared by weft-vmm's arguments.
+ * A change of the configuration is for the next start: no guest is powered off without being asked to be.
+ * What runs is compared with what is declared by weft-vmm's arguments.
  */
 #include <errno.h>
 #include <signal.h>

@@ -31,7 +31,8 @@ void vms_warn(const struct vms *vms, json_t *warnings);
 
 enum vm_action { VM_START, VM_STOP, VM_KILL, VM_RESTART, VM_RESET, VM_PAUSE, VM_RESUME };
 
-/* Begins it; what becomes of it, the item's state says. *changed: something was begun. Outcome says why not. */
+/* Begins it; what becomes of it, the item's state says. *changed: something was begun. Outcome says why not.
+ */
 bool vms_act(struct vms *vms, const struct model_port *port, enum vm_action action, bool *changed,
              struct outcome *outcome);
 /* The machine of a port as the API shows it (docs/api.md). */

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "values.h"
@@ -95,15 +96,15 @@ json_t *vm_arguments(const struct model_port *port)
     return list;
 }
 
-static long pool_number(const char *name)
+static long pool_number(const char *path)
 {
-    long number = 0;
-    FILE *file = fopen(name, "re");
-    if (file && fscanf(file, "%ld", &number) != 1)
-        number = 0;
-    if (file)
-        fclose(file);
-    return number;
+    char text[32];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
+    if (fd >= 0)
+        close(fd);
+    text[length > 0 ? length : 0] = '\0';
+    return strtol(text, NULL, 10);
 }
 
 /* Free pages that nobody has reserved. */

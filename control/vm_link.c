@@ -2,8 +2,8 @@
 /*
  * Theory of operation. Connects to the machine's control socket, tries again until it can (the socket comes
  * when the machine is made), then asks for the status every STATUS_MS, and after each thing it was told to
- * do. A weft-vmm that its guest has taken over may say anything: an answer is a line of at most LINE_SIZE, one
- * is awaited at a time, and what is taken from it are numbers, truth values and words that are compared
+ * do. A weft-vmm that its guest has taken over may say anything: an answer is a line of at most LINE_SIZE,
+ * one is awaited at a time, and what is taken from it are numbers, truth values and words that are compared
  * (vm.c). Nothing here waits.
  */
 #include <event2/buffer.h>

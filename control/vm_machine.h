@@ -12,9 +12,9 @@
 #include <sys/types.h>
 #include "model.h"
 
-#define VM_CONTROL "control"   /* in a machine's directory: weft-vmm's control socket */
-#define VM_LOG     "log"       /* what weft-vmm said */
-#define VM_EXIT    "exit"      /* its exit code */
+#define VM_CONTROL "control"    /* in a machine's directory: weft-vmm's control socket */
+#define VM_LOG     "log"        /* what weft-vmm said */
+#define VM_EXIT    "exit"       /* its exit code */
 #define VM_STATE   "state.json" /* weftd's memory of it */
 
 struct controller;
@@ -50,12 +50,12 @@ struct vm {
     char name[MODEL_FULL_NAME_SIZE]; /* acme/vm1 */
     char directory[MODEL_SOCKET_SIZE];
     bool declared;
-    bool off;       /* not to be started until somebody asks */
-    bool again;     /* to be stopped and started */
-    bool stop_sent; /* the power button was pressed */
-    bool announced; /* that it runs */
-    json_t *want;   /* arguments that the configuration means; NULL: not declared */
-    json_t *have;   /* arguments of the process; NULL: none yet */
+    bool off;              /* not to be started until somebody asks */
+    bool again;            /* to be stopped and started */
+    bool stop_sent;        /* the power button was pressed */
+    bool announced;        /* that it runs */
+    json_t *want;          /* arguments that the configuration means; NULL: not declared */
+    json_t *have;          /* arguments of the process; NULL: none yet */
     uint32_t stop_timeout; /* seconds */
     struct vm_process process;
     struct event *process_event;
@@ -104,8 +104,8 @@ json_t *vm_command(json_t *arguments, const struct model_vm *vm, const char *dir
 struct vm_record {
     pid_t pid; /* 0: none */
     uint64_t start;
-    bool off;            /* not to be started until somebody asks */
-    json_t *arguments;   /* of the process; the reader's; NULL: none */
+    bool off;          /* not to be started until somebody asks */
+    json_t *arguments; /* of the process; the reader's; NULL: none */
     unsigned restarts;
 };
 int vm_store_make(const char *directory); /* 0 or -errno */

@@ -18,8 +18,8 @@
 #include <unistd.h>
 #include "vm_machine.h"
 
-#define PROGRAM   "weft-vmm"
-#define TAIL_SIZE 2048u
+#define PROGRAM    "weft-vmm"
+#define TAIL_SIZE  2048u
 #define EXIT_OFF   0 /* weft-vmm(1), EXIT STATUS */
 #define EXIT_ENDED 17
 
@@ -161,7 +161,8 @@ static void last_words(const char *log, char *text, size_t size)
     if (fd < 0)
         return;
     off_t end = lseek(fd, 0, SEEK_END);
-    ssize_t length = pread(fd, tail, sizeof(tail) - 1, end > (off_t)sizeof(tail) - 1 ? end - (off_t)sizeof(tail) + 1 : 0);
+    ssize_t length =
+        pread(fd, tail, sizeof(tail) - 1, end > (off_t)sizeof(tail) - 1 ? end - (off_t)sizeof(tail) + 1 : 0);
     close(fd);
     while (length > 0 && tail[length - 1] == '\n')
         length--;
@@ -201,7 +202,7 @@ void vm_process_end(const struct vm_process *process, const char *exit_file, con
         snprintf(end->text, sizeof(end->text), PROGRAM " was killed by signal %d (%s)", info.si_status,
                  strsignal(info.si_status));
     else if (read_small(exit_file, code, sizeof(code)) > 0)
-        describe_code(end, atoi(code), words);
+        describe_code(end, (int)strtol(code, NULL, 10), words);
     else
         snprintf(end->text, sizeof(end->text), PROGRAM " was killed");
 }

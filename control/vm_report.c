@@ -51,10 +51,12 @@ void vms_warn(const struct vms *vms, json_t *warnings)
 {
     for (const struct vm *vm = vms ? vms->first : NULL; vm; vm = vm->next) {
         if (vm_pending(vm))
-            note(warnings, "machine %s runs with an older configuration; \"weft vm restart %s\" applies the new one",
+            note(warnings,
+                 "machine %s runs with an older configuration; \"weft vm restart %s\" applies the new one",
                  vm->name);
         if (strcmp(vm_state(vm), "failed") == 0)
-            json_array_append_new(warnings, json_sprintf("machine %s does not run: %s", vm->name, vm->reason));
+            json_array_append_new(warnings,
+                                  json_sprintf("machine %s does not run: %s", vm->name, vm->reason));
     }
 }
 

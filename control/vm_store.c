@@ -44,9 +44,9 @@ static void remove_in(const char *directory, const char *name, const char *suffi
 int vm_store_save(const char *directory, const struct vm_record *record)
 {
     char path[PATH_SIZE], aside[PATH_SIZE];
-    json_t *value = json_pack("{s:i, s:I, s:b, s:i, s:O*}", "pid", (int)record->pid, "start",
-                              (json_int_t)record->start, "off", (int)record->off, "restarts",
-                              (int)record->restarts, "arguments", record->arguments);
+    json_t *value =
+        json_pack("{s:i, s:I, s:b, s:i, s:O*}", "pid", (int)record->pid, "start", (json_int_t)record->start,
+                  "off", (int)record->off, "restarts", (int)record->restarts, "arguments", record->arguments);
     path_in(path, directory, VM_STATE, "");
     path_in(aside, directory, VM_STATE, NEW);
     int error = value && json_dump_file(value, aside, JSON_INDENT(1)) == 0 ? 0 : -EIO;
@@ -69,7 +69,8 @@ bool vm_store_load(const char *directory, struct vm_record *record)
     bool good = json_unpack(value, "{s:i, s:I, s:b, s:i, s?o}", "pid", &pid, "start", &start, "off", &off,
                             "restarts", &restarts, "arguments", &arguments) == 0;
     if (good)
-        *record = (struct vm_record){pid, (uint64_t)start, off != 0, json_incref(arguments), (unsigned)restarts};
+        *record =
+            (struct vm_record){pid, (uint64_t)start, off != 0, json_incref(arguments), (unsigned)restarts};
     json_decref(value);
     return good;
 }

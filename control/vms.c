@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation of all machines (of one: vm.c). A port's `vm` declares a machine; there is one struct vm
- * for each, and for each machine that still runs though nothing declares it any more.
+ * Theory of operation of all machines (of one: vm.c). A port's `vm` declares a machine; there is one struct
+ * vm for each, and for each machine that still runs though nothing declares it any more.
  *
- * Machines do not depend on weftd. A weftd that was killed, or stopped with --keep-dataplane, leaves them; the
- * next one finds them by their directories (vm_store.c), even those that have ended meanwhile, and learns how
- * they ended from a file. An orderly stop of weftd powers all off, without that making them off.
+ * Machines do not depend on weftd. A weftd that was killed, or stopped with --keep-dataplane, leaves them;
+ * the next one finds them by their directories (vm_store.c), even those that have ended meanwhile, and learns
+ * how they ended from a file. An orderly stop of weftd powers all off, without that making them off.
  *
  * What the configuration means is known only once the dataplane holds it: until then what was adopted runs on
  * and nothing is started.

@@ -19,8 +19,8 @@ def machine(number, words):
 
 
 PING = "mode=ping peer=10.0.0.2 count=100000 interval=20 timeout=300000 lossy=1"
-CONFIG = {"version": 1, "tenants": {"acme": {"segments": {"web": {"mode": "isolated"}},
-                                             "ports": {"vm1": machine(1, PING), "vm2": machine(2, "mode=echo")}}}}
+CONFIG = {"version": 1, "tenants": {"acme": {"segments": {"web": {"mode": "isolated"}}, "ports": {
+    "vm1": machine(1, PING), "vm2": machine(2, "mode=echo")}}}}
 
 
 def show(name):
@@ -52,37 +52,32 @@ def end(pid, number=signal.SIGKILL):
     os.close(descriptor)
 
 
-def kill_weftd():
-    weft.daemon.kill()
-    weft.daemon.wait()
-
-
 with Weft(CONFIG, expect_warnings=True) as weft:
     one, two = runs("vm1", link=True), runs("vm2", link=True)
     pings_go_on()
 
     end(two["pid"])  # weft-vmm dies: another one is started
-    assert runs("vm2", restarts=1, link=True)["pid"] != two["pid"]
-    two = show("vm2")
+    again = runs("vm2", restarts=1, link=True)
+    assert again["pid"] != two["pid"]
     pings_go_on()
 
     end(weft.dataplane_pid())  # the dataplane dies: the cards are connected to the next one
     wait_for(lambda: weft.status()["dataplane"]["converged"], "another dataplane", 30)
     pings_go_on()
-    assert runs("vm1", link=True)["pid"] == one["pid"] and runs("vm2", link=True)["pid"] == two["pid"]
+    assert runs("vm1", link=True)["pid"] == one["pid"] and runs("vm2", link=True)["pid"] == again["pid"]
 
     seen, log = answers(), show("vm1")["console_log"]
-    kill_weftd()  # weftd dies: nobody notices; the next one adopts all
+    end(weft.daemon.pid)  # weftd dies: nobody notices; the next one adopts all
     with open(log, encoding="latin-1") as text:
         wait_for(lambda: text.readline() == "", "the end of the log")
         wait_for(lambda: "us=" in text.readline(), "answers without weftd", 30)
     weft.start()
-    assert runs("vm1")["pid"] == one["pid"] and runs("vm2", restarts=1)["pid"] == two["pid"]
+    assert runs("vm1")["pid"] == one["pid"] and runs("vm2", restarts=1)["pid"] == again["pid"]
     assert answers() > seen
     assert "vm-adopted" in weft.cli("events").stdout
 
-    kill_weftd()  # while weftd is away one guest powers off, one weft-vmm dies
-    end(two["pid"], signal.SIGTERM)
+    end(weft.daemon.pid)  # while weftd is away one guest powers off, one weft-vmm dies
+    end(again["pid"], signal.SIGTERM)
     end(one["pid"])
     weft.start()
     assert runs("vm1")["pid"] != one["pid"]

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A port's machine: what the schema cannot say of it, with the place that it is reported at; its files; what it
- * becomes as a command line.
+ * A port's machine: what the schema cannot say of it, with the place that it is reported at; its files; what
+ * it becomes as a command line.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -53,7 +53,8 @@ static void the_port(void **state)
     refused("p: {segment: s, tap: t, vm: {kernel: /k}}", 25, "tenants.a.ports.p.vm",
             "the port is interface t of the host; a machine needs a port without tap");
     refused("p: {segment: s, client: true, vm: {kernel: /k}}", 31, "tenants.a.ports.p.vm",
-            "the port dials (client: true) and so does weft-vmm, so that they would never meet; a machine needs a "
+            "the port dials (client: true) and so does weft-vmm, so that they would never meet; a machine "
+            "needs a "
             "port that listens (client: false)");
     refused("p: {segment: s, socket: \"/a,b\", vm: {kernel: /k}}", 33, "tenants.a.ports.p.vm",
             "weft-vmm takes no socket with a comma in its path: /a,b");
@@ -85,8 +86,8 @@ static void disks(void **state)
     (void)state;
     refused("p: {segment: s, vm: {kernel: /k, disk: \"/a,readonly\"}}", 40, "tenants.a.ports.p.vm.disk",
             "weft-vmm takes no disk with a comma in its path: /a,readonly");
-    refused("p: {segment: s, vm: {kernel: /k, disk: /a}}, q: {segment: s, vm: {kernel: /k, disk: [/b, /a]}}", 85,
-            "tenants.a.ports.q.vm.disk", "/a is a disk of machine a/p already; two cannot write to it");
+    refused("p: {segment: s, vm: {kernel: /k, disk: /a}}, q: {segment: s, vm: {kernel: /k, disk: [/b, /a]}}",
+            85, "tenants.a.ports.q.vm.disk", "/a is a disk of machine a/p already; two cannot write to it");
     refused("p: {segment: s, vm: {kernel: /k, disk: [/1, /2, /3, /4, /5], disk-vhost: [/6, /7, /8, /9]}}", 17,
             "tenants.a.ports.p.vm", "has 9 disks, 8 are possible");
 }
@@ -97,7 +98,8 @@ static void files(void **state)
     (void)state;
     struct document *document;
     struct diagnostics diagnostics;
-    struct model *model = build("p: {segment: s, vm: {kernel: /proc/version, disk: /nowhere}}", &document, &diagnostics);
+    struct model *model =
+        build("p: {segment: s, vm: {kernel: /proc/version, disk: /nowhere}}", &document, &diagnostics);
     assert_non_null(model);
     struct model_check check = {model, document_root(document), &diagnostics, "/run/weft"};
     model_vm_files(&check, model);
@@ -124,7 +126,8 @@ static char *joined(json_t *arguments)
     size_t index;
     json_t *argument;
     json_array_foreach (arguments, index, argument)
-        snprintf(text + strlen(text), 2048 - strlen(text), "%s[%s]", index ? " " : "", json_string_value(argument));
+        snprintf(text + strlen(text), 2048 - strlen(text), "%s[%s]", index ? " " : "",
+                 json_string_value(argument));
     return text;
 }
 
@@ -134,19 +137,21 @@ static void command_line(void **state)
     (void)state;
     struct document *document;
     struct diagnostics diagnostics;
-    struct model *model =
-        build("p: {trunk: s, mac: 52:54:00:00:00:01, queues: 2, mtu: 9000, vm: {kernel: /k, initrd: /i, cpus: 2,\n"
-              "memory: 1G, cmdline: \"a \\\"b\\\\c\\\" $(x);\", disk: [/d1, /d2], disk-readonly: /r, disk-vhost: /v,\n"
-              "cloud-init: /c, hugepages: off, stop-timeout: 1m}}",
-              &document, &diagnostics);
+    struct model *model = build(
+        "p: {trunk: s, mac: 52:54:00:00:00:01, queues: 2, mtu: 9000, vm: {kernel: /k, initrd: /i, cpus: 2,\n"
+        "memory: 1G, cmdline: \"a \\\"b\\\\c\\\" $(x);\", disk: [/d1, /d2], disk-readonly: /r, disk-vhost: "
+        "/v,\n"
+        "cloud-init: /c, hugepages: off, stop-timeout: 1m}}",
+        &document, &diagnostics);
     assert_non_null(model);
     json_t *arguments = vm_arguments(&model->ports[0]);
     char *text = joined(arguments);
     assert_string_equal(
-        text, "[--name] [a/p] [--kernel] [/k] [--initrd] [/i] [--cmdline] [a \"b\\c\" $(x);] [--memory] [1024M] "
-              "[--cpus] [2] [--net] [socket=/run/weft/vhost/a.p,mac=52:54:00:00:00:01,queues=2,mtu=9000] "
-              "[--disk] [path=/d1] [--disk] [path=/d2] [--disk] [path=/r,readonly] [--disk] [vhost=/v] "
-              "[--cloud-init] [/c] [--hugepages] [off] [--stop-timeout] [60]");
+        text,
+        "[--name] [a/p] [--kernel] [/k] [--initrd] [/i] [--cmdline] [a \"b\\c\" $(x);] [--memory] [1024M] "
+        "[--cpus] [2] [--net] [socket=/run/weft/vhost/a.p,mac=52:54:00:00:00:01,queues=2,mtu=9000] "
+        "[--disk] [path=/d1] [--disk] [path=/d2] [--disk] [path=/r,readonly] [--disk] [vhost=/v] "
+        "[--cloud-init] [/c] [--hugepages] [off] [--stop-timeout] [60]");
     free(text);
     text = export_yaml(model->config);
     struct document *again = config_yaml_parse(text, strlen(text), &diagnostics);
@@ -167,8 +172,8 @@ static void addresses(void **state)
     (void)state;
     struct document *document;
     struct diagnostics diagnostics;
-    struct model *model =
-        build("p: {segment: s, vm: {kernel: /k}}, q: {segment: s, vm: {kernel: /k}}", &document, &diagnostics);
+    struct model *model = build("p: {segment: s, vm: {kernel: /k}}, q: {segment: s, vm: {kernel: /k}}",
+                                &document, &diagnostics);
     char *texts[3];
     for (unsigned i = 0; i < 3; i++) {
         json_t *arguments = vm_arguments(&model->ports[i % 2]);
