@@ -462,10 +462,11 @@ const struct cli_command cli_commands[] = {
      .summary = "give a port a machine and start it",
      .description =
          "The machine becomes part of the configuration, like one under the port's vm key in weft.yaml(5): "
-         "it "
-         "stays, weftd keeps it running and starts it again after a crash, until \"weft vm del\". A machine "
-         "that is there already with the same values is started if it is off; with other values it is a "
-         "conflict. The machine is called like its port. Returns when it runs.",
+         "it stays, weftd keeps it running and starts it again after a crash, until \"weft vm del\". A "
+         "machine "
+         "that is there already with the same values, or that is asked for without any, is started if it is "
+         "off; with other values it is a conflict. The machine is called like its port. Returns when it "
+         "runs.",
      .examples =
          {"weft vm run acme/vm1 --kernel vmlinuz --initrd initrd --disk disk.img --memory 512M --cpus 2"},
      .run = cmd_vm_run},

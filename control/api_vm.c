@@ -61,7 +61,21 @@ void api_vm_resume(struct api_call *call)
     act(call, VM_RESUME);
 }
 
-/* Declares the machine as `add` does, then starts it if it is off. */
+/* `add` of noun vm; of a machine that is there, without values: none are asked for. */
+static void declare(struct api_call *call, const struct model_port *port)
+{
+    json_t *params = call->params, *values = json_object_get(params, "values");
+    call->params = json_copy(params); /* the request's own may be needed again */
+    json_object_set_new(call->params, "noun", json_string("vm"));
+    if (json_object_size(values) == 0 && port->vm)
+        api_set(call);
+    else
+        api_add(call);
+    json_decref(call->params);
+    call->params = params;
+}
+
+/* Declares the machine, then starts it if it is off. */
 void api_vm_run(struct api_call *call)
 {
     const char *name = api_string(call, "name");
@@ -69,8 +83,7 @@ void api_vm_run(struct api_call *call)
     bool changed;
     if (!api_find_port(call, name, &port))
         return;
-    json_object_set_new(call->params, "noun", json_string("vm"));
-    api_add(call);
+    declare(call, port);
     if (call->outcome.code != WEFT_OK || api_bool(call, "dry_run"))
         return;
     if (api_find_vm(call, name, &port))

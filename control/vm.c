@@ -235,6 +235,9 @@ void vm_learn_end(struct vm *vm, struct vm_end *end)
     snprintf(exit_file, sizeof(exit_file), "%s/" VM_EXIT, vm->directory);
     snprintf(log, sizeof(log), "%s/" VM_LOG, vm->directory);
     vm_process_end(&vm->process, exit_file, log, end);
+    size_t length = strlen(vm->name);
+    if (strncmp(end->text, vm->name, length) == 0 && strncmp(end->text + length, ": ", 2) == 0)
+        memmove(end->text, end->text + length + 2, strlen(end->text + length + 2) + 1); /* it says its name */
 }
 
 static void on_process(evutil_socket_t fd, short what, void *context)

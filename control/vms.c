@@ -133,8 +133,13 @@ static void vm_declare(struct vms *vms, const struct model_port *port)
     if (!vm)
         vm = vm_new(vms, port->tenant->name, port->name);
     bool was_pending = vm_pending(vm);
+    json_t *want = vm_arguments(port);
+    if (!vm_alive(vm) && !json_equal(want, vm->want)) { /* why it failed may be gone: try at once */
+        evtimer_del(vm->timer);
+        vm->young = 0;
+    }
     json_decref(vm->want);
-    vm->want = vm_arguments(port);
+    vm->want = want;
     vm->declared = true;
     vm->stop_timeout = port->vm->stop_timeout;
     if (vm_pending(vm) && !was_pending)

@@ -42,6 +42,8 @@ expect 0 weft vm stop acme/vm2
 expect 0 "${run[@]}"
 expect_text "$OUT" "unchanged, generation 2"
 [[ $(state acme/vm2) == running ]]
+expect 0 weft vm run acme/vm2
+expect_text "$OUT" "unchanged, generation 2"
 expect 4 weft vm run acme/vm2 --kernel "$GUEST"
 expect_text "$ERR" "(memory, cmdline)"
 
