@@ -120,9 +120,10 @@ bool vms_end(struct vms *vms)
         return false;
     vms->ending = true;
     for (struct vm *vm = vms->first; vm; vm = vm->next) {
-        evtimer_del(vm->timer);
         if (vm_alive(vm))
             vm_stop(vm);
+        else
+            evtimer_del(vm->timer);
     }
     return vms_any_alive(vms);
 }
@@ -141,6 +142,8 @@ static void vm_declare(struct vms *vms, const struct model_port *port)
     json_decref(vm->want);
     vm->want = want;
     vm->declared = true;
+    if (vm_alive(vm) && vm->stop_sent && !vm->off) /* it had been taken away: after its end, then */
+        vm->again = true;
     vm->stop_timeout = port->vm->stop_timeout;
     if (vm_pending(vm) && !was_pending)
         vm_event(vm, "vm-pending", "it runs as it was started; a restart applies the change");

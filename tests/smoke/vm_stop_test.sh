@@ -10,6 +10,7 @@ GUEST=$WEFT_BUILD_DIR/tests/guest/weft-vm-guest.elf
 [[ -e $GUEST ]] || smoke_skip "needs $GUEST"
 
 state() { json 'x["items"][0]["state"]' weft vm show "$1" -o json; }
+pid() { json 'x["items"][0].get("pid")' weft vm list -o json; }
 events() { weft events -o json | python3 -c 'import json, sys
 events = [json.loads(line) for line in sys.stdin]
 print(sum(e["type"] == sys.argv[1] and e.get("port") == sys.argv[2] and sys.argv[3] in e["text"] for e in events))' "$@"; }
@@ -43,6 +44,16 @@ expect 0 weft vm start acme/deaf
 expect 0 weft vm stop acme/deaf
 [[ $(events vm-off deaf "without the guest's consent") == 2 ]]
 (($(stat -c %s "$WEFT_RUN_DIR/vm/acme.deaf/console.log") <= 16 << 20))
+
+# taken away and brought back before its guest has ended: it comes again
+expect 0 weft vm set acme/deaf --stop-timeout 2s
+expect 0 weft vm start acme/deaf
+before=$(pid)
+expect 0 weft vm del acme/deaf
+[[ $(json 'x["items"][0]["state"]' weft vm list -o json) == stopping && $(pid) == "$before" ]]
+expect 0 weft config rollback
+wait_for '[[ $(state acme/deaf) == running && $(pid) != "$before" ]]' 20
+expect 0 weft vm stop acme/deaf --force
 
 # what cannot be started says why, to the one who asked, in the list, once as an event; a change is tried at once
 expect 1 weft vm run acme/bad --kernel "$SMOKE_DIR/text"
