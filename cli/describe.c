@@ -183,10 +183,12 @@ static void put_key(const char *path, const char *type, long long minimum, long 
                 printf(" %.*s", (int)strcspn(at, "|"), at);
         puts(".");
     }
-    bool is_list =
-        strcmp(type, "INTEGERS") == 0 || strcmp(type, "NAMES") == 0 || strcmp(type, "ADDRESSES") == 0;
+    bool is_list = strcmp(type, "INTEGERS") == 0 || strcmp(type, "NAMES") == 0 ||
+                   strcmp(type, "ADDRESSES") == 0 || strcmp(type, "PATHS") == 0;
     if (maximum > minimum && is_list)
         printf("At most %lld.\n", maximum);
+    else if (maximum > minimum && strcmp(type, "TEXT") == 0)
+        printf("At most %lld characters.\n", maximum);
     else if (maximum > minimum)
         printf("From %lld to %lld.\n", minimum, maximum);
     put_key_value("Default:", fallback);

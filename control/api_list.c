@@ -6,6 +6,7 @@
 #include "api_call.h"
 #include "values.h"
 #include "view.h"
+#include "vm.h"
 
 enum noun {
 #define X(symbol, name, schema) NOUN_##symbol,
@@ -23,6 +24,7 @@ static const struct {
     [NOUN_PORT] = {"port", "weft.port.v1", VIEW_PORTS},
     [NOUN_UPLINK] = {"uplink", "weft.uplink.v1", VIEW_PORTS},
     [NOUN_FDB] = {"fdb", "weft.fdb.v1", VIEW_ADDRESSES},
+    [NOUN_VM] = {"vm", "weft.vm.v1", 0},
     [NOUN_DROPS] = {"drops", "weft.drops.v1", VIEW_PORTS},
 };
 
@@ -94,6 +96,17 @@ static void list_ports(const struct model *model, const struct view *view, const
         if (port_wanted(filter, &model->ports[i]))
             json_array_append_new(items, item_port(view, &model->ports[i], false));
     }
+}
+
+static void list_vms(const struct controller *controller, const struct filter *filter, json_t *items)
+{
+    const struct model *model = controller->model;
+    for (unsigned i = 0; i < model->port_count; i++) {
+        if (model->ports[i].vm && port_wanted(filter, &model->ports[i]))
+            json_array_append_new(items, vms_item(controller->vms, &model->ports[i]));
+    }
+    if (!filter->tenant && !filter->segment && !filter->port)
+        vms_leaving(controller->vms, items);
 }
 
 static void list_uplinks(const struct model *model, const struct view *view, json_t *items)
@@ -176,6 +189,9 @@ void api_list(struct api_call *call)
     case NOUN_UPLINK:
         list_uplinks(model, view, items);
         break;
+    case NOUN_VM:
+        list_vms(call->controller, &filter, items);
+        break;
     case NOUN_FDB:
         list_addresses(model, view, &filter, items);
         break;
@@ -201,6 +217,7 @@ void api_show(struct api_call *call)
                  : noun == NOUN_SEGMENT ? api_find_segment(call, name, &segment)
                  : noun == NOUN_PORT    ? api_find_port(call, name, &port)
                  : noun == NOUN_UPLINK  ? api_find_uplink(call, name, &uplink)
+                 : noun == NOUN_VM      ? api_find_vm(call, name, &port)
                                         : false;
     if (!found) {
         if (call->outcome.code == WEFT_OK)
@@ -208,10 +225,11 @@ void api_show(struct api_call *call)
         return;
     }
     struct view *view = view_new(call->controller, nouns[noun].needs | VIEW_QUEUES);
-    json_t *item = tenant    ? item_tenant(view, tenant)
-                   : segment ? item_segment(view, model, segment)
-                   : port    ? item_port(view, port, true)
-                             : item_uplink(view, model, uplink);
+    json_t *item = tenant                    ? item_tenant(view, tenant)
+                   : segment                 ? item_segment(view, model, segment)
+                   : port && noun == NOUN_VM ? vms_item(call->controller->vms, port)
+                   : port                    ? item_port(view, port, true)
+                                             : item_uplink(view, model, uplink);
     view_free(view);
     call->result = json_pack("{s:s, s:[o]}", "schema", nouns[noun].schema, "items", item);
 }

@@ -33,6 +33,7 @@
 #include "plan.h"
 #include "reconcile.h"
 #include "schema.h"
+#include "vm.h"
 
 static void confirm_name(char name[48], uint64_t generation)
 {
@@ -277,6 +278,7 @@ static enum weft_code application_prepare(struct controller *controller, struct 
             controller->confirm_generation);
     outcome->changes = plan_changes(controller->model->config, application->candidate->config);
     outcome->changed = json_array_size(outcome->changes) > 0;
+    outcome->notes = vms_notes(controller->vms, application->candidate);
     application->restarts = supervisor_differs(controller->supervisor, application->candidate->config);
     application->generation = controller->generation + 1;
     application->ids = ids_assign(controller->ids, application->candidate);
@@ -303,6 +305,8 @@ enum weft_code apply(struct controller *controller, struct model *candidate, con
                        json_array_size(outcome->changes));
         else
             events_add(controller->events, "config-failed", NULL, 0, "%s", outcome->message);
+        if (code == WEFT_OK)
+            vms_sync(controller->vms);
     }
     model_free(application.candidate);
     json_decref(application.ids);
@@ -310,13 +314,28 @@ enum weft_code apply(struct controller *controller, struct model *candidate, con
     return code;
 }
 
+struct model *apply_candidate(struct controller *controller, const struct document *document,
+                              struct diagnostics *diagnostics)
+{
+    size_t before = diagnostics->count;
+    struct model *model = model_from_document(document, controller->options.run_dir, diagnostics);
+    if (!model)
+        return NULL;
+    struct model_check check = {model, document_root(document), diagnostics, controller->options.run_dir};
+    model_vm_files(&check, controller->model);
+    if (diagnostics->count == before)
+        return model;
+    diagnostics_sort(diagnostics);
+    model_free(model);
+    return NULL;
+}
+
 enum weft_code apply_text(struct controller *controller, const char *text, size_t size, const char *filename,
                           const struct change *change, struct outcome *outcome)
 {
     struct diagnostics diagnostics = {0};
     struct document *document = config_yaml_parse(text, size, &diagnostics);
-    struct model *model =
-        document ? model_from_document(document, controller->options.run_dir, &diagnostics) : NULL;
+    struct model *model = document ? apply_candidate(controller, document, &diagnostics) : NULL;
     document_free(document);
     if (!model)
         return outcome_invalid(outcome, &diagnostics, filename);
@@ -330,7 +349,7 @@ enum weft_code apply_tree(struct controller *controller, json_t *tree, const str
     struct document *document = document_from_json(tree);
     if (!document)
         return outcome_fail(outcome, WEFT_USAGE, "values are nested too deeply or too many");
-    struct model *model = model_from_document(document, controller->options.run_dir, &diagnostics);
+    struct model *model = apply_candidate(controller, document, &diagnostics);
     document_free(document);
     if (!model)
         return outcome_invalid(outcome, &diagnostics, NULL);

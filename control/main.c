@@ -26,6 +26,7 @@
 #include "log.h"
 #include "monitor.h"
 #include "notify.h"
+#include "vm.h"
 
 #define LOCK_FILE "weftd.lock"
 
@@ -179,6 +180,21 @@ static int make_absolute(struct controller *controller)
     return 0;
 }
 
+/* The directories of ports' sockets and of machines. */
+static int make_below(const char *run_dir, const struct group *group)
+{
+    static const char *const below[] = {WEFT_VHOST_DIR, WEFT_VM_DIR};
+    char path[128];
+    int error = 0;
+    for (unsigned i = 0; i < 2 && !error; i++) {
+        snprintf(path, sizeof(path), "%s/%s", run_dir, below[i]);
+        error = make_directory(path, 0710);
+        if (!error && group && geteuid() == 0 && chown(path, (uid_t)-1, group->gr_gid) < 0)
+            log_warning("group of %s: %s", path, strerror(errno));
+    }
+    return error;
+}
+
 /* The run dir with its lock, which is held until the process ends. */
 static int open_run_dir(struct controller *controller)
 {
@@ -211,15 +227,13 @@ static int open_run_dir(struct controller *controller)
     }
     if (ftruncate(fd, 0) < 0 || dprintf(fd, "%d\n", getpid()) < 0)
         log_warning("%s: %s", path, strerror(errno));
-    snprintf(path, sizeof(path), "%s/" WEFT_VHOST_DIR, run_dir);
-    error = make_directory(path, 0710);
     controller->socket_group = UINT32_MAX;
-    if (!error && group && geteuid() == 0) {
+    if (group && geteuid() == 0) {
         controller->socket_group = group->gr_gid;
-        if (chown(run_dir, (uid_t)-1, group->gr_gid) < 0 || chown(path, (uid_t)-1, group->gr_gid) < 0)
+        if (chown(run_dir, (uid_t)-1, group->gr_gid) < 0)
             log_warning("group of %s: %s", run_dir, strerror(errno));
     }
-    return error;
+    return make_below(run_dir, group);
 }
 
 static void ready(struct controller *controller)
@@ -243,6 +257,8 @@ static void on_up(void *context)
     bool first = controller->file_pending && controller->generation == 0; /* nothing to reconcile with */
     if ((first || apply_reconcile(controller) == 0) && controller->file_pending)
         startup_apply_file(controller);
+    if (controller->converged && controller->generation)
+        vms_sync(controller->vms);
     api_server_wake(controller->api);
     ready(controller);
 }
@@ -280,8 +296,13 @@ static void on_signal(evutil_socket_t number, short what, void *context)
 {
     struct controller *controller = context;
     (void)what;
-    log_notice("signal %d: ending", (int)number);
-    event_base_loopexit(controller->base, NULL);
+    bool again = controller->ending;
+    controller->ending = true;
+    log_notice("signal %d: ending%s", (int)number, again ? " now" : "");
+    if (again || controller->options.keep_dataplane || !vms_end(controller->vms))
+        event_base_loopexit(controller->base, NULL);
+    else
+        notify_stopping(); /* the loop ends with the last machine */
 }
 
 static enum weft_code open_parts(struct controller *controller)
@@ -310,6 +331,7 @@ static enum weft_code open_parts(struct controller *controller)
         return WEFT_FAILED;
     }
     controller->monitor = monitor_new(controller);
+    controller->vms = vms_new(controller);
     return WEFT_OK;
 }
 
@@ -317,6 +339,7 @@ static void close_parts(struct controller *controller)
 {
     if (controller->monitor)
         monitor_free(controller->monitor);
+    vms_free(controller->vms, !controller->options.keep_dataplane);
     api_server_free(controller->api);
     if (controller->supervisor)
         supervisor_free(controller->supervisor, !controller->options.keep_dataplane);

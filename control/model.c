@@ -232,6 +232,7 @@ static void port_build(const struct model_check *check, struct model_tenant *ten
     port_build_segments(check, port, table);
     port_build_addresses(port, table);
     port_build_socket(check, port, table, run_dir);
+    model_vm_build(check, port, table);
 }
 
 static void tenants_build(const struct model_check *check, const char *run_dir)
@@ -273,6 +274,7 @@ void model_free(struct model *model)
     for (unsigned i = 0; i < model->port_count; i++) {
         free(model->ports[i].trunk);
         free(model->ports[i].addresses);
+        free(model->ports[i].vm);
     }
     free(model->tenants);
     free(model->uplinks);
@@ -287,7 +289,7 @@ struct model *model_build(json_t *config, const char *run_dir, const struct docu
 {
     size_t before = diagnostics->count;
     struct model *model = zeroed(1, sizeof(*model));
-    struct model_check check = {model, root, diagnostics};
+    struct model_check check = {model, root, diagnostics, run_dir};
     model->config = json_incref(config);
     uplinks_build(&check);
     tenants_build(&check, run_dir);

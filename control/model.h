@@ -53,6 +53,17 @@ struct model_address {
     uint8_t bytes[16];
 };
 
+/* A machine that weftd keeps running at a port. Lists are arrays of paths, or NULL. */
+struct model_vm {
+    const char *kernel;                        /* NULL only while the configuration is being checked */
+    const char *initrd, *cmdline, *cloud_init; /* NULL: none, weft-vmm's default, none */
+    const char *hugepages;
+    json_t *disks, *readonly_disks, *vhost_disks;
+    uint32_t memory; /* MiB */
+    uint32_t cpus;
+    uint32_t stop_timeout; /* seconds */
+};
+
 struct model_port {
     struct model_tenant *tenant;
     const char *name;
@@ -76,6 +87,7 @@ struct model_port {
     uint32_t storm_limit;
     uint32_t macs;
     bool enabled;
+    struct model_vm *vm; /* NULL: none */
 };
 
 struct model {
@@ -110,7 +122,17 @@ struct model_check {
     struct model *model;
     const struct document_node *root;
     struct diagnostics *diagnostics;
+    const char *run_dir;
 };
 void model_mistake(const struct model_check *check, enum weft_code code, const char *path, const char *format,
                    ...) __attribute__((format(printf, 4, 5)));
 void model_validate(const struct model_check *check);
+
+/* model_vm.c: the machines of ports. */
+void model_vm_build(const struct model_check *check, struct model_port *port, json_t *table);
+void model_vm_validate(const struct model_check *check, json_t *claims);
+/* Whether the files of machines exist on this host, but for those that are the same in `before`. */
+void model_vm_files(const struct model_check *check, const struct model *before);
+/* "RUN-DIR/vm/TENANT.PORT/NAME", without a slash if NAME is empty. False: it does not fit. */
+bool model_vm_path(char *path, size_t size, const char *run_dir, const struct model_port *port,
+                   const char *name);

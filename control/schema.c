@@ -139,7 +139,8 @@ static json_t *check_statics(struct schema_place *place, const struct document_n
 
 static bool is_list(enum schema_type type)
 {
-    return type == SCHEMA_NAMES || type == SCHEMA_INTEGERS || type == SCHEMA_ADDRESSES;
+    return type == SCHEMA_NAMES || type == SCHEMA_INTEGERS || type == SCHEMA_ADDRESSES ||
+           type == SCHEMA_PATHS;
 }
 
 static bool list_has(json_t *list, json_t *value)

@@ -41,6 +41,8 @@ static json_t *scalar_number(struct schema_place *place, const struct schema_key
         error = value_count(node->text, &number);
     else if (row->type == SCHEMA_SECONDS)
         error = value_seconds(node->text, &number);
+    else if (row->type == SCHEMA_SIZE)
+        error = value_size(node->text, &number);
     else
         error = value_number(node->text, &number);
     if (row->type == SCHEMA_INTEGERS) {
@@ -51,6 +53,7 @@ static json_t *scalar_number(struct schema_place *place, const struct schema_key
         schema_mistake(place, node->position, "\"%.40s\" is not %s", node->text,
                        row->type == SCHEMA_COUNT     ? "a number, like 500, 64k or 2M"
                        : row->type == SCHEMA_SECONDS ? "a time, like 30s, 5m or 2h"
+                       : row->type == SCHEMA_SIZE    ? "a size, like 512M or 2G; a bare number is MiB"
                                                      : "a number");
         return NULL;
     }
@@ -189,6 +192,23 @@ static json_t *scalar_text(struct schema_place *place, const struct document_nod
     return NULL;
 }
 
+static json_t *scalar_printable(struct schema_place *place, const struct schema_key *row,
+                                const struct document_node *node)
+{
+    size_t length = strlen(node->text);
+    for (const char *at = node->text; *at; at++) {
+        if (*at < ' ' || *at > '~') {
+            schema_mistake(place, node->position, "may hold printable ASCII characters only");
+            return NULL;
+        }
+    }
+    if (length <= (size_t)row->maximum)
+        return json_string(node->text);
+    schema_mistake(place, node->position, "has %zu characters, %lld are possible", length,
+                   (long long)row->maximum);
+    return NULL;
+}
+
 json_t *schema_scalar(struct schema_place *place, const struct schema_key *row,
                       const struct document_node *node)
 {
@@ -203,6 +223,7 @@ json_t *schema_scalar(struct schema_place *place, const struct schema_key *row,
     case SCHEMA_INTEGERS:
     case SCHEMA_COUNT:
     case SCHEMA_SECONDS:
+    case SCHEMA_SIZE:
         return scalar_number(place, row, node);
     case SCHEMA_CHOICE:
         return choice_check(place, row, node, node->text) ? json_string(node->text) : NULL;
@@ -214,7 +235,10 @@ json_t *schema_scalar(struct schema_place *place, const struct schema_key *row,
     case SCHEMA_ADDRESSES:
         return scalar_address(place, node);
     case SCHEMA_PATH:
+    case SCHEMA_PATHS:
         return scalar_text(place, node, value_path(node->text), "an absolute path without . or ..");
+    case SCHEMA_TEXT:
+        return scalar_printable(place, row, node);
     case SCHEMA_INTERFACE:
         return scalar_text(place, node, value_interface(node->text),
                            "a name for an interface (1 to 15 characters)");

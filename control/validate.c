@@ -275,6 +275,7 @@ void model_validate(const struct model_check *check)
         validate_port(check, &model->ports[i], claims);
     for (unsigned i = 0; i < model->segment_count; i++)
         validate_statics(check, &model->segments[i], claims);
+    model_vm_validate(check, claims);
     for (unsigned i = 0; i < model->tenant_count; i++)
         validate_limits(check, &model->tenants[i]);
     if (model->port_count + model->uplink_count >= DP_PORTS_MAX)

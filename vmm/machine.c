@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -197,7 +198,25 @@ static void serial_room(void *context)
 
 static void serial_transmit(void *context, uint8_t byte)
 {
-    console_put(((struct machine *)context)->console, byte);
+    struct machine *machine = context;
+    console_put(machine->console, byte);
+    if (machine->console_log)
+        console_put(machine->console_log, byte);
+}
+
+static int make_console_log(struct machine *machine)
+{
+    char spec[4200];
+    const char *what, *path = machine->options->console_log;
+    if (!path)
+        return 0;
+    snprintf(spec, sizeof(spec), "file:%s", path);
+    machine->console_log = console_new(machine->loop, spec, escape_pressed, machine, &what);
+    if (machine->console_log)
+        return 0;
+    int error = errno ? -errno : -EINVAL;
+    log_error("--console-log %s: cannot %s: %s", path, what, strerror(-error));
+    return error;
 }
 
 static int make_console(struct machine *machine)
@@ -211,7 +230,7 @@ static int make_console(struct machine *machine)
         return -errno;
     }
     console_attach(machine->console, &machine->serial);
-    return 0;
+    return make_console_log(machine);
 }
 
 static void event_ready(void *context, uint32_t events);
@@ -269,6 +288,8 @@ void machine_free(struct machine *machine)
     machine_free_devices(machine);
     if (machine->console)
         console_free(machine->console);
+    if (machine->console_log)
+        console_free(machine->console_log);
     for (unsigned i = 0; i < machine->vcpu_count; i++)
         vcpu_free(&machine->vcpus[i]);
     irq_free(&machine->irq);

@@ -13,6 +13,9 @@
 #define WEFT_API_SOCKET        "api.sock"       /* under the run dir */
 #define WEFT_DATAPLANE_SOCKET  "dataplane.sock" /* under the run dir */
 #define WEFT_VHOST_DIR         "vhost"          /* under the run dir; TENANT.PORT, one socket a guest port */
+#define WEFT_VM_DIR            "vm"             /* under the run dir; TENANT.PORT/, one directory a machine */
+#define WEFT_VM_CONSOLE        "console"        /* in it: the serial port's socket */
+#define WEFT_VM_CONSOLE_LOG    "console.log"    /* in it: what the guest said there */
 #define WEFT_GROUP_ADMIN       "weft"
 #define WEFT_GROUP_READ        "weft-ro"
 
@@ -49,7 +52,8 @@ enum weft_code {
     X(PORT, "port", "weft.port.v1")                                                                          \
     X(UPLINK, "uplink", "weft.uplink.v1")                                                                    \
     X(FDB, "fdb", "weft.fdb.v1")                                                                             \
-    X(DROPS, "drops", "weft.drops.v1")
+    X(DROPS, "drops", "weft.drops.v1")                                                                       \
+    X(VM, "vm", "weft.vm.v1")
 
 #define WEFT_SCHEMA_STATUS  "weft.status.v1"
 #define WEFT_SCHEMA_HISTORY "weft.history.v1"
@@ -75,6 +79,11 @@ enum weft_code {
     X("dataplane-adopted")                                                                                   \
     X("dataplane-lost")                                                                                      \
     X("dataplane-restarted")                                                                                 \
+    X("vm-started")                                                                                          \
+    X("vm-adopted") /* runs since before weftd was started */                                                \
+    X("vm-off")     /* the guest powered off, or it was stopped */                                           \
+    X("vm-failed")  /* it ended otherwise, or could not be started; text says when it is tried again */      \
+    X("vm-pending") /* the configuration changed; the change is for the next start */                        \
     X("config-applied")                                                                                      \
     X("config-failed")                                                                                       \
     X("config-confirmed")                                                                                    \

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 /* lib.c: text on the serial port, memory. */
+bool typed(char *c); /* the next byte from the serial port, if there is one */
 __attribute__((format(printf, 1, 2))) void print(const char *format,
                                                  ...); /* %s %c %d %u %x %lx %lu %ld %02x */
 void *memcpy(void *to, const void *from, size_t size);
@@ -209,3 +210,4 @@ bool mode_probe(void);
 bool mode_intx(void);
 bool mode_hostile(void);
 bool mode_console(void);
+bool mode_typed(void);

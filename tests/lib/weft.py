@@ -27,6 +27,16 @@ def skip(reason):
     sys.exit(77)
 
 
+def guest_image():
+    """The guest of machines that weftd keeps running (tests/guest); skips where they cannot run."""
+    image = os.path.join(BUILD, "tests/guest/weft-vm-guest.elf")
+    if not os.access("/dev/kvm", os.W_OK):
+        skip("needs /dev/kvm")
+    if not os.path.exists(image):
+        skip(f"needs {image}")
+    return image
+
+
 def wait_for(condition, what, seconds=120.0):
     """Waits until condition() is true and returns its value."""
     deadline = time.monotonic() + seconds

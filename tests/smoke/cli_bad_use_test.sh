@@ -28,7 +28,7 @@ bad 5 "nobody listens there" status
 bad 2 'weft --help' # nothing at all
 bad 2 'did you mean "port"?' prot list
 bad 2 'did you mean "weft port list"?' port lst
-bad 2 '"vm" is not built yet' vm run acme/vm1
+bad 2 '"mirror" is not built yet' mirror add acme/vm1
 bad 2 'did you mean "weft port show acme/vm1"?' port acme/vm1
 bad 2 "TENANT/PORT is missing" port add
 bad 2 '"two" is one argument too many' port show acme/one two

@@ -54,6 +54,17 @@ expect 0 weft events -o json
 expect 0 weft doctor
 expect_text "$OUT" "-> weft doctor --fix"
 
+# machines
+expect 0 weft vm list
+expect_text "$OUT" "acme/vm2 running    2 512 MiB"
+expect 0 weft vm show acme/vm2
+expect_text "$OUT" "/srv/vm2.img"
+expect 0 weft vm pause acme/vm2
+[[ $OUT == "acme/vm2 paused" ]]
+expect 0 weft vm restart acme/vm2 -o name
+[[ $OUT == acme/vm2 ]]
+expect 3 weft vm stop acme/vm1
+
 # changes: what changed and the generation; again: unchanged; dry run: nothing done
 expect 0 weft port add acme/vm3 --segment web --queues 2 --ip 10.0.1.3,10.0.1.4
 [[ $OUT == $'+ port acme/vm3 segment web queues 2 ip 10.0.1.3,10.0.1.4\ngeneration 8' && -z $ERR ]]

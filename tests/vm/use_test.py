@@ -94,6 +94,28 @@ def control_in_use(bench):
     second.wait(KILLED)
 
 
+def what_stays(bench):
+    """The console's copy and the exit code, in files."""
+    log, code = bench.path("copy"), bench.path("code")
+    first = bench.machine("--console-log", log, "--exit-file", code, cmdline="mode=console lines=2000").right()
+    with open(log, encoding="latin-1") as copy:
+        assert copy.read() == first.console(), "the copy differs from the console"
+    with open(code, encoding="ascii") as text:
+        assert text.read() == "0\n"
+    second = bench.machine("--exit-file", code, cmdline="stay=1")
+    second.wait_line("done")
+    second.call("quit")
+    second.wait(KILLED)
+    with open(code, encoding="ascii") as text:
+        assert text.read() == f"{KILLED}\n"
+    third = bench.machine("--exit-file", code, cmdline="stay=1")
+    third.wait_line("done")
+    bench.kill(third.process)
+    assert os.path.getsize(code) == 0, "a killed machine wrote its exit code"
+    refused(bench, "--console-log", "--console-log", bench.path("none/log"))
+    refused(bench, "--exit-file", "--exit-file", bench.path("none/code"))
+
+
 def sandbox(bench):
     """What /proc says of a running machine: user, capabilities, filters of every thread, root, network, descriptors."""
     if os.environ.get("WEFT_VMM_ARGUMENTS"):
@@ -144,4 +166,4 @@ def every_option_is_documented(bench):
         assert "Fl \\-" + option.replace("-", "\\-") in manual, f"--{option} is not in weft-vmm(1)"
 
 
-run(usage, every_option_is_documented, files, backends, kvm, control_in_use, sandbox, limits)
+run(usage, every_option_is_documented, files, backends, kvm, control_in_use, what_stays, sandbox, limits)
