@@ -69,7 +69,7 @@ def backend_killed(bench):
 def flood_and_kill(bench):
     """Rings full both ways when the backend dies: positions must be right afterwards, or nothing moves again."""
     hub = bench.hub("port0", "port1")
-    sink = bench.machine(*nic(bench, 1), cmdline="mode=sink,ping ip=10.0.0.2 peer=10.0.0.1 seconds=4 count=3")
+    sink = bench.machine(*nic(bench, 1), cmdline="mode=sink,ping ip=10.0.0.2 peer=10.0.0.1 seconds=4 count=3 timeout=60000000")
     sink.wait_line("sink ready")
     flood = client(bench, "mode=flood,echo seconds=5 size=64")
     wait_for(lambda: sink.status()["uptime-us"] > 1500000, "some flood")
