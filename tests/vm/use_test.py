@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Bad use: an error that names the thing and the way out, an exit code, nothing left behind. And the sandbox as seen from outside."""
 import os
+import re
 import subprocess
 from vm import FAILED, GUEST, KILLED, OFF, USAGE, VMM, run
 
@@ -118,6 +119,13 @@ def sandbox(bench):
         assert os.listdir(f"/proc/{pid}/root/") == [], "the root is not empty"
         for name in ("net", "mnt", "ipc", "uts"):
             assert os.readlink(f"/proc/{pid}/ns/{name}") != os.readlink(f"/proc/self/ns/{name}"), name
+        with open(f"/proc/{pid}/mountinfo", encoding="utf-8") as mounts:
+            assert [line.split()[4] for line in mounts] == ["/"], "more than an empty root is mounted"
+        # Of files, only those that the machine was told to use; the directory is that of the port's socket.
+        granted = {"/dev/null", "/dev/kvm", os.path.realpath(GUEST), machine.log_path, machine.console_path, disk, bench.directory}
+        own = re.compile(r"(socket|pipe):|anon_inode:|/memfd:weft-vmm-ram")
+        links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+        assert all(link in granted or own.match(link) for link in links), links
     machine.call("stop")
     machine.wait(OFF)
 
