@@ -17,13 +17,13 @@
 #include "virtqueue.h"
 
 enum { INFLATE, DEFLATE, STATS, QUEUES };
-#define QUEUE_SIZE       128
-#define PAGE_SIZE        4096ull
-#define PAGES_PER_ROUND  8192    /* then the loop serves others first: a page is a system call */
-#define PAGES_PER_CHAIN  64      /* what a request costs beside its pages, in pages */
-#define PAGES_MAX        1024u   /* page numbers read at a time */
-#define ARRAY_SIZE_MAX   32768u  /* bytes of page numbers in a request; the rest of it is not looked at */
-#define STATS_PERIOD_MS  1000u
+#define QUEUE_SIZE      128
+#define PAGE_SIZE       4096ull
+#define PAGES_PER_ROUND 8192   /* then the loop serves others first: a page is a system call */
+#define PAGES_PER_CHAIN 64     /* what a request costs beside its pages, in pages */
+#define PAGES_MAX       1024u  /* page numbers read at a time */
+#define ARRAY_SIZE_MAX  32768u /* bytes of page numbers in a request; the rest of it is not looked at */
+#define STATS_PERIOD_MS 1000u
 
 struct balloon {
     struct virtio virtio;

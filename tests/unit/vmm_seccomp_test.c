@@ -62,16 +62,72 @@ static bool allowed(enum seccomp_thread thread, long number)
 static void forbidden_to_all(void **state)
 {
     (void)state;
-    static const long calls[] = {
-        SYS_open, SYS_openat, SYS_openat2, SYS_creat, SYS_execve, SYS_execveat, SYS_fork, SYS_vfork,
-        SYS_clone, SYS_clone3, SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_kill, SYS_pidfd_open,
-        SYS_pidfd_getfd, SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_chdir, SYS_fchdir, SYS_setns,
-        SYS_unshare, SYS_setuid, SYS_setgid, SYS_setresuid, SYS_setresgid, SYS_setgroups, SYS_capset, SYS_prctl,
-        SYS_seccomp, SYS_bpf, SYS_perf_event_open, SYS_userfaultfd, SYS_io_uring_setup, SYS_keyctl, SYS_init_module,
-        SYS_finit_module, SYS_kexec_load, SYS_reboot, SYS_bind, SYS_listen, SYS_symlinkat, SYS_linkat, SYS_renameat2,
-        SYS_mkdirat, SYS_chmod, SYS_fchmodat, SYS_chown, SYS_memfd_create, SYS_shmat, SYS_setrlimit, SYS_prlimit64,
-        SYS_sched_setaffinity, SYS_name_to_handle_at, SYS_open_by_handle_at, SYS_fanotify_init, SYS_inotify_init,
-        SYS_swapon, SYS_sethostname, SYS_personality, SYS_arch_prctl, SYS_modify_ldt, SYS_iopl, SYS_ioperm};
+    static const long calls[] = {SYS_open,
+                                 SYS_openat,
+                                 SYS_openat2,
+                                 SYS_creat,
+                                 SYS_execve,
+                                 SYS_execveat,
+                                 SYS_fork,
+                                 SYS_vfork,
+                                 SYS_clone,
+                                 SYS_clone3,
+                                 SYS_ptrace,
+                                 SYS_process_vm_readv,
+                                 SYS_process_vm_writev,
+                                 SYS_kill,
+                                 SYS_pidfd_open,
+                                 SYS_pidfd_getfd,
+                                 SYS_mount,
+                                 SYS_umount2,
+                                 SYS_pivot_root,
+                                 SYS_chroot,
+                                 SYS_chdir,
+                                 SYS_fchdir,
+                                 SYS_setns,
+                                 SYS_unshare,
+                                 SYS_setuid,
+                                 SYS_setgid,
+                                 SYS_setresuid,
+                                 SYS_setresgid,
+                                 SYS_setgroups,
+                                 SYS_capset,
+                                 SYS_prctl,
+                                 SYS_seccomp,
+                                 SYS_bpf,
+                                 SYS_perf_event_open,
+                                 SYS_userfaultfd,
+                                 SYS_io_uring_setup,
+                                 SYS_keyctl,
+                                 SYS_init_module,
+                                 SYS_finit_module,
+                                 SYS_kexec_load,
+                                 SYS_reboot,
+                                 SYS_bind,
+                                 SYS_listen,
+                                 SYS_symlinkat,
+                                 SYS_linkat,
+                                 SYS_renameat2,
+                                 SYS_mkdirat,
+                                 SYS_chmod,
+                                 SYS_fchmodat,
+                                 SYS_chown,
+                                 SYS_memfd_create,
+                                 SYS_shmat,
+                                 SYS_setrlimit,
+                                 SYS_prlimit64,
+                                 SYS_sched_setaffinity,
+                                 SYS_name_to_handle_at,
+                                 SYS_open_by_handle_at,
+                                 SYS_fanotify_init,
+                                 SYS_inotify_init,
+                                 SYS_swapon,
+                                 SYS_sethostname,
+                                 SYS_personality,
+                                 SYS_arch_prctl,
+                                 SYS_modify_ldt,
+                                 SYS_iopl,
+                                 SYS_ioperm};
     for (unsigned thread = 0; thread < SECCOMP_THREADS; thread++)
         for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
             if (allowed((enum seccomp_thread)thread, calls[i]))
@@ -81,7 +137,8 @@ static void forbidden_to_all(void **state)
 static void names_of_files(void **state)
 {
     (void)state;
-    /* The main thread removes its own sockets at the end and looks at its descriptors; a vhost thread dials. */
+    /* The main thread removes its own sockets at the end and looks at its descriptors; a vhost thread dials.
+     */
     assert_true(allowed(SECCOMP_MAIN, SYS_unlinkat));
     assert_true(allowed(SECCOMP_VHOST, SYS_connect));
     static const long calls[] = {SYS_unlinkat, SYS_connect, SYS_newfstatat};
