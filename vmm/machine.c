@@ -258,8 +258,8 @@ int machine_init(struct machine *machine, const struct options *options)
         error = open_file("initrd", options->initrd, &machine->initrd_fd);
     if (!error)
         error = make_vm(machine);
-    /* RAM before the interrupt controllers: each of these waits for a grace period of SRCU in KVM, the first ones
-     * for an expedited one of microseconds, later ones for a tick (4 ms with RAM last). */
+    /* RAM before the interrupt controllers: each of these waits for a grace period of SRCU in KVM, the first
+     * ones for an expedited one of microseconds, later ones for a tick (4 ms with RAM last). */
     if (!error)
         error = make_ram(machine);
     if (!error)

@@ -66,8 +66,8 @@ static const int main_calls[] = {
 static const int disk_calls[] = {C(preadv), C(pwritev), C(fdatasync), C(fallocate)};
 
 static const int vhost_calls[] = {
-    C(connect), C(sendmsg), C(recvmsg),    C(setsockopt), C(socketpair),
-    C(fcntl),   C(fstat),   C(newfstatat), C(recvfrom),   C(sendto),
+    C(connect), C(sendmsg), C(recvmsg),    C(setsockopt), C(socketpair), C(fcntl),
+    C(accept4), C(fstat),   C(newfstatat), C(recvfrom),   C(sendto),
 };
 
 static const unsigned long device_requests[] = {KVM_IRQFD, KVM_IOEVENTFD, KVM_SET_GSI_ROUTING, KVM_IRQ_LINE};

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "guest.h"
 
-#define TYPE_NET       1
-#define NET_HEADER     12u /* virtio_net_hdr with num_buffers */
-#define BUFFER_SMALL   2048u
-#define BUFFER_BIG     65664u /* a 64 KiB frame with its headers */
-#define BUFFERS        256u
-#define PAIRS_MAX      4u
-#define FEATURES_BIG   (1ull << 0 | 1ull << 1 | 1ull << 7 | 1ull << 11) /* CSUM, GUEST_CSUM, GUEST_TSO4, HOST_TSO4 */
+#define TYPE_NET     1
+#define NET_HEADER   12u /* virtio_net_hdr with num_buffers */
+#define BUFFER_SMALL 2048u
+#define BUFFER_BIG   65664u /* a 64 KiB frame with its headers */
+#define BUFFERS      256u
+#define PAIRS_MAX    4u
+#define FEATURES_BIG                                                                                         \
+    (1ull << 0 | 1ull << 1 | 1ull << 7 | 1ull << 11) /* CSUM, GUEST_CSUM, GUEST_TSO4, HOST_TSO4 */
 #define FEATURE_MTU    (1ull << 3)
 #define FEATURE_MAC    (1ull << 5)
 #define FEATURE_STATUS (1ull << 16)
@@ -467,7 +468,8 @@ bool mode_udp(void)
 
 bool mode_echo(void)
 {
-    uint64_t seconds = argument_number("seconds", 0), end = now_us() + seconds * 1000000;
+    uint64_t seconds = argument_number("serve", argument_number("seconds", 0)),
+             end = now_us() + seconds * 1000000;
     print("echo ready\n");
     while (!seconds || now_us() < end)
         net_wait(1000000, NULL);
@@ -476,11 +478,13 @@ bool mode_echo(void)
     return true;
 }
 
-/* A TCP segment for the peer's discard port that the other side is to cut into pieces of `gso` bytes (5.1.6.2). */
+/* A TCP segment for the peer's discard port that the other side is to cut into pieces of `gso` bytes
+ * (5.1.6.2). */
 static void send_segment(uint8_t *frame, uint32_t size, uint32_t gso)
 {
     uint8_t *header = frame - NET_HEADER, *tcp = frame + ETHERNET_SIZE + IP_SIZE;
-    uint16_t fields[4] = {54, (uint16_t)gso, ETHERNET_SIZE + IP_SIZE, 16}; /* hdr_len, gso_size, csum_start, _offset */
+    uint16_t fields[4] = {54, (uint16_t)gso, ETHERNET_SIZE + IP_SIZE,
+                          16}; /* hdr_len, gso_size, csum_start, _offset */
     uint32_t payload = size - ETHERNET_SIZE - IP_SIZE;
     header[0] = 1; /* NEEDS_CSUM */
     header[1] = 1; /* GSO_TCPV4 */
@@ -515,7 +519,8 @@ static void flood_sleep(struct queue *queue)
     queue->driver[0] = 1;
 }
 
-/* Transmits frames to the peer's discard port as fast as the ring takes them: UDP, or with gso= TCP to be segmented. */
+/* Transmits frames to the peer's discard port as fast as the ring takes them: UDP, or with gso= TCP to be
+ * segmented. */
 bool mode_flood(void)
 {
     uint32_t size = (uint32_t)argument_number("size", 64), gso = (uint32_t)argument_number("gso", 0);

@@ -67,11 +67,12 @@ def backend_killed(bench):
 
 
 def flood_and_kill(bench):
-    """Rings full both ways when the backend dies: positions must be right afterwards, or nothing moves again."""
+    """Rings full both ways when the backend dies: positions must be right afterwards, or nothing moves again. Pings find
+    their rings full until the flood is over, and its last frames taken."""
     hub = bench.hub("port0", "port1")
-    sink = bench.machine(*nic(bench, 1), cmdline="mode=sink,ping ip=10.0.0.2 peer=10.0.0.1 seconds=4 count=3 timeout=60000000")
+    sink = bench.machine(*nic(bench, 1), cmdline="mode=sink,ping ip=10.0.0.2 peer=10.0.0.1 seconds=4 count=60 timeout=500000 lossy=1")
     sink.wait_line("sink ready")
-    flood = client(bench, "mode=flood,echo seconds=5 size=64")
+    flood = client(bench, "mode=flood,echo seconds=5 serve=0 size=64")
     wait_for(lambda: sink.status()["uptime-us"] > 1500000, "some flood")
     for _ in range(3):
         bench.kill(hub)
@@ -79,8 +80,27 @@ def flood_and_kill(bench):
             os.unlink(bench.path(port))
         hub = bench.hub("port0", "port1")
     sink.right()
+    assert int(sink.lines("ping-result")[0]["received"]) >= 10, sink.dump()
+    flood.call("stop")
+    flood.wait()
     assert int(sink.lines("sink-result")[0]["frames"]) > 1000, sink.dump()
     assert int(flood.lines("flood-result")[0]["frames"]) > 1000, flood.dump()
+
+
+def backend_dials(bench):
+    """The machine listens, the switch dials; both come back when the other was away."""
+    hub = bench.hub("=port0", "=port1")
+    server = echo_server(bench, "listen")
+    machine = client(bench, "mode=ping count=100 interval=10 timeout=60000000 lossy=1", "listen")
+    wait_for(lambda: len(machine.lines("ping")) >= 10, "pings", 60)
+    bench.kill(hub)
+    bench.hub("=port0", "=port1")
+    machine.wait()
+    assert [line for line in machine.lines("ping")[-10:] if "us" not in line] == [], machine.dump()
+    assert server.status()["nets"][0]["connections"] == 2 and "error" not in server.console(), server.dump()
+    server.call("stop")
+    server.wait()
+    assert os.geteuid() == 0 or not os.path.exists(bench.path("port1")), "its socket is left"
 
 
 def link_state(bench):
@@ -107,4 +127,4 @@ def reset_with_network(bench):
     assert all(line["received"] == "3" for line in machine.lines("ping-result")), machine.dump()
 
 
-run(traffic, own_mtu, queue_pairs, backend_killed, flood_and_kill, link_state, reset_with_network)
+run(traffic, own_mtu, queue_pairs, backend_killed, flood_and_kill, backend_dials, link_state, reset_with_network)

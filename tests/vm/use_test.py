@@ -63,6 +63,7 @@ def files(bench):
 def backends(bench):
     refused(bench, "is the switch running", "--net", f"socket={bench.path('nobody')}")
     refused(bench, "cannot connect", "--disk", f"vhost={bench.path('nobody')}")
+    refused(bench, "client: true", "--net", f"socket={bench.path('nobody')},listen", "--wait", "1")
     hub = bench.hub("port0")
     first = bench.machine("--net", f"socket={bench.path('port0')}", cmdline="mode=link seconds=30")
     first.wait_line("link up=1")
