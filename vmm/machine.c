@@ -75,6 +75,15 @@ static int make_vm(struct machine *machine)
     while (machine->vm_fd < 0 && errno == EINTR);
     if (machine->vm_fd < 0)
         goto fail;
+    return 0;
+fail:
+    log_error("KVM: %s: %s", what, strerror(errno));
+    return -errno;
+}
+
+static int make_irqchip(struct machine *machine)
+{
+    const char *what;
     uint64_t identity = LAYOUT_KVM_IDENTITY;
     struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY};
     what = "KVM_SET_TSS_ADDR";
@@ -268,8 +277,12 @@ int machine_init(struct machine *machine, const struct options *options)
         error = open_file("initrd", options->initrd, &machine->initrd_fd);
     if (!error)
         error = make_vm(machine);
+    /* RAM before the interrupt controllers: each of these waits for a grace period of SRCU in KVM, the first
+     * ones for an expedited one of microseconds, later ones for a tick (4 ms with RAM last). */
     if (!error)
         error = make_ram(machine);
+    if (!error)
+        error = make_irqchip(machine);
     if (!error)
         error = irq_init(&machine->irq, machine->vm_fd);
     if (error)

@@ -26,7 +26,7 @@ static const struct option_text option_texts[] = {
     {"cpus", "N", "virtual CPUs, 1-16 (1)"},
     {"pin", "CPU,CPU,...", "host CPU of each virtual one"},
     {"cpu", "-NAME,...", "hide CPU features, names as in /proc/cpuinfo"},
-    {"net", "socket=PATH[,mac=MAC][,queues=N][,mtu=N]",
+    {"net", "socket=PATH[,listen][,mac=MAC][,queues=N][,mtu=N]",
      "network device of a vhost-user backend; may be repeated"},
     {"disk", "path=FILE[,readonly][,serial=TEXT][,threads=N]",
      "raw disk image or block device; may be repeated"},
@@ -165,9 +165,11 @@ static int add_net(struct options *options, char *text)
     unsigned number = 0;
     *net = (struct options_net){.queue_pairs = 1};
     while (next_pair(&text, &key, &value)) {
-        if (!value || !*value)
+        if (strcmp(key, "listen") == 0 && !value)
+            net->listen = true;
+        else if (!value || !*value)
             return bad("net", "expected key=value, found", key);
-        if (strcmp(key, "socket") == 0)
+        else if (strcmp(key, "socket") == 0)
             net->socket = value;
         else if (strcmp(key, "mac") == 0) {
             if (parse_mac(value, net->mac))
@@ -180,7 +182,7 @@ static int add_net(struct options *options, char *text)
                 return bad("net", "mtu is a number from 68 to 65535, not", value);
             net->mtu = (uint16_t)number;
         } else
-            return bad("net", "the keys are socket, mac, queues and mtu, not", key);
+            return bad("net", "the keys are socket, listen, mac, queues and mtu, not", key);
     }
     return net->socket ? 0 : bad("net", "socket=PATH is missing", NULL);
 }

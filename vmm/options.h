@@ -22,6 +22,7 @@ struct options_net {
     uint8_t mac[6]; /* zero: the backend's */
     unsigned queue_pairs;
     uint16_t mtu; /* 0: the backend's */
+    bool listen;  /* the backend dials */
 };
 
 struct options {

@@ -82,6 +82,7 @@ extern volatile uint32_t interrupt_counts[VECTORS], interrupt_total;
 void cpu_init(void);          /* boot CPU */
 void cpu_enter(uint32_t cpu); /* each CPU: task state, local APIC, interrupts on */
 uint64_t now_us(void);        /* since cpu_init */
+uint64_t now_ns(void);
 /* Sleeps until an interrupt came after `seen` was read from interrupt_total, or for that long. */
 void sleep_unless(uint32_t seen, uint64_t us);
 void delay_us(uint64_t us);

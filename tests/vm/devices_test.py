@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Each device of the machine, driven by the test guest."""
 import os
+import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 from vm import CRASHED, KILLED, OFF, RESET, run, wait_for
 
 
@@ -34,6 +36,18 @@ def raw_disk(bench):
     assert data[4096:8192] == bytes(4096), "discarded block"
     assert data[3 * 4096:4 * 4096] == bytes(4096), "block of write zeroes"
     assert all(data[i:i + 4096] != bytes(4096) for i in range(0, 1 << 20, 4096) if i not in (4096, 3 * 4096))
+
+
+def disk_on_tmpfs(bench):
+    """A file system that cannot zero a range: the device writes the zeroes."""
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as image:
+        image.write(b"weft" * (1 << 18))
+        image.flush()
+        os.chmod(image.name, 0o666)
+        bench.machine("--disk", f"path={image.name}", cmdline="mode=disk blocks=256 discard=zero").right()
+        data = pathlib.Path(image.name).read_bytes()
+    assert len(data) == 1 << 20 and data[3 * 4096:4 * 4096] == bytes(4096), "block of write zeroes"
+    assert data[4 * 4096:5 * 4096] != bytes(4096), "its neighbour"
 
 
 def read_only_disk(bench):
@@ -143,5 +157,5 @@ def pause(bench):
 
 if __name__ == "__main__":
     sys.dont_write_bytecode = True
-    run(small_devices, four_cpus, raw_disk, read_only_disk, two_machines_one_disk, qcow2_by_vhost_user, balloon,
+    run(small_devices, four_cpus, raw_disk, disk_on_tmpfs, read_only_disk, two_machines_one_disk, qcow2_by_vhost_user, balloon,
         reset_and_power, stop, pause)

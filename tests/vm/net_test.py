@@ -94,6 +94,22 @@ def flood_and_kill(bench):
     assert int(flood.lines("flood-result")[0]["frames"]) > 1000, flood.dump()
 
 
+def backend_dials(bench):
+    """The machine listens, the switch dials; both come back when the other was away."""
+    hub = bench.hub("=port0", "=port1")
+    server = echo_server(bench, "listen")
+    machine = client(bench, ENDLESS, "listen")
+    answered(machine, 10)
+    bench.kill(hub)
+    bench.hub("=port0", "=port1")
+    answered(machine, 10)
+    assert server.status()["nets"][0]["connections"] == 2 and "error" not in server.console(), server.dump()
+    for one in (machine, server):
+        one.call("stop")
+        one.wait()
+    assert os.geteuid() == 0 or not os.path.exists(bench.path("port1")), "its socket is left"
+
+
 def link_state(bench):
     """A backend that stays away takes the guest's link down; one that comes back brings it up."""
     hub = bench.hub("port0")
@@ -118,4 +134,4 @@ def reset_with_network(bench):
     assert all(line["received"] == "3" for line in machine.lines("ping-result")), machine.dump()
 
 
-run(traffic, own_mtu, queue_pairs, backend_killed, flood_and_kill, link_state, reset_with_network)
+run(traffic, own_mtu, queue_pairs, backend_killed, flood_and_kill, backend_dials, link_state, reset_with_network)

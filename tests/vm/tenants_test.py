@@ -36,7 +36,7 @@ def reach_and_isolation(bench):
 def throughput_and_latency(bench):
     with Weft(CONFIG) as weft:
         for size in (64, 1514):
-            sink = machine(bench, weft, "acme/vm2", "mode=sink ip=10.0.0.2 seconds=2 poll=1")
+            sink = machine(bench, weft, "acme/vm2", "mode=sink ip=10.0.0.2 seconds=2")
             sink.wait_line("sink ready")
             flood = machine(bench, weft, "acme/vm1", f"mode=flood ip=10.0.0.1 peer=10.0.0.2 size={size} seconds=3")
             sink.right()
