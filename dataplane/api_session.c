@@ -262,6 +262,7 @@ static int dispatch(struct api_session *session, const struct request *request, 
     case DP_OP_STOP:
         api->ops->stop(api->context);
         return 0;
+    case DP_OP_PUNT:
     case DP_OP_NONE:
     case DP_OP_COUNT:
         break;
