@@ -28,6 +28,7 @@
 #include "compile.h"
 #include "config_yaml.h"
 #include "controller.h"
+#include "host_interface.h"
 #include "ids.h"
 #include "log.h"
 #include "plan.h"
@@ -45,10 +46,12 @@ static int open_tap(void *context, const struct dp_port *port, int fds[DP_QUEUES
     return taps_open(context, port, fds, text, size);
 }
 
-/* Makes the dataplane hold these objects. 0 or -errno with the reason in `text`. */
-static int program_objects(struct controller *controller, const struct object_set *want, char *text,
-                           size_t size)
+/* Makes the dataplane and the host's interfaces hold these objects, which are the model's. 0 or -errno with
+ * the reason in `text`. */
+static int program_objects(struct controller *controller, const struct model *model,
+                           const struct object_set *want, char *text, size_t size)
 {
+    const char *run_dir = controller->options.run_dir;
     struct dp_client *client = supervisor_client(controller->supervisor);
     struct reconcile_taps taps = {open_tap, controller->taps};
     if (!client) {
@@ -56,12 +59,17 @@ static int program_objects(struct controller *controller, const struct object_se
         snprintf(text, size, "the dataplane is not running%s%s", *reason ? ": " : "", reason);
         return -ENOTCONN;
     }
-    int error = reconcile(client, want, &taps, text, size);
+    int error = host_interface_check(model, run_dir, text, size);
+    if (!error)
+        error = reconcile(client, want, &taps, text, size);
     if (error == -ECONNRESET || error == -ETIMEDOUT || error == -EPROTO || error == -EPIPE)
         supervisor_disconnect(controller->supervisor, text);
     const struct object_list *ports = &want->lists[DP_KIND_PORT];
-    if (!error)
+    if (!error) {
         taps_keep(controller->taps, ports->items, ports->count);
+        taps_adopt(controller->taps, ports->items, ports->count);
+        error = host_interface_apply(model, run_dir, text, size);
+    }
     return error;
 }
 
@@ -70,7 +78,8 @@ int apply_reconcile(struct controller *controller)
     struct object_set want = {0};
     compile_model(controller->model, controller->generation, controller->socket_group, &want);
     bench_compile(controller->bench, controller->model, controller->socket_group, &want);
-    int error = program_objects(controller, &want, controller->trouble, sizeof(controller->trouble));
+    int error = program_objects(controller, controller->model, &want, controller->trouble,
+                                sizeof(controller->trouble));
     object_set_clear(&want);
     controller->converged = error == 0;
     if (error)
@@ -191,8 +200,8 @@ static int application_program(struct controller *controller, struct application
                      supervisor_reason(controller->supervisor));
     }
     return error ? error
-                 : program_objects(controller, &application->objects, application->text,
-                                   sizeof(application->text));
+                 : program_objects(controller, application->candidate, &application->objects,
+                                   application->text, sizeof(application->text));
 }
 
 /* Puts the dataplane back to what is in force. */

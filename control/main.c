@@ -23,6 +23,7 @@
 #include "bench.h"
 #include "controller.h"
 #include "doctor.h"
+#include "host_interface.h"
 #include "log.h"
 #include "monitor.h"
 #include "notify.h"
@@ -325,6 +326,8 @@ static void close_parts(struct controller *controller)
         event_free(controller->confirm_timer);
     if (controller->taps)
         taps_free(controller->taps);
+    if (controller->model)
+        host_interface_tidy(controller->model, controller->options.run_dir);
     if (controller->model)
         model_free(controller->model);
     json_decref(controller->ids);
