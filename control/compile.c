@@ -252,7 +252,7 @@ static void compile_uplink(const struct model_uplink *uplink, struct object_set 
     object_set_add(set, DP_KIND_PORT, &object);
 }
 
-static uint64_t object_set_hash(const struct object_set *set)
+uint64_t object_set_hash(const struct object_set *set)
 {
     uint64_t hash = FNV_OFFSET;
     for (enum dp_kind kind = DP_KIND_SEGMENT; kind < OBJECT_KINDS; kind++) {

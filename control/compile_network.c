@@ -20,6 +20,7 @@
 #include "compile.h"
 #include "compile_network.h"
 #include "datagram.h"
+#include "values.h"
 
 #define MAC_PREFIX                                                                                           \
     {                                                                                                        \
@@ -203,6 +204,8 @@ static void outside_host_address(struct outside *outside, uint8_t family)
     own->family = family;
     own->length = address->prefix_length;
     memcpy(own->address, address->bytes, sizeof(own->address));
+    memcpy(own->network, address->bytes, sizeof(own->network));
+    value_network(own->network, family, own->length);
 }
 
 /* False: there is no such thing now. */
@@ -247,13 +250,24 @@ static void outside_interface(const struct outside *outside, struct object_set *
 }
 
 /* Routes and neighbours as the kernel has them. */
+/* The prefix of the interface's own address needs no route. */
+static bool is_own_prefix(const struct outside *outside, const struct netlink_route *route)
+{
+    const struct model_prefix *own = &outside->own[route->family == 6];
+    return !route->next_hop_family && own->family && own->length == route->prefix_length &&
+           model_prefix_has(own, route->family, route->prefix);
+}
+
 static void outside_kernel(const struct outside *outside, struct compile_routes *routes,
                            struct object_set *set)
 {
     const struct netlink_tables *tables = netlink_tables(outside->netlink);
     for (size_t i = 0; i < tables->route_count; i++) {
         const struct netlink_route *from = &tables->routes[i];
-        if (from->index != outside->link->index)
+        if (from->index != outside->link->index ||
+            (from->next_hop_family && from->next_hop_family != from->family))
+            continue; /* a gateway of the other family (RFC 8950) is not supported */
+        if (is_own_prefix(outside, from))
             continue;
         struct dp_route route = {.port = outside->uplink->outside_port,
                                  .prefix_length = wide_length(from->family, from->prefix_length)};
@@ -374,6 +388,13 @@ static void compile_forwards(const struct outside *outside, const struct model_s
     }
 }
 
+/* The host's own address may become one that a guest was to have: the host's stays the host's. */
+static bool is_own(const struct outside *outside, const struct model_address *address)
+{
+    const struct model_prefix *own = &outside->own[address->family == 6];
+    return own->family && memcmp(own->address, address->bytes, address->family == 4 ? 4 : 16) == 0;
+}
+
 static void compile_pins(const struct outside *outside, const struct model_segment *segment,
                          struct object_set *set)
 {
@@ -382,7 +403,7 @@ static void compile_pins(const struct outside *outside, const struct model_segme
         const struct model_address *inside = model_port_address(pin->port, segment, pin->address.family);
         struct dp_nat_one_to_one object = {.outside = outside->uplink->outside_port,
                                            .port = segment->router_port};
-        if (!inside)
+        if (!inside || is_own(outside, &pin->address))
             continue;
         wide(object.address, pin->address.family, pin->address.bytes);
         wide(object.inside, inside->family, inside->bytes);

@@ -166,6 +166,7 @@ struct model_tenant *model_tenant(const struct model *model, const char *name);
 struct model_uplink *model_uplink(const struct model *model, const char *name);
 struct model_segment *model_segment(const struct model_tenant *tenant, const char *name);
 struct model_port *model_port(const struct model_tenant *tenant, const char *name);
+bool model_has_routers(const struct model *model); /* a port of weft's own that hands frames up */
 bool model_port_in(const struct model_port *port, const struct model_segment *segment);
 
 struct model_check {

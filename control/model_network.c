@@ -43,6 +43,15 @@ static struct model_address address_of(const char *text)
     return address;
 }
 
+bool model_has_routers(const struct model *model)
+{
+    for (unsigned i = 0; i < model->segment_count; i++) {
+        if (model->segments[i].router_port)
+            return true;
+    }
+    return false;
+}
+
 bool model_prefix_has(const struct model_prefix *prefix, uint8_t family, const uint8_t address[16])
 {
     uint8_t network[16];

@@ -163,7 +163,7 @@ static void segments_and_uplinks(void **state)
             "10.0.1.1/24 has bits behind its prefix; did you mean \"10.0.1.0/24\"?");
     refused("version: 1\ntenants: {a: {segments: {w: {subnet: 10.0.1.0/31}}}}\n", 2, 38,
             "tenants.a.segments.w.subnet", "a subnet has a prefix length of 8 to 30, not 31");
-    refused("version: 1\ntenants: {a: {nat: {w: {forwards: [{proto: tcp}, {port: 0}]}}}}\n", 2, 56,
+    refused("version: 1\ntenants: {a: {nat: {w: {forwards: [{proto: tcp}, {port: 0}]}}}}\n", 2, 57,
             "tenants.a.nat.w.forwards.1.port", "\"0\" is not a port or a range of ports, like 8000-8010");
     refused("version: 1\ntenants: {a: {nat: {w: {forwards: [{to: vm2}]}}}}\n", 2, 41,
             "tenants.a.nat.w.forwards.0.to", "\"vm2\" is not PORT:NUMBER, like vm2:443");
