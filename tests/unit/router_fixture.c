@@ -5,7 +5,8 @@
 #include "dp_objects.h"
 #include "tsc.h"
 
-const uint8_t guest_1_ipv6[16] = {0xfd, 0, 0, 1, [15] = 0x10}, guest_2_ipv6[16] = {0xfd, 0, 0, 2, [15] = 0x20};
+const uint8_t guest_1_ipv6[16] = {0xfd, 0, 0, 1, [15] = 0x10},
+              guest_2_ipv6[16] = {0xfd, 0, 0, 2, [15] = 0x20};
 const uint8_t router_1_ipv6[16] = {0xfd, 0, 0, 1, [15] = 1}, router_2_ipv6[16] = {0xfd, 0, 0, 2, [15] = 1};
 
 static struct lab *current; /* neighbour_ops have no context: there is one in the process */
@@ -79,24 +80,23 @@ static struct ingress *add_router_port(struct lab *lab, uint32_t id, uint32_t te
 static void add_interface(struct lab *lab, uint32_t port, uint32_t router, uint32_t flags, uint32_t ipv4,
                           const uint8_t *ipv6)
 {
-    const uint8_t bytes[4] = {(uint8_t)(ipv4 >> 24), (uint8_t)(ipv4 >> 16), (uint8_t)(ipv4 >> 8), (uint8_t)ipv4};
-    struct dp_interface interface = {.port = port,
-                                     .router = router,
-                                     .flags = flags,
-                                     .ipv4_prefix_length = 120,
-                                     .ipv6_prefix_length = 64};
+    const uint8_t bytes[4] = {(uint8_t)(ipv4 >> 24), (uint8_t)(ipv4 >> 16), (uint8_t)(ipv4 >> 8),
+                              (uint8_t)ipv4};
+    struct dp_interface interface = {
+        .port = port, .router = router, .flags = flags, .ipv4_prefix_length = 120, .ipv6_prefix_length = 64};
     address_map(interface.ipv4, bytes);
     memcpy(interface.ipv6, ipv6, 16);
     lab_put(lab, DP_KIND_INTERFACE, &interface);
 }
 
 static void add_segment(struct lab *lab, uint32_t id, uint32_t tenant, struct ingress *guest,
-                        struct ingress *router, const char *mac)
+                        struct ingress *router, const char *mac, const char *guest_mac)
 {
     struct bridge *bridge = fixture_bridge(lab->fixture, id, tenant);
     fixture_member(bridge, guest, 0);
     fixture_member(bridge, router, 0);
-    if (fdb_static_set(lab->fixture->fdb, id, (const uint8_t *)mac, router->id, 0))
+    if (fdb_static_set(lab->fixture->fdb, id, (const uint8_t *)mac, router->id, 0) ||
+        fdb_static_set(lab->fixture->fdb, id, (const uint8_t *)guest_mac, guest->id, 0))
         abort();
 }
 
@@ -129,9 +129,9 @@ struct lab *lab_new(uint32_t flags_1, uint32_t flags_2, uint32_t mtu_2)
     lab->router_1 = add_router_port(lab, 11, 1, ROUTER_1_MAC, 1500);
     lab->router_2 = add_router_port(lab, 21, 1, ROUTER_2_MAC, mtu_2);
     lab->router_3 = add_router_port(lab, 31, 2, ROUTER_3_MAC, 1500);
-    add_segment(lab, 10, 1, lab->guest_1, lab->router_1, ROUTER_1_MAC);
-    add_segment(lab, 20, 1, lab->guest_2, lab->router_2, ROUTER_2_MAC);
-    add_segment(lab, 30, 2, lab->guest_3, lab->router_3, ROUTER_3_MAC);
+    add_segment(lab, 10, 1, lab->guest_1, lab->router_1, ROUTER_1_MAC, GUEST_1_MAC);
+    add_segment(lab, 20, 1, lab->guest_2, lab->router_2, ROUTER_2_MAC, GUEST_2_MAC);
+    add_segment(lab, 30, 2, lab->guest_3, lab->router_3, ROUTER_3_MAC, GUEST_3_MAC);
     add_interface(lab, 11, 1, flags_1, ROUTER_1, router_1_ipv6);
     add_interface(lab, 21, 1, flags_2, ROUTER_2, router_2_ipv6);
     add_interface(lab, 31, 2, 0, ROUTER_1, router_1_ipv6);
@@ -141,8 +141,8 @@ struct lab *lab_new(uint32_t flags_1, uint32_t flags_2, uint32_t mtu_2)
 
 void lab_free(struct lab *lab)
 {
-    fixture_free(lab->fixture);
     neighbours_init(NULL);
+    fixture_free(lab->fixture);
     objects_free(lab->objects);
     free(lab);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * A router in memory: tenant 1 with two segments that its router joins, a guest in each; tenant 2 with a segment
- * of the same addresses; and the control thread's part played by the test, one step at a time.
+ * A router in memory: tenant 1 with two segments that its router joins, a guest in each; tenant 2 with a
+ * segment of the same addresses; and the control thread's part played by the test, one step at a time.
  *
  *   guest 1 --- segment 10 --- port 11 [router 1] port 21 --- segment 20 --- guest 2
  *   10.0.1.10   fd00:1::/64    10.0.1.1         10.0.2.1      fd00:2::/64    10.0.2.20

@@ -172,8 +172,8 @@ struct ingress *fixture_port(struct fixture *fixture, uint32_t id, uint32_t tena
     return ingress;
 }
 
-struct ingress *fixture_router_port(struct fixture *fixture, uint32_t id, uint32_t tenant, const uint8_t mac[6],
-                                    uint32_t mtu)
+struct ingress *fixture_router_port(struct fixture *fixture, uint32_t id, uint32_t tenant,
+                                    const uint8_t mac[6], uint32_t mtu)
 {
     struct dp_port config = {.id = id, .tenant = tenant, .type = DP_PORT_ROUTER, .queues = 1, .mtu = mtu};
     struct ingress *ingress = zeroed(sizeof(*ingress));
