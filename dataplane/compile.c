@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "compile.h"
+#include "router.h"
 #include "storm.h"
 
 #define VID_COUNT 4096u
@@ -170,11 +171,18 @@ static int compile_spoof(struct snapshot *snapshot, const struct objects *object
     return error;
 }
 
+/* Receive queues that are polled: a router port has none. */
+static unsigned polled(const struct snapshot *snapshot, const struct compile_port *ports, uint32_t id)
+{
+    const struct port *port = ports[id].port;
+    return snapshot->ingress[id] && port->config.type != DP_PORT_ROUTER ? port->config.queues : 0;
+}
+
 static int compile_polls(struct snapshot *snapshot, const struct compile_port *ports)
 {
     unsigned counts[DP_WORKERS_MAX] = {0};
     for (uint32_t id = 1; id < DP_PORTS_MAX; id++)
-        for (unsigned queue = 0; snapshot->ingress[id] && queue < ports[id].port->config.queues; queue++)
+        for (unsigned queue = 0; queue < polled(snapshot, ports, id); queue++)
             counts[ports[id].workers[queue]]++;
     for (unsigned worker = 0; worker < DP_WORKERS_MAX; worker++) {
         if (counts[worker] == 0)
@@ -184,7 +192,7 @@ static int compile_polls(struct snapshot *snapshot, const struct compile_port *p
             return -ENOMEM;
     }
     for (uint32_t id = 1; id < DP_PORTS_MAX; id++) {
-        for (unsigned queue = 0; snapshot->ingress[id] && queue < ports[id].port->config.queues; queue++) {
+        for (unsigned queue = 0; queue < polled(snapshot, ports, id); queue++) {
             unsigned worker = ports[id].workers[queue];
             snapshot->polls[worker][snapshot->poll_count[worker]++] =
                 (struct poll_queue){.ingress = snapshot->ingress[id], .queue = queue};
@@ -211,6 +219,8 @@ struct snapshot *compile(const struct objects *objects, struct fdb *fdb, const s
         error = compile_spoof(snapshot, objects);
     if (!error)
         error = compile_polls(snapshot, ports);
+    if (!error)
+        error = compile_routers(snapshot, objects);
     free(members.sorted);
     if (error) {
         snapshot_free(snapshot);
@@ -240,6 +250,7 @@ void snapshot_free(struct snapshot *snapshot)
         free(snapshot->bridges[id]->outputs);
         free(snapshot->bridges[id]);
     }
+    routers_free(snapshot);
     free(snapshot);
 }
 

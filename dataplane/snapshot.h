@@ -15,6 +15,8 @@
 
 struct fdb;
 struct ingress;
+struct interface;
+struct router;
 
 /* One way out of a segment: a member. */
 struct output {
@@ -41,6 +43,7 @@ struct ingress {
     struct bridge *native;     /* untagged and priority-tagged frames; NULL: refused */
     struct bridge **by_vid;    /* trunk: 4096 entries; NULL: tagged frames are refused (access port) */
     struct spoof_table *spoof; /* NULL: no check */
+    const struct interface *interface; /* router port: its interface; NULL: none, or another kind of port */
 };
 
 struct poll_queue {
@@ -55,6 +58,9 @@ struct snapshot {
     struct bridge *bridges[DP_SEGMENTS_MAX]; /* by segment id */
     unsigned poll_count[DP_WORKERS_MAX];
     struct poll_queue *polls[DP_WORKERS_MAX]; /* receive queues of each worker */
+    unsigned router_count, interface_count;
+    struct router *routers;       /* the first one is the outside */
+    struct interface *interfaces; /* router.h */
 };
 
 /* control */

@@ -5,6 +5,7 @@
 #include "api_session.h"
 #include "counters.h"
 #include "fdb.h"
+#include "neighbour.h"
 #include "state.h"
 #include "worker.h"
 
@@ -85,6 +86,13 @@ static size_t read_fdb(const struct configuration *configuration, uint64_t *curs
     return count;
 }
 
+static size_t read_neighbours(uint64_t *cursor, struct dp_neighbour_state *states, size_t capacity)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return neighbours_read(cursor, (uint32_t)now.tv_sec, states, capacity);
+}
+
 size_t state_read(const struct configuration *configuration, enum dp_kind kind, uint64_t *cursor,
                   void *objects, size_t capacity)
 {
@@ -101,6 +109,8 @@ size_t state_read(const struct configuration *configuration, enum dp_kind kind, 
         return read_range(configuration, read_worker_state, size, workers_count(), cursor, objects, capacity);
     case DP_KIND_FDB_ENTRY:
         return read_fdb(configuration, cursor, objects, capacity);
+    case DP_KIND_NEIGHBOUR_STATE:
+        return read_neighbours(cursor, objects, capacity);
     default:
         *cursor = API_CURSOR_END;
         return 0;

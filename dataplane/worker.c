@@ -66,27 +66,47 @@ static unsigned poll_queues(struct worker *worker, const struct snapshot *snapsh
     return packets;
 }
 
+static struct packet *inject_packet(struct worker *worker, const struct router_note *note)
+{
+    packet_vector_reset(&worker->vector);
+    struct packet *packet = &worker->vector.packets[0];
+    uint8_t *buffer = packet->buffer;
+    uint32_t private = note->size < PACKET_HEADER_MAX ? note->size : PACKET_HEADER_MAX;
+    *packet = (struct packet){.buffer = buffer,
+                              .data = buffer + PACKET_HEADROOM,
+                              .spans = worker->vector.spans,
+                              .size = note->size,
+                              .header_size = (uint16_t) private,
+                              .span_count = note->size > private,
+                              .flags = note->packet_flags,
+                              .gso_type = note->gso_type,
+                              .hdr_len = note->hdr_len,
+                              .gso_size = note->gso_size,
+                              .csum_start = note->csum_start,
+                              .csum_offset = note->csum_offset};
+    memcpy(packet->data, note->frame, private);
+    packet->spans[0] = (struct packet_span){note->frame + private, note->size - private};
+    worker->vector.count = 1;
+    return packet;
+}
+
 /* Frames from the control thread, one at a time: they are rare. */
 static unsigned run_injected(struct worker *worker, const struct snapshot *snapshot)
 {
     uint32_t head = __atomic_load_n(&worker->inject_head, __ATOMIC_ACQUIRE), tail = worker->inject_tail;
     unsigned count = 0;
     for (; tail != head; tail++, count++) {
-        const struct injected *injected = &worker->injects[tail & (INJECT_MAX - 1)];
+        const struct injected *injected = worker->injects[tail & (INJECT_MAX - 1)];
         struct ingress *ingress = snapshot->ingress[injected->id];
         if (!ingress || ingress->port != injected->port)
             continue;
-        packet_vector_reset(&worker->vector);
-        struct packet *packet = &worker->vector.packets[0];
-        uint8_t *buffer = packet->buffer;
-        *packet = (struct packet){.buffer = buffer,
-                                  .data = buffer + PACKET_HEADROOM,
-                                  .spans = worker->vector.spans,
-                                  .size = injected->size,
-                                  .header_size = (uint16_t)injected->size};
-        memcpy(packet->data, injected->frame, injected->size);
-        worker->vector.count = 1;
-        program_run(&worker->program, snapshot, ingress, 0, &worker->vector);
+        struct packet *packet = inject_packet(worker, &injected->note);
+        if (!injected->resumed) {
+            program_run(&worker->program, snapshot, ingress, 0, &worker->vector);
+            continue;
+        }
+        program_start(&worker->program, snapshot);
+        router_resume(&worker->program, packet, &injected->note, injected->failed);
     }
     __atomic_store_n(&worker->inject_tail, tail, __ATOMIC_RELEASE);
     return count;
