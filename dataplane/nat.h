@@ -17,16 +17,24 @@
 #include "dataplane_api.h"
 #include "parse.h"
 
+#define NAT_SESSIONS_MAX  (1u << 24)
+#define NAT_RELEASE_SPANS 8u
+
 struct nat;        /* all sessions of the process; lives as long as it does */
 struct nat_config; /* immutable, part of a snapshot: the NAT_* objects and limits, compiled */
 struct objects;
 
-/* control. Table sizes grow with use up to `sessions` in all. NULL and errno */
-struct nat *nat_new(uint32_t sessions);
+/* control. Table sizes grow with use up to `sessions` in all (at most NAT_SESSIONS_MAX). quiesce: waits for a
+ * grace period of the workers. NULL and errno */
+struct nat *nat_new(uint32_t sessions, void (*quiesce)(void));
 void nat_free(struct nat *nat);
 
-/* control: NULL and ENOMEM; the objects have passed objects_check() */
-struct nat_config *nat_config_new(const struct objects *objects);
+/* control, about every 100 ms: prepares memory before workers need it (they never allocate), expires sessions
+ * of workers that sleep. now_s: CLOCK_MONOTONIC. A few milliseconds at most, except when memory is zeroed. */
+void nat_maintain(struct nat *nat, uint32_t now_s);
+
+/* control: NULL and errno; the objects have passed objects_check() */
+struct nat_config *nat_config_new(struct nat *nat, const struct objects *objects);
 void nat_config_free(struct nat_config *config);
 /* control: after a configuration was published and the grace period is over: ends the sessions that it does
  * not allow any more (interface, address, forward or 1:1 address gone). */
@@ -40,10 +48,21 @@ struct nat_context {
     uint32_t now_s; /* CLOCK_MONOTONIC, seconds */
 };
 
+/* Of nat_outbound and nat_inbound; of nat_release as of the call that held the fragment. */
 struct nat_outcome {
     uint32_t outside; /* outbound: outside interface (port id). inbound: the tenant's interface to go to */
-    uint32_t router;  /* inbound: its tenant */
+    uint32_t router;  /* inbound: its tenant; outbound: 0 */
 };
+
+/*
+ * worker. Brings a session nearer before nat_outbound (`port`: the tenant's interface) or nat_inbound (the
+ * outside interface) is called for the packet, so that the cache misses of a batch overlap. First for every
+ * packet of the batch nat_prefetch, then for every one nat_prefetch_session with what the first returned.
+ * Changes nothing; right for any parsed IP packet.
+ */
+uint64_t nat_prefetch(const struct nat_context *context, uint32_t port, bool outbound,
+                      const struct packet *packet, const struct frame_info *info);
+void nat_prefetch_session(const struct nat_context *context, uint64_t hash);
 
 /* worker. Is the tenant's interface translated (is there a NAT_SOURCE or ONE_TO_ONE)? */
 bool nat_serves(const struct nat_config *config, uint32_t port);
@@ -65,8 +84,8 @@ enum dp_drop nat_outbound(const struct nat_context *context, uint32_t port, stru
 enum dp_drop nat_inbound(const struct nat_context *context, uint32_t outside, struct packet *packet,
                          struct frame_info *info, struct nat_outcome *outcome, bool *held);
 /* worker. After a first fragment was translated: the fragments of its datagram that were held, translated,
- * one a call: copies into `packet` (private bytes and spans into `memory`, which is valid until the next
- * call). False: no more. */
+ * one a call: a copy in `packet` (its private bytes in packet->buffer; the rest in at most NAT_RELEASE_SPANS
+ * of packet->spans, which are valid until the next call). False: no more. */
 bool nat_release(const struct nat_context *context, struct packet *packet, struct nat_outcome *outcome);
 
 /* worker: once a round with nothing else to do and at least once a second: expires sessions, a bounded number
