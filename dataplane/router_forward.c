@@ -82,8 +82,8 @@ static void unreachable(struct program *program, struct routed *routed, const st
 bool router_route_usable(struct program *program, struct routed *routed, const struct route *route)
 {
     const uint8_t *ip = routed->packet->data + ETHERNET_HEADER_SIZE;
-    if (__builtin_expect(!route || route->kind == ROUTE_BROADCAST || (!is_ipv4(routed) && is_link_local(ip + 8)),
-                         0)) {
+    if (__builtin_expect(
+            !route || route->kind == ROUTE_BROADCAST || (!is_ipv4(routed) && is_link_local(ip + 8)), 0)) {
         unreachable(program, routed, route);
         return false;
     }

@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Between a tenant's router and the outside: packets go through address translation (nat.h), and in no other way.
+ * Between a tenant's router and the outside: packets go through address translation (nat.h), and in no other
+ * way.
  *
- *   tenant's interface -> no route in the tenant's router -> route, size, neighbour outside -> nat_outbound -> out
- *   outside interface  -> translated address? -> nat_inbound -> the tenant's router (router_deliver)
- *   tenant's interface -> to a translated address -> nat_outbound, nat_inbound -> the other's router (hairpin)
+ *   tenant's interface -> no route in the tenant's router -> route, size, neighbour outside -> nat_outbound
+ * -> out outside interface  -> translated address? -> nat_inbound -> the tenant's router (router_deliver)
+ *   tenant's interface -> to a translated address -> nat_outbound, nat_inbound -> the other's router
+ * (hairpin)
  *
- * Everything that can stop a packet on its way out is looked at before it is translated, so that what waits for
- * a neighbour is the packet as it came and what is reported is what its sender knows. On the way in the
+ * Everything that can stop a packet on its way out is looked at before it is translated, so that what waits
+ * for a neighbour is the packet as it came and what is reported is what its sender knows. On the way in the
  * receiver is known only after translation; what is reported then goes back through it (router_nat_error), as
  * an error of the guest's own would.
  *
- * An outside interface has a router of its own (number 0) with its routes: a guest leaves by the interface that
- * its segment is translated to, wherever else the destination may be reached.
+ * An outside interface has a router of its own (number 0) with its routes: a guest leaves by the interface
+ * that its segment is translated to, wherever else the destination may be reached.
  */
 #include "icmp.h"
 #include "nat.h"
@@ -48,9 +50,8 @@ static void release(struct program *program, const struct routed *first, const s
         return;
     router_flush(program);
     for (;;) {
-        piece->packet = (struct packet){.buffer = piece->memory,
-                                        .data = piece->memory + PACKET_HEADROOM,
-                                        .spans = piece->spans};
+        piece->packet = (struct packet){
+            .buffer = piece->memory, .data = piece->memory + PACKET_HEADROOM, .spans = piece->spans};
         if (!nat_release(&context, &piece->packet, &outcome))
             return;
         const uint8_t *ip = piece->packet.data + ETHERNET_HEADER_SIZE;
@@ -170,8 +171,7 @@ static void hairpin(struct program *program, struct routed *routed, uint32_t out
     bool held;
     if (!router_hops_left(program, routed))
         return;
-    enum dp_drop drop =
-        nat_outbound(&context, routed->port, routed->packet, &routed->info, &outcome, &held);
+    enum dp_drop drop = nat_outbound(&context, routed->port, routed->packet, &routed->info, &outcome, &held);
     if (drop == DP_DROP_COUNT && !held) {
         release(program, routed, &nowhere, 0); /* fragments out of order do not make the turn */
         drop = inbound(program, routed, outside);
@@ -219,8 +219,7 @@ void router_nat_outbound(struct program *program, struct routed *routed, const u
     uint64_t mac = router_neighbour(program, routed, &way);
     if (__builtin_expect(!mac, 0))
         return;
-    enum dp_drop drop =
-        nat_outbound(&context, routed->port, routed->packet, &routed->info, &outcome, &held);
+    enum dp_drop drop = nat_outbound(&context, routed->port, routed->packet, &routed->info, &outcome, &held);
     if (__builtin_expect(drop != DP_DROP_COUNT, 0)) {
         router_drop(program, routed, drop);
         return;
@@ -257,7 +256,8 @@ bool router_nat_answers(const struct program *program, const struct interface *i
 {
     const struct nat_config *config = program->snapshot->nat_config;
     bool answer = false;
-    return in->router->id == 0 && config && nat_has_address(config, in->ingress->id, address, &answer) && answer;
+    return in->router->id == 0 && config && nat_has_address(config, in->ingress->id, address, &answer) &&
+           answer;
 }
 
 void router_nat_prefetch(struct program *program, struct routed *working, unsigned count)
@@ -271,8 +271,7 @@ void router_nat_prefetch(struct program *program, struct routed *working, unsign
             continue;
         bool outbound = routed->in->router->id != 0;
         if (!outbound || routed->in->outside[is_ipv4(routed)])
-            hashes[hashed++] =
-                nat_prefetch(&context, routed->port, outbound, routed->packet, &routed->info);
+            hashes[hashed++] = nat_prefetch(&context, routed->port, outbound, routed->packet, &routed->info);
     }
     for (unsigned i = 0; i < hashed; i++)
         nat_prefetch_session(&context, hashes[i]);

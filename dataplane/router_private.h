@@ -26,8 +26,8 @@ void router_deliver(struct program *program, struct routed *routed, const struct
 /* Everything is known: accounts for the packet and sends it, in pieces if it must. */
 void router_leave(struct program *program, struct routed *routed, const struct interface *out, uint64_t mac,
                   bool fragment);
-/* router_nat.c: a packet to the outside, where the tenant's router knows no way; one from the outside; one that
- * was translated already, and waited. */
+/* router_nat.c: a packet to the outside, where the tenant's router knows no way; one from the outside; one
+ * that was translated already, and waited. */
 void router_nat_outbound(struct program *program, struct routed *routed, const uint8_t destination[16]);
 void router_nat_inbound(struct program *program, struct routed *routed, const uint8_t destination[16]);
 void router_nat_resumed(struct program *program, struct routed *routed);
@@ -40,7 +40,8 @@ void router_nat_prefetch(struct program *program, struct routed *working, unsign
 /* router_local.c */
 void router_echo(struct program *program, struct routed *routed);
 /* ip_fragment.c: sends a packet whose memory is used again right after. */
-void router_send_piece(struct program *program, const struct interface *out, struct packet *piece, uint64_t mac);
+void router_send_piece(struct program *program, const struct interface *out, struct packet *piece,
+                       uint64_t mac);
 /* Ethernet header, hop count, and out of the interface. */
 void router_send(struct program *program, const struct interface *out, struct packet *packet, uint64_t mac);
 /* router_local.c: `address` says it has `mac`: told to the control thread if it is a neighbour of ours. */
