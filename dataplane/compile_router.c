@@ -95,8 +95,7 @@ static int build_tables(const struct snapshot *snapshot, const struct objects *o
         const struct dp_route *config = objects_at(objects, DP_KIND_ROUTE, i);
         const struct ingress *ingress = snapshot->ingress[config->port];
         const struct interface *interface = ingress ? ingress->interface : NULL;
-        if (config->router != router->id || !interface || interface->router != router ||
-            interface->flags & DP_INTERFACE_F_NO_FORWARD)
+        if (!interface || interface->router != router || interface->flags & DP_INTERFACE_F_NO_FORWARD)
             continue;
         struct route route = {.interface = interface,
                               .kind = address_is_zero(config->next_hop) ? ROUTE_LINK : ROUTE_VIA};
@@ -149,12 +148,43 @@ static void make_link_local(uint8_t address[16], const uint8_t mac[6])
     memcpy(address, bytes, 16);
 }
 
+/* The tenant's router; for an outside interface a new one of its own. */
 static struct router *router_of(struct snapshot *snapshot, uint32_t id)
 {
-    for (unsigned i = 0; i < snapshot->router_count; i++)
+    for (unsigned i = 0; i < snapshot->router_count && id != 0; i++)
         if (snapshot->routers[i].id == id)
             return &snapshot->routers[i];
-    return NULL;
+    return id == 0 ? &snapshot->routers[snapshot->router_count++] : NULL;
+}
+
+static const struct interface *interface_at(const struct snapshot *snapshot, uint32_t port)
+{
+    return snapshot->ingress[port] ? snapshot->ingress[port]->interface : NULL;
+}
+
+/* Where a tenant's interface is translated to, unless something said so already. */
+static void set_outside(struct snapshot *snapshot, uint32_t port, uint32_t outside, const uint8_t address[16])
+{
+    const struct interface *to = interface_at(snapshot, outside);
+    for (unsigned i = 0; i < snapshot->interface_count && to && to->router->id == 0; i++) {
+        struct interface *interface = &snapshot->interfaces[i];
+        unsigned family = address_is_ipv4(address) ? 1 : 0;
+        if (interface->ingress->id == port && interface->router->id != 0 && !interface->outside[family])
+            interface->outside[family] = to;
+    }
+}
+
+/* Of sources first: they are for a whole segment. */
+static void build_outsides(struct snapshot *snapshot, const struct objects *objects)
+{
+    for (size_t i = 0; i < objects_count(objects, DP_KIND_NAT_SOURCE); i++) {
+        const struct dp_nat_source *source = objects_at(objects, DP_KIND_NAT_SOURCE, i);
+        set_outside(snapshot, source->port, source->outside, source->address);
+    }
+    for (size_t i = 0; i < objects_count(objects, DP_KIND_NAT_ONE_TO_ONE); i++) {
+        const struct dp_nat_one_to_one *entry = objects_at(objects, DP_KIND_NAT_ONE_TO_ONE, i);
+        set_outside(snapshot, entry->port, entry->outside, entry->address);
+    }
 }
 
 static int build_interface(struct snapshot *snapshot, const struct objects *objects,
@@ -162,8 +192,10 @@ static int build_interface(struct snapshot *snapshot, const struct objects *obje
 {
     struct ingress *ingress = snapshot->ingress[config->port];
     const struct dp_port *port = objects_port(objects, config->port);
+    if (!ingress || !port || port->type != DP_PORT_ROUTER)
+        return 0;
     struct router *router = router_of(snapshot, config->router);
-    if (!ingress || !port || !router || port->type != DP_PORT_ROUTER)
+    if (!router)
         return 0;
     struct interface *interface = &snapshot->interfaces[snapshot->interface_count];
     *interface = (struct interface){
@@ -193,11 +225,10 @@ int compile_routers(struct snapshot *snapshot, const struct objects *objects)
     int error = 0;
     if (interfaces == 0)
         return 0;
-    snapshot->routers = calloc(routers + 1, sizeof(*snapshot->routers));
+    snapshot->routers = calloc(routers + interfaces, sizeof(*snapshot->routers));
     snapshot->interfaces = calloc(interfaces, sizeof(*snapshot->interfaces));
     if (!snapshot->routers || !snapshot->interfaces)
         return -ENOMEM;
-    snapshot->router_count = 1; /* the first one is the outside: number 0 */
     for (size_t i = 0; i < routers; i++)
         snapshot->routers[snapshot->router_count++].id =
             ((const struct dp_router *)objects_at(objects, DP_KIND_ROUTER, i))->id;
@@ -205,6 +236,8 @@ int compile_routers(struct snapshot *snapshot, const struct objects *objects)
         error = build_interface(snapshot, objects, objects_at(objects, DP_KIND_INTERFACE, i));
     for (unsigned i = 0; i < snapshot->router_count && !error; i++)
         error = build_tables(snapshot, objects, &snapshot->routers[i]);
+    if (!error)
+        build_outsides(snapshot, objects);
     return error;
 }
 
