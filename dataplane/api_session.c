@@ -205,7 +205,7 @@ static void start_dump(struct api_session *session, const struct request *reques
         session->table = objects_table(session->api->ops->objects(session->api->context), session->kind);
 }
 
-/* Kind and size are what the operation takes, and there are no descriptors but with PUT. */
+/* Kind and size are what the operation takes, and there are no descriptors but with PUT and PUNT. */
 static int check_request(const struct api_session *session, const struct request *request, size_t size,
                          char *text)
 {
@@ -234,7 +234,9 @@ static int check_request(const struct api_session *session, const struct request
                       size - sizeof(*header), body);
     if (header->pad != 0)
         return refuse(text, -EINVAL, "padding of the request not zero");
-    if (request->fd_count > 0 && header->op != DP_OP_PUT)
+    if (header->op == DP_OP_PUNT && request->fd_count != 1)
+        return refuse(text, -EBADF, "PUNT with %u descriptors instead of one", request->fd_count);
+    if (request->fd_count > 0 && header->op != DP_OP_PUT && header->op != DP_OP_PUNT)
         return refuse(text, -EINVAL, "descriptors with %s", dp_op_name((enum dp_op)header->op));
     return 0;
 }
@@ -262,6 +264,8 @@ static int dispatch(struct api_session *session, const struct request *request, 
     case DP_OP_STOP:
         api->ops->stop(api->context);
         return 0;
+    case DP_OP_PUNT:
+        return api->ops->punt(api->context, request->fds[0], text);
     case DP_OP_NONE:
     case DP_OP_COUNT:
         break;

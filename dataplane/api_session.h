@@ -22,6 +22,8 @@ struct api_ops {
      * is API_CURSOR_END when there are no more. Bounded work a call: it may return fewer, or none. */
     size_t (*read)(void *context, enum dp_kind kind, uint64_t *cursor, void *objects, size_t capacity);
     int (*flush)(void *context, const struct dp_flush *flush, char *text);
+    /* The descriptor of the punt channel, which becomes the callee's in any case. */
+    int (*punt)(void *context, int fd, char *text);
     /* The process is to end, after the answer was sent. */
     void (*stop)(void *context);
 };

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "compile.h"
+#include "nat.h"
+#include "router.h"
 #include "storm.h"
 
 #define VID_COUNT 4096u
@@ -170,11 +172,18 @@ static int compile_spoof(struct snapshot *snapshot, const struct objects *object
     return error;
 }
 
+/* Receive queues that are polled: a router port has none. */
+static unsigned polled(const struct snapshot *snapshot, const struct compile_port *ports, uint32_t id)
+{
+    const struct port *port = ports[id].port;
+    return snapshot->ingress[id] && port->config.type != DP_PORT_ROUTER ? port->config.queues : 0;
+}
+
 static int compile_polls(struct snapshot *snapshot, const struct compile_port *ports)
 {
     unsigned counts[DP_WORKERS_MAX] = {0};
     for (uint32_t id = 1; id < DP_PORTS_MAX; id++)
-        for (unsigned queue = 0; snapshot->ingress[id] && queue < ports[id].port->config.queues; queue++)
+        for (unsigned queue = 0; queue < polled(snapshot, ports, id); queue++)
             counts[ports[id].workers[queue]]++;
     for (unsigned worker = 0; worker < DP_WORKERS_MAX; worker++) {
         if (counts[worker] == 0)
@@ -184,7 +193,7 @@ static int compile_polls(struct snapshot *snapshot, const struct compile_port *p
             return -ENOMEM;
     }
     for (uint32_t id = 1; id < DP_PORTS_MAX; id++) {
-        for (unsigned queue = 0; snapshot->ingress[id] && queue < ports[id].port->config.queues; queue++) {
+        for (unsigned queue = 0; queue < polled(snapshot, ports, id); queue++) {
             unsigned worker = ports[id].workers[queue];
             snapshot->polls[worker][snapshot->poll_count[worker]++] =
                 (struct poll_queue){.ingress = snapshot->ingress[id], .queue = queue};
@@ -193,13 +202,15 @@ static int compile_polls(struct snapshot *snapshot, const struct compile_port *p
     return 0;
 }
 
-struct snapshot *compile(const struct objects *objects, struct fdb *fdb, const struct compile_port *ports)
+struct snapshot *compile(const struct objects *objects, struct fdb *fdb, struct nat *nat,
+                         const struct compile_port *ports)
 {
     struct members members;
     struct snapshot *snapshot = calloc(1, sizeof(*snapshot));
     if (!snapshot)
         return NULL;
     snapshot->fdb = fdb;
+    snapshot->nat = nat;
     int error = sort_members(&members, objects, ports);
     if (!error)
         error = compile_bridges(snapshot, objects);
@@ -211,6 +222,12 @@ struct snapshot *compile(const struct objects *objects, struct fdb *fdb, const s
         error = compile_spoof(snapshot, objects);
     if (!error)
         error = compile_polls(snapshot, ports);
+    if (!error)
+        error = compile_routers(snapshot, objects);
+    if (!error && nat) {
+        snapshot->nat_config = nat_config_new(nat, objects);
+        error = snapshot->nat_config ? 0 : -ENOMEM;
+    }
     free(members.sorted);
     if (error) {
         snapshot_free(snapshot);
@@ -240,6 +257,8 @@ void snapshot_free(struct snapshot *snapshot)
         free(snapshot->bridges[id]->outputs);
         free(snapshot->bridges[id]);
     }
+    nat_config_free(snapshot->nat_config);
+    routers_free(snapshot);
     free(snapshot);
 }
 

@@ -23,16 +23,20 @@
 #include "configuration.h"
 #include "control_thread.h"
 #include "fdb.h"
+#include "nat.h"
+#include "punt.h"
 #include "state.h"
 #include "worker.h"
 
 #define TICK_MS           100
 #define FDB_ADDRESSES_MAX (4u << 20)
+#define NAT_SESSIONS      (4u << 20)
 
 static struct {
     struct event_base *base;
     struct event *tick, *terminate, *interrupt;
     struct fdb *fdb;
+    struct nat *nat;
     struct api_server *server;
     struct configuration configuration;
 } control;
@@ -76,6 +80,8 @@ static void on_tick(evutil_socket_t fd, short what, void *context)
 {
     ports_check(control.configuration.ports);
     fdb_maintain(control.fdb, now_s());
+    nat_maintain(control.nat, now_s());
+    punt_tick();
 }
 
 /* Ticks while there is something to look after. */
@@ -105,6 +111,8 @@ static int serve_commit(void *context, struct transaction *transaction, char *te
 {
     int error = configuration_commit(&control.configuration, transaction, text);
     update_tick();
+    if (!error)
+        punt_configured();
     return error;
 }
 
@@ -123,6 +131,11 @@ static int serve_flush(void *context, const struct dp_flush *flush, char *text)
     return 0;
 }
 
+static int serve_punt(void *context, int fd, char *text)
+{
+    return punt_open(fd, text);
+}
+
 static void serve_stop(void *context)
 {
     control_log(LOG_NOTICE, "asked to stop: ending");
@@ -133,6 +146,7 @@ static const struct api_ops serve = {.objects = serve_objects,
                                      .commit = serve_commit,
                                      .read = serve_read,
                                      .flush = serve_flush,
+                                     .punt = serve_punt,
                                      .stop = serve_stop};
 
 static int start_events(void)
@@ -164,7 +178,9 @@ static int start_server(const struct options *options)
 int control_start(const struct options *options)
 {
     struct ports_config ports = {
-        .ops = {[DP_PORT_VHOST_USER] = &port_vhost_ops, [DP_PORT_TAP] = &port_tap_ops},
+        .ops = {[DP_PORT_VHOST_USER] = &port_vhost_ops,
+                [DP_PORT_TAP] = &port_tap_ops,
+                [DP_PORT_ROUTER] = &port_router_ops},
         .workers = options->core_count,
         .socket_group = options->socket_group,
     };
@@ -177,10 +193,16 @@ int control_start(const struct options *options)
         control.fdb = fdb_new(FDB_ADDRESSES_MAX, workers_quiesce);
         error = control.fdb ? 0 : -errno;
     }
+    if (!error) {
+        control.nat = nat_new(NAT_SESSIONS, workers_quiesce);
+        error = control.nat ? 0 : -errno;
+    }
     if (!error)
         error = workers_start(options->cores, options->core_count);
     if (!error)
-        error = configuration_init(&control.configuration, &ports, control.fdb);
+        error = punt_start(control.base);
+    if (!error)
+        error = configuration_init(&control.configuration, &ports, control.fdb, control.nat);
     if (error)
         control_log(LOG_ERR, "the dataplane could not start: %s", strerror(-error));
     if (!error)
@@ -198,11 +220,13 @@ void control_run(void)
 void control_stop(void)
 {
     api_server_free(control.server);
+    punt_stop();
     if (workers_count() > 0)
         workers_stop();
     configuration_fini(&control.configuration);
     if (control.fdb)
         fdb_free(control.fdb);
+    nat_free(control.nat);
     struct event *events[] = {control.tick, control.terminate, control.interrupt};
     for (unsigned i = 0; i < sizeof(events) / sizeof(events[0]); i++)
         if (events[i])

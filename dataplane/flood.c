@@ -55,10 +55,12 @@ static void flood_bridge(struct program *program, struct frame *const *frames, u
 
 void flood_frames(struct program *program, unsigned count)
 {
+    program->output.io.flooding = true;
     for (unsigned first = 0, end; first < count; first = end) {
         end = first + 1;
         while (end < count && program->flooded[end]->bridge == program->flooded[first]->bridge)
             end++;
         flood_bridge(program, &program->flooded[first], end - first);
     }
+    program->output.io.flooding = false;
 }

@@ -17,7 +17,10 @@
 #include <unistd.h>
 #include "objects.h"
 
-#define SLOT_EMPTY UINT32_MAX
+#define SLOT_EMPTY      UINT32_MAX
+#define ROUTES_MAX      (1u << 16)
+#define NEIGHBOURS_MAX  (1u << 17)
+#define NAT_OBJECTS_MAX (1u << 16)
 
 struct table {
     unsigned references;
@@ -39,6 +42,14 @@ static const uint32_t count_max[DP_KIND_LAST_CONFIGURED + 1] = {
     [DP_KIND_MEMBER] = OBJECT_COUNT_MAX,
     [DP_KIND_STATIC] = OBJECT_COUNT_MAX,
     [DP_KIND_ALLOWED] = OBJECT_COUNT_MAX,
+    [DP_KIND_ROUTER] = DP_SEGMENTS_MAX,
+    [DP_KIND_INTERFACE] = DP_PORTS_MAX,
+    [DP_KIND_ROUTE] = ROUTES_MAX,
+    [DP_KIND_NEIGHBOUR] = NEIGHBOURS_MAX,
+    [DP_KIND_NAT_ADDRESS] = NAT_OBJECTS_MAX,
+    [DP_KIND_NAT_SOURCE] = NAT_OBJECTS_MAX,
+    [DP_KIND_NAT_ONE_TO_ONE] = NAT_OBJECTS_MAX,
+    [DP_KIND_NAT_FORWARD] = NAT_OBJECTS_MAX,
 };
 
 static void *table_object(const struct table *table, uint32_t position)

@@ -23,6 +23,8 @@ struct port;
 struct worker_io {
     struct notifier *notifier;
     unsigned worker; /* 0..DP_WORKERS_MAX-1 */
+    bool flooding;   /* what is transmitted now is a flood's: the headers are shared with other outputs */
+    struct router_stage *router;
 };
 
 /* Per port and worker; worker: rw, control: ro (sums them). Its own cache lines. Invariants: dataplane_api.h.
@@ -98,6 +100,7 @@ static inline void port_set_tx_queues(struct port *port, uint32_t mask)
 extern const struct port_ops port_vhost_ops;
 extern const struct port_ops port_tap_ops;
 extern const struct port_ops port_ethdev_ops;
+extern const struct port_ops port_router_ops;
 
 /* control: services the port kinds need from the process (main.c implements them) */
 struct event_base;

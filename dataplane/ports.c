@@ -193,6 +193,12 @@ static int compare_old(const void *a, const void *b)
     return order ? order : (int)(*x)->old->config.type - (int)(*y)->old->config.type;
 }
 
+/* A tap's descriptors are given with it, a router port has none. */
+static bool has_device(const struct dp_port *config)
+{
+    return config->type != DP_PORT_TAP && config->type != DP_PORT_ROUTER;
+}
+
 /* Finds the new ports that need the device of a leaving one. */
 static int plan_exclusive(struct port_changes *changes, char *text)
 {
@@ -203,7 +209,7 @@ static int plan_exclusive(struct port_changes *changes, char *text)
         return -ENOMEM;
     }
     for (unsigned i = 0; i < changes->count; i++)
-        if (changes->changes[i].old && changes->changes[i].old->config.type != DP_PORT_TAP)
+        if (changes->changes[i].old && has_device(&changes->changes[i].old->config))
             leaving[count++] = &changes->changes[i];
     qsort(leaving, count, sizeof(struct port_change *), compare_old);
     for (unsigned i = 0; i < changes->count; i++) {
@@ -220,13 +226,17 @@ static int plan_exclusive(struct port_changes *changes, char *text)
     return 0;
 }
 
+static unsigned polled(const struct port *port)
+{
+    return port && port->config.type != DP_PORT_ROUTER ? port->config.queues : 0;
+}
+
 /* Queues of new ports to the workers with the fewest. */
 static void plan_workers(struct port_changes *changes)
 {
     unsigned load[DP_WORKERS_MAX] = {0}, workers = changes->ports->config.workers;
     for (uint32_t id = 1; id < DP_PORTS_MAX; id++)
-        for (unsigned queue = 0; changes->view[id].port && queue < changes->view[id].port->config.queues;
-             queue++)
+        for (unsigned queue = 0; queue < polled(changes->view[id].port); queue++)
             load[changes->view[id].workers[queue]]++;
     for (unsigned i = 0; i < changes->count; i++) {
         const struct port_change *change = &changes->changes[i];
@@ -234,8 +244,7 @@ static void plan_workers(struct port_changes *changes)
         view->port = change->new;
         if (!change->new)
             continue;
-        for (unsigned queue = change->old ? change->old->config.queues : 0;
-             queue < change->new->config.queues; queue++) {
+        for (unsigned queue = polled(change->old); queue < polled(change->new); queue++) {
             unsigned least = 0;
             for (unsigned worker = 1; worker < workers; worker++)
                 if (load[worker] < load[least])

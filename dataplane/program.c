@@ -3,19 +3,24 @@
 
 #include <errno.h>
 #include "bridge.h"
+#include "router.h"
 #include "storm.h"
 #include "tsc.h"
 
 #define ADDRESS_MASK UINT64_C(0xffffffffffff)
 
-int program_init(struct program *program, struct notifier *notifier, unsigned worker)
+int program_init(struct program *program, struct notifier *notifier, unsigned worker, int wake_fd)
 {
+    program->router = program->output.io.router = router_stage_new(wake_fd);
+    if (!program->router)
+        return -ENOMEM;
     program->storm_burst = storm_burst();
     return output_init(&program->output, notifier, worker);
 }
 
 void program_fini(struct program *program)
 {
+    router_stage_free(program->router);
     output_fini(&program->output);
 }
 
@@ -116,14 +121,55 @@ static unsigned classify(struct program *program, struct packet_vector *vector, 
     return count;
 }
 
+void program_start(struct program *program, const struct snapshot *snapshot)
+{
+    program->snapshot = snapshot;
+    program->table = __atomic_load_n(&snapshot->fdb->table, __ATOMIC_ACQUIRE);
+}
+
+void program_emit(struct program *program, struct ingress *ingress, struct packet *const *packets,
+                  unsigned count)
+{
+    struct bridge *bridge = ingress->native;
+    struct port_counters *counters = ingress->port->counters[program->output.io.worker];
+    uint64_t bytes = 0;
+    program->ingress = ingress;
+    program->counters = counters;
+    for (unsigned i = 0; i < count; i++) {
+        struct frame *frame = &program->frames[i];
+        frame->packet = packets[i];
+        frame->repeats = false;
+        frame->bridge = bridge;
+        frame->vid = DP_MEMBER_UNTAGGED;
+        frame->vlan = (struct vlan_state){.tpid = ETHERTYPE_VLAN};
+        bytes += packets[i]->size;
+        if (!bridge)
+            continue;
+        frame->source = fdb_key(bridge->id, load_8(packets[i]->data + 6) & ADDRESS_MASK);
+        frame->destination = fdb_key(bridge->id, load_8(packets[i]->data) & ADDRESS_MASK);
+        frame->source_hash = fdb_hash(program->table, frame->source);
+        frame->destination_hash = fdb_hash(program->table, frame->destination);
+        __builtin_prefetch(fdb_first(program->table, frame->destination_hash));
+    }
+    counter_add(&counters->rx_packets, count);
+    counter_add(&counters->rx_bytes, bytes);
+    counter_add(&counters->queues[0].rx_packets, count);
+    counter_add(&counters->queues[0].rx_bytes, bytes);
+    if (ingress->flags & DP_PORT_F_DOWN)
+        counter_add(&counters->rx_drops[DP_DROP_PORT_DOWN], count);
+    else if (!bridge)
+        counter_add(&counters->rx_drops[DP_DROP_VLAN_UNKNOWN], count);
+    else
+        bridge_forward(program, count);
+}
+
 void program_run(struct program *program, const struct snapshot *snapshot, struct ingress *ingress,
                  unsigned queue, struct packet_vector *vector)
 {
     uint64_t bytes = 0;
-    program->snapshot = snapshot;
+    program_start(program, snapshot);
     program->ingress = ingress;
     program->counters = ingress->port->counters[program->output.io.worker];
-    program->table = __atomic_load_n(&snapshot->fdb->table, __ATOMIC_ACQUIRE);
     program->output.source_queue = queue;
 
     if (__builtin_expect(ingress->flags & DP_PORT_F_DOWN, 0)) {
@@ -138,4 +184,6 @@ void program_run(struct program *program, const struct snapshot *snapshot, struc
     counter_add(&program->counters->rx_bytes, bytes);
     counter_add(&program->counters->queues[queue].rx_packets, vector->count);
     counter_add(&program->counters->queues[queue].rx_bytes, bytes);
+    if (__builtin_expect(program->router->count, 0))
+        router_run(program, ingress->id);
 }

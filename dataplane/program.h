@@ -6,6 +6,8 @@
  *   port rx -> classify (program.c: size, parse, VLAN, offload request, anti-spoofing) -> bridge.c (learn,
  * look up)
  *           -> output.c (known address) or flood.c (every member) -> port tx -> port rx_done
+ *                                                                        -> router.c (router ports) ->
+ * bridge.c ...
  *
  * Threads: a struct program belongs to one worker; nothing of a frame stays in it after program_run.
  */
@@ -38,16 +40,24 @@ struct program {
     struct frame frames[PACKET_VECTOR_MAX];
     struct frame *flooded[PACKET_VECTOR_MAX];
     struct output_stage output;
+    struct router_stage *router; /* output.io.router */
 };
 
-/* Zeroed memory, 64-byte aligned. 0 or -ENOMEM */
-int program_init(struct program *program, struct notifier *notifier, unsigned worker);
+/* Zeroed memory, 64-byte aligned. wake_fd: of the control thread (router.h); -1: none. 0 or -ENOMEM */
+int program_init(struct program *program, struct notifier *notifier, unsigned worker, int wake_fd);
 void program_fini(struct program *program);
 
 /* Handles vector->packets[0..count), received from the ingress port's queue. program->now and now_s are the
  * caller's. */
 void program_run(struct program *program, const struct snapshot *snapshot, struct ingress *ingress,
                  unsigned queue, struct packet_vector *vector);
+
+/* Sends frames into the segment of a router port as if they had been received from it. At most
+ * PACKET_VECTOR_MAX; their headers may be changed. Within program_run, after the L2 program's own frames. */
+void program_emit(struct program *program, struct ingress *ingress, struct packet *const *packets,
+                  unsigned count);
+/* What program_run and router_resume begin with. */
+void program_start(struct program *program, const struct snapshot *snapshot);
 
 /* Counts a received frame that goes nowhere. */
 static inline void program_drop(struct program *program, enum dp_drop reason)

@@ -15,6 +15,10 @@
 
 struct fdb;
 struct ingress;
+struct interface;
+struct nat;
+struct nat_config;
+struct router;
 
 /* One way out of a segment: a member. */
 struct output {
@@ -41,6 +45,7 @@ struct ingress {
     struct bridge *native;     /* untagged and priority-tagged frames; NULL: refused */
     struct bridge **by_vid;    /* trunk: 4096 entries; NULL: tagged frames are refused (access port) */
     struct spoof_table *spoof; /* NULL: no check */
+    const struct interface *interface; /* router port: its interface; NULL: none, or another kind of port */
 };
 
 struct poll_queue {
@@ -51,10 +56,15 @@ struct poll_queue {
 struct snapshot {
     uint64_t generation;
     struct fdb *fdb;
+    struct nat *nat;                         /* sessions; NULL: none */
+    struct nat_config *nat_config;           /* NULL: nothing is translated */
     struct ingress *ingress[DP_PORTS_MAX];   /* by port id; NULL: no such port */
     struct bridge *bridges[DP_SEGMENTS_MAX]; /* by segment id */
     unsigned poll_count[DP_WORKERS_MAX];
     struct poll_queue *polls[DP_WORKERS_MAX]; /* receive queues of each worker */
+    unsigned router_count, interface_count;
+    struct router *routers;       /* one a tenant, one an outside interface */
+    struct interface *interfaces; /* router.h */
 };
 
 /* control */

@@ -22,15 +22,20 @@ uint64_t storm_burst(void)
     return tsc_hz() / STORM_BURST_PER_S;
 }
 
-bool storm_allows(struct port *port, uint64_t interval, uint64_t burst, uint64_t now)
+bool storm_bucket_allows(uint64_t *time, uint64_t interval, uint64_t burst, uint64_t now)
 {
-    uint64_t time = __atomic_load_n(&port->storm_time, __ATOMIC_RELAXED);
+    uint64_t seen = __atomic_load_n(time, __ATOMIC_RELAXED);
     for (;;) {
-        uint64_t start = (int64_t)(time - now) > 0 ? time : now;
+        uint64_t start = (int64_t)(seen - now) > 0 ? seen : now;
         if (start - now > burst)
             return false;
-        if (__atomic_compare_exchange_n(&port->storm_time, &time, start + interval, true, __ATOMIC_RELAXED,
+        if (__atomic_compare_exchange_n(time, &seen, start + interval, true, __ATOMIC_RELAXED,
                                         __ATOMIC_RELAXED))
             return true;
     }
+}
+
+bool storm_allows(struct port *port, uint64_t interval, uint64_t burst, uint64_t now)
+{
+    return storm_bucket_allows(&port->storm_time, interval, burst, now);
 }

@@ -11,5 +11,8 @@
 uint64_t storm_interval(uint32_t pps);
 /* control: TSC cycles that a port may be ahead of its rate: a tenth of a second */
 uint64_t storm_burst(void);
+/* worker: true if one more event is allowed now (TSC cycles). *time: of the bucket, 0 at first, shared by all
+ * workers; interval is not 0. */
+bool storm_bucket_allows(uint64_t *time, uint64_t interval, uint64_t burst, uint64_t now);
 /* worker: true if the port may flood one more frame now (TSC cycles). interval is not 0. */
 bool storm_allows(struct port *port, uint64_t interval, uint64_t burst, uint64_t now);

@@ -30,6 +30,7 @@
 #include <sys/epoll.h>
 #include <time.h>
 #include <unistd.h>
+#include "nat.h"
 #include "tsc.h"
 
 #define QUIESCENT_ROUNDS 16u /* power of two */
@@ -66,27 +67,47 @@ static unsigned poll_queues(struct worker *worker, const struct snapshot *snapsh
     return packets;
 }
 
+static struct packet *inject_packet(struct worker *worker, const struct router_note *note)
+{
+    packet_vector_reset(&worker->vector);
+    struct packet *packet = &worker->vector.packets[0];
+    uint8_t *buffer = packet->buffer;
+    uint32_t private = note->size < PACKET_HEADER_MAX ? note->size : PACKET_HEADER_MAX;
+    *packet = (struct packet){.buffer = buffer,
+                              .data = buffer + PACKET_HEADROOM,
+                              .spans = worker->vector.spans,
+                              .size = note->size,
+                              .header_size = (uint16_t) private,
+                              .span_count = note->size > private,
+                              .flags = note->packet_flags,
+                              .gso_type = note->gso_type,
+                              .hdr_len = note->hdr_len,
+                              .gso_size = note->gso_size,
+                              .csum_start = note->csum_start,
+                              .csum_offset = note->csum_offset};
+    memcpy(packet->data, note->frame, private);
+    packet->spans[0] = (struct packet_span){note->frame + private, note->size - private};
+    worker->vector.count = 1;
+    return packet;
+}
+
 /* Frames from the control thread, one at a time: they are rare. */
 static unsigned run_injected(struct worker *worker, const struct snapshot *snapshot)
 {
     uint32_t head = __atomic_load_n(&worker->inject_head, __ATOMIC_ACQUIRE), tail = worker->inject_tail;
     unsigned count = 0;
     for (; tail != head; tail++, count++) {
-        const struct injected *injected = &worker->injects[tail & (INJECT_MAX - 1)];
+        const struct injected *injected = worker->injects[tail & (INJECT_MAX - 1)];
         struct ingress *ingress = snapshot->ingress[injected->id];
         if (!ingress || ingress->port != injected->port)
             continue;
-        packet_vector_reset(&worker->vector);
-        struct packet *packet = &worker->vector.packets[0];
-        uint8_t *buffer = packet->buffer;
-        *packet = (struct packet){.buffer = buffer,
-                                  .data = buffer + PACKET_HEADROOM,
-                                  .spans = worker->vector.spans,
-                                  .size = injected->size,
-                                  .header_size = (uint16_t)injected->size};
-        memcpy(packet->data, injected->frame, injected->size);
-        worker->vector.count = 1;
-        program_run(&worker->program, snapshot, ingress, 0, &worker->vector);
+        struct packet *packet = inject_packet(worker, &injected->note);
+        if (!injected->resumed) {
+            program_run(&worker->program, snapshot, ingress, 0, &worker->vector);
+            continue;
+        }
+        program_start(&worker->program, snapshot);
+        router_resume(&worker->program, packet, &injected->note, injected->failed);
     }
     __atomic_store_n(&worker->inject_tail, tail, __ATOMIC_RELEASE);
     return count;
@@ -145,10 +166,22 @@ static void sleep_until_kicked(struct worker *worker)
     tick(worker, now);
 }
 
+/* Sessions expire when there is nothing else to do, and while there is once a tick. */
+static void expire_sessions(struct worker *worker, const struct snapshot *snapshot)
+{
+    struct nat_context context = {.nat = snapshot->nat,
+                                  .config = snapshot->nat_config,
+                                  .worker = worker->id,
+                                  .now_s = worker->program.now_s};
+    if (context.config)
+        nat_tick(&context);
+}
+
 static void idle(struct worker *worker, const struct snapshot *snapshot, uint64_t now)
 {
     for (unsigned i = 0; i < PAUSES; i++)
         __builtin_ia32_pause();
+    expire_sessions(worker, snapshot);
     if (!worker->idle_since) {
         worker->idle_since = now;
         return;
@@ -200,8 +233,11 @@ void *worker_run(void *argument)
     for (uint32_t turn = 1; !__atomic_load_n(&worker->stop, __ATOMIC_RELAXED); turn++) {
         const struct snapshot *snapshot = __atomic_load_n(&worker->snapshot, __ATOMIC_ACQUIRE);
         uint64_t now = tsc_now();
-        if (__builtin_expect(now >= worker->tick_at, 0))
+        if (__builtin_expect(now >= worker->tick_at, 0)) {
             tick(worker, now);
+            if (snapshot)
+                expire_sessions(worker, snapshot);
+        }
         if (snapshot)
             round_run(worker, snapshot, now);
         else

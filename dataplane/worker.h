@@ -12,6 +12,8 @@
 #include "dataplane_api.h"
 #include "port.h"
 
+struct router_note;
+struct router_rings;
 struct snapshot;
 
 /* Starts `count` workers, 1..DP_WORKERS_MAX, worker i pinned to CPU cores[i] (-1: not pinned). They sleep
@@ -33,10 +35,18 @@ void workers_quiesce(void);
  */
 void workers_wake_fd(struct port *port, unsigned queue, int fd);
 
-/* control_announce: a worker handles `frame` as if it had been received from the port (untagged; learned,
- * flooded, counted). At most 64 wait; -EAGAIN beyond that, -EMSGSIZE beyond PACKET_HEADER_MAX, -ENOENT if the
- * published snapshot does not have the port. */
+/* What was published last; NULL: nothing yet. */
+const struct snapshot *workers_snapshot(void);
+
+/* control_announce, punt.c: a worker handles `frame` as if it had been received from the port (untagged;
+ * learned, flooded, counted). At most 256 wait; -EAGAIN beyond that, -EMSGSIZE beyond DP_PUNT_FRAME_MAX,
+ * -ENOENT if the published snapshot does not have the port, -ENOMEM. */
 int workers_inject(const struct port *port, const void *frame, uint32_t size);
+/* neighbour_ops.resume: a packet that waited goes on at the router port. As workers_inject. */
+int workers_resume(struct port *port, const struct router_note *note, bool failed);
+/* A worker's rings to the control thread, and the eventfd that says that there is something in one. */
+struct router_rings *workers_rings(unsigned worker);
+int workers_rings_fd(void);
 /* A RARP request (RFC 903) for `mac` injected so that the segment learns where it is. 0 or as workers_inject.
  */
 int workers_announce(const struct port *port, const uint8_t mac[6]);

@@ -33,6 +33,7 @@ struct watch {
 static struct {
     unsigned count;
     struct rte_rcu_qsbr *rcu;
+    int rings_fd; /* eventfd: a worker has something for the control thread */
     struct worker *workers[DP_WORKERS_MAX];
     const struct snapshot *snapshot;
     struct watch watches[DP_PORTS_MAX][DP_QUEUES_MAX];
@@ -65,6 +66,8 @@ static void worker_free(struct worker *worker)
 {
     if (!worker)
         return;
+    for (unsigned i = 0; i < INJECT_MAX; i++)
+        free(worker->injects[i]);
     program_fini(&worker->program);
     notifier_free(worker->notifier);
     if (worker->epoll_fd >= 0)
@@ -94,7 +97,7 @@ static int worker_init(struct worker *worker)
     event.data.fd = worker->wake_fd;
     if (epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, worker->wake_fd, &event) < 0)
         return -errno;
-    return program_init(&worker->program, worker->notifier, worker->id);
+    return program_init(&worker->program, worker->notifier, worker->id, state.rings_fd);
 }
 
 static struct worker *worker_new(unsigned id, int core, int *error)
@@ -154,6 +157,9 @@ int workers_start(const int *cores, unsigned count)
     state.rcu = aligned_zeroed(rte_rcu_qsbr_get_memsize(DP_WORKERS_MAX));
     if (!state.rcu)
         return -ENOMEM;
+    state.rings_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (state.rings_fd < 0)
+        error = -errno;
     rte_rcu_qsbr_init(state.rcu, DP_WORKERS_MAX);
     for (unsigned i = 0; i < DP_PORTS_MAX; i++)
         for (unsigned queue = 0; queue < DP_QUEUES_MAX; queue++)
@@ -184,6 +190,8 @@ void workers_stop(void)
         worker_free(state.workers[i]);
         state.workers[i] = NULL;
     }
+    if (state.rcu && state.rings_fd >= 0)
+        close(state.rings_fd);
     free(state.rcu);
     memset(&state, 0, sizeof(state));
 }
@@ -312,24 +320,85 @@ int workers_of_queue(const struct port *port, unsigned queue)
                : -1;
 }
 
-int workers_inject(const struct port *port, const void *frame, uint32_t size)
+const struct snapshot *workers_snapshot(void)
 {
-    if (size > PACKET_HEADER_MAX)
-        return -EMSGSIZE;
-    if (!published(port))
-        return -ENOENT;
+    return state.snapshot;
+}
+
+struct router_rings *workers_rings(unsigned worker)
+{
+    return state.workers[worker]->program.router->rings;
+}
+
+int workers_rings_fd(void)
+{
+    return state.rings_fd;
+}
+
+/* Frees what the worker has handled. */
+static void free_injected(struct worker *worker)
+{
+    uint32_t tail = __atomic_load_n(&worker->inject_tail, __ATOMIC_ACQUIRE);
+    for (; worker->inject_freed != tail; worker->inject_freed++) {
+        free(worker->injects[worker->inject_freed & (INJECT_MAX - 1)]);
+        worker->injects[worker->inject_freed & (INJECT_MAX - 1)] = NULL;
+    }
+}
+
+/* A place for a frame at the worker that polls the port; *error: why there is none. */
+static struct injected *inject_begin(const struct port *port, uint32_t size, int *error)
+{
+    *error = -ENOENT;
+    if (!published(port) || !state.count)
+        return NULL;
     int polling = workers_of_queue(port, 0);
     struct worker *worker = state.workers[polling < 0 ? 0 : polling];
-    uint32_t head = worker->inject_head;
-    if (head - __atomic_load_n(&worker->inject_tail, __ATOMIC_ACQUIRE) == INJECT_MAX)
-        return -EAGAIN;
-    struct injected *injected = &worker->injects[head & (INJECT_MAX - 1)];
+    free_injected(worker);
+    *error = -EAGAIN;
+    if (worker->inject_head - worker->inject_freed == INJECT_MAX)
+        return NULL;
+    struct injected *injected = calloc(1, offsetof(struct injected, note.frame) + size);
+    *error = -ENOMEM;
+    if (!injected)
+        return NULL;
     injected->port = port;
     injected->id = port->config.id;
-    injected->size = size;
-    memcpy(injected->frame, frame, size);
-    __atomic_store_n(&worker->inject_head, head + 1, __ATOMIC_RELEASE);
+    return injected;
+}
+
+static void inject_end(struct injected *injected)
+{
+    int polling = workers_of_queue(injected->port, 0);
+    struct worker *worker = state.workers[polling < 0 ? 0 : polling];
+    worker->injects[worker->inject_head & (INJECT_MAX - 1)] = injected;
+    __atomic_store_n(&worker->inject_head, worker->inject_head + 1, __ATOMIC_RELEASE);
     wake(worker);
+}
+
+int workers_inject(const struct port *port, const void *frame, uint32_t size)
+{
+    int error;
+    if (size > DP_PUNT_FRAME_MAX)
+        return -EMSGSIZE;
+    struct injected *injected = inject_begin(port, size, &error);
+    if (!injected)
+        return error;
+    injected->note.size = size;
+    memcpy(injected->note.frame, frame, size);
+    inject_end(injected);
+    return 0;
+}
+
+int workers_resume(struct port *port, const struct router_note *note, bool failed)
+{
+    int error;
+    struct injected *injected = inject_begin(port, note->size, &error);
+    if (!injected)
+        return error;
+    memcpy(&injected->note, note, offsetof(struct router_note, frame) + note->size);
+    injected->resumed = true;
+    injected->failed = failed;
+    inject_end(injected);
     return 0;
 }
 

@@ -5,20 +5,24 @@
 #include <pthread.h>
 #include <rte_rcu_qsbr.h>
 #include "program.h"
+#include "router.h"
 
-#define INJECT_MAX 64u /* power of two */
+#define INJECT_MAX 256u /* power of two */
 
+/* A frame from the control thread, which allocates it, and frees it when it was handled. */
 struct injected {
     const struct port *port; /* compared, not followed: it may be gone when its turn comes */
     uint32_t id;             /* the port's */
-    uint32_t size;
-    uint8_t frame[PACKET_HEADER_MAX];
+    bool resumed;            /* a packet that waited, not a frame from the port */
+    bool failed;
+    struct router_note note; /* its frame is as long as it is */
 };
 
 struct worker {
     /* control: w, worker: r */
     const struct snapshot *snapshot; /* NULL: poll nothing, and do not sleep: the next one is coming */
     uint32_t inject_head;            /* entries written so far */
+    uint32_t inject_freed;           /* control: entries freed */
     bool stop;
 
     /* worker: w, control: ro */
@@ -47,7 +51,7 @@ struct worker {
     uint64_t spin_min, spin_max, tick;
     pthread_t thread;
 
-    struct injected injects[INJECT_MAX]; /* control: w before inject_head, worker: r */
+    struct injected *injects[INJECT_MAX]; /* control: w before inject_head, worker: r */
 };
 
 void *worker_run(void *argument);

@@ -46,6 +46,7 @@
     X(ABORT)                                                                                                 \
     X(DUMP)  /* nothing; answered with as many objects as fit a reply, repeatedly. Any kind. */              \
     X(FLUSH) /* dp_flush: forget learned addresses */                                                        \
+    X(PUNT)  /* nothing, and one descriptor: the channel of struct dp_punt; replaces an earlier one */       \
     X(STOP)  /* orderly end of the process */
 enum dp_op {
     DP_OP_NONE,
@@ -63,11 +64,23 @@ enum dp_op {
     X(MEMBER, dp_member)                                                                                     \
     X(STATIC, dp_static)                                                                                     \
     X(ALLOWED, dp_allowed)                                                                                   \
+    X(ROUTER, dp_router)                                                                                     \
+    X(INTERFACE, dp_interface)                                                                               \
+    X(ROUTE, dp_route)                                                                                       \
+    X(NEIGHBOUR, dp_neighbour)                                                                               \
+    X(NAT_ADDRESS, dp_nat_address)                                                                           \
+    X(NAT_SOURCE, dp_nat_source)                                                                             \
+    X(NAT_ONE_TO_ONE, dp_nat_one_to_one)                                                                     \
+    X(NAT_FORWARD, dp_nat_forward)                                                                           \
     X(PORT_STATE, dp_port_state)                                                                             \
     X(PORT_COUNTERS, dp_port_counters)                                                                       \
     X(QUEUE_STATE, dp_queue_state)                                                                           \
     X(WORKER_STATE, dp_worker_state)                                                                         \
-    X(FDB_ENTRY, dp_fdb_entry)
+    X(FDB_ENTRY, dp_fdb_entry)                                                                               \
+    X(ROUTER_STATE, dp_router_state)                                                                         \
+    X(NAT_ADDRESS_STATE, dp_nat_address_state)                                                               \
+    X(NEIGHBOUR_STATE, dp_neighbour_state)                                                                   \
+    X(SESSION, dp_session)
 enum dp_kind {
     DP_KIND_NONE,
 #define X(symbol, type) DP_KIND_##symbol,
@@ -75,7 +88,7 @@ enum dp_kind {
 #undef X
         DP_KIND_COUNT
 };
-#define DP_KIND_LAST_CONFIGURED DP_KIND_ALLOWED
+#define DP_KIND_LAST_CONFIGURED DP_KIND_NAT_FORWARD
 
 struct dp_request {
     uint16_t op;
@@ -131,6 +144,7 @@ enum dp_port_type {
     DP_PORT_VHOST_USER = 1, /* device: socket path */
     DP_PORT_TAP = 2,        /* device: interface name; one descriptor (IFF_VNET_HDR) a queue with the PUT */
     DP_PORT_ETHDEV = 3,     /* device: DPDK device arguments */
+    DP_PORT_ROUTER = 4,     /* no device ("router"): where a segment meets its router; see dp_interface */
 };
 
 #define DP_PORT_F_CLIENT    1u  /* vhost-user: dial instead of listen */
@@ -187,6 +201,121 @@ struct dp_allowed {
     uint8_t address[16]; /* network order, the first 6, 4 or 16 bytes */
 };
 
+/*
+ * The router. A port of type DP_PORT_ROUTER is a member of a segment like any other port; frames to its MAC
+ * (and ARP, neighbour discovery, DHCP) are the router's, which sends what it forwards into the segment of
+ * another interface as frames from that one's port. A tenant has one router, whose interfaces route to each
+ * other. Router 0 is the outside: its interfaces lie in the segments of uplinks, have the uplink's MAC and
+ * host's address, and are reached from a tenant's interface by address translation only.
+ *
+ * Addresses are 16 bytes in network order; an IPv4 address is IPv4-mapped (RFC 4291, 2.5.5.2), its prefix
+ * length is 96 + n. All zero: none.
+ */
+struct dp_router {
+    uint32_t id;                  /* key: the tenant's number; the outside has no such object */
+    uint32_t session_limit;       /* translated sessions of the tenant; 0: none but the table's */
+    uint32_t guest_session_limit; /* of one inside address; 0: none but the tenant's */
+    uint32_t pad;
+    char name[DP_NAME_SIZE];
+};
+
+#define DP_INTERFACE_F_PUNT_DHCP  1u  /* DHCPv4 requests of guests go to the controller */
+#define DP_INTERFACE_F_PUNT_DNS   2u  /* UDP and TCP port 53 at the interface's addresses */
+#define DP_INTERFACE_F_PUNT_RS    4u  /* router solicitations */
+#define DP_INTERFACE_F_ASK_KERNEL 8u  /* neighbours are the controller's: asked for by DP_PUNT_RESOLVE */
+#define DP_INTERFACE_F_NO_FORWARD 16u /* nothing is routed from or to here (a host-only segment's DHCP) */
+
+struct dp_interface {
+    uint32_t port;              /* key: a port of type DP_PORT_ROUTER; its mac and mtu are the interface's */
+    uint32_t router;            /* tenant of the port; 0: outside */
+    uint32_t flags;             /* DP_INTERFACE_F_* */
+    uint8_t ipv4_prefix_length; /* 96..128 */
+    uint8_t ipv6_prefix_length; /* 0..128 */
+    uint8_t pad[2];
+    uint8_t ipv4[16]; /* the router's own address; zero: none */
+    uint8_t ipv6[16]; /* global; the link-local one is made of the MAC */
+};
+
+/* Besides the prefixes of the router's own interfaces, which need no route. Longest prefix first. */
+struct dp_route {
+    uint32_t router;       /* key */
+    uint8_t prefix[16];    /* key; bits beyond the length are zero */
+    uint8_t prefix_length; /* key */
+    uint8_t pad[3];
+    uint32_t port;        /* interface of the same router */
+    uint8_t next_hop[16]; /* zero: on-link */
+};
+
+struct dp_neighbour {
+    uint32_t port;       /* key: interface */
+    uint8_t address[16]; /* key */
+    uint8_t mac[6];
+    uint8_t pad[2];
+};
+
+#define DP_NAT_F_ANSWER 1u /* the router answers ARP and neighbour solicitations for the address */
+
+/* An address of the outside that sessions are translated to, and its ports. */
+struct dp_nat_address {
+    uint32_t port;       /* key: outside interface */
+    uint8_t address[16]; /* key */
+    uint16_t port_first; /* TCP and UDP ports, ICMP ids */
+    uint16_t port_last;
+    uint32_t flags; /* DP_NAT_F_ANSWER */
+};
+
+#define DP_NAT_F_ENDPOINT_INDEPENDENT_FILTER 1u /* RFC 4787, 5: else address and port dependent */
+
+/* Who is translated to it: everything routed from that interface to the outside. Several addresses for one
+ * interface: each guest keeps one (address pooling "paired", RFC 4787 REQ-2). */
+struct dp_nat_source {
+    uint32_t port;       /* key: the tenant's interface */
+    uint32_t outside;    /* key */
+    uint8_t address[16]; /* key: a dp_nat_address of `outside` */
+    uint32_t flags;      /* DP_NAT_F_* */
+};
+
+struct dp_nat_one_to_one {
+    uint32_t outside;    /* key: outside interface */
+    uint8_t address[16]; /* key: outside address, no dp_nat_address; answered for */
+    uint32_t port;       /* the tenant's interface */
+    uint8_t inside[16];
+};
+
+struct dp_nat_forward {
+    uint32_t outside;     /* key: outside interface */
+    uint8_t address[16];  /* key: outside address */
+    uint16_t protocol;    /* key: 6 TCP, 17 UDP */
+    uint16_t first, last; /* key: first; outside ports */
+    uint16_t to_first;    /* inside port of `first` */
+    uint32_t port;        /* the tenant's interface */
+    uint8_t inside[16];
+};
+
+/*
+ * The punt channel: a SOCK_SEQPACKET socket of which PUNT hands the dataplane one end. A message is this
+ * header and exactly `size` bytes of frame. From the dataplane: what an interface's flags hand up. To it: a
+ * frame to send into the segment of the interface, as from the interface's port. Nobody waits: a full
+ * channel drops (and counts TX_PUNT at the interface's port).
+ */
+enum dp_punt_reason {
+    DP_PUNT_DHCP = 1,
+    DP_PUNT_DNS = 2,
+    DP_PUNT_RS = 3,
+    DP_PUNT_RESOLVE = 4,
+    DP_PUNT_SEND = 5
+};
+#define DP_PUNT_FRAME_MAX 2048u /* bytes */
+
+struct dp_punt {
+    uint32_t port; /* the interface's */
+    uint16_t reason;
+    uint16_t size; /* of the frame that follows; 0 for RESOLVE */
+    uint32_t from; /* port id that the frame came from; 0: not known */
+    uint32_t pad;
+    uint8_t address[16]; /* RESOLVE: whose MAC is wanted */
+};
+
 /* Why a frame was dropped. One list: enum, counter, text. Ring-level reasons first (vhost/vring.h). */
 #define DP_DROPS(X)                                                                                          \
     X(RX_RUNT, "rx_runt", "frame from the guest shorter than its headers")                                   \
@@ -214,7 +343,21 @@ struct dp_allowed {
     X(TX_DOWN, "tx_down", "the output port is down or its guest not connected")                              \
     X(TX_FULL, "tx_full", "the output port's ring had no room")                                              \
     X(TX_OVERSIZE, "tx_oversize", "frame larger than the output port takes")                                 \
-    X(TX_CHECKSUM, "tx_checksum", "checksum to be completed beyond the header copy")
+    X(TX_CHECKSUM, "tx_checksum", "checksum to be completed beyond the header copy")                         \
+    X(L3_MALFORMED, "l3_malformed", "IP header that cannot be routed, or an illegal address in it")          \
+    X(L3_TTL, "l3_ttl", "TTL or hop limit used up")                                                          \
+    X(L3_NO_ROUTE, "l3_no_route", "no route to the destination")                                             \
+    X(L3_NEIGHBOUR, "l3_neighbour", "the next hop did not answer ARP or neighbour solicitations")            \
+    X(L3_MTU, "l3_mtu", "packet larger than the next link that may not be fragmented")                       \
+    X(L3_LOCAL, "l3_local", "nothing at the router's own address answers this")                              \
+    X(L3_PUNT, "l3_punt", "the controller is not there or too slow for what it should answer")               \
+    X(NAT_SESSION_LIMIT, "nat_session_limit", "new session beyond the guest's or tenant's limit")            \
+    X(NAT_TABLE_FULL, "nat_table_full", "new session, but the session table is full")                        \
+    X(NAT_NO_PORT, "nat_no_port", "new session, but no port of the outside address is free")                 \
+    X(NAT_NO_SESSION, "nat_no_session", "from outside, and neither a session, a forward nor a 1:1 address")  \
+    X(NAT_STATE, "nat_state", "TCP segment or ICMP message that opens no session and belongs to none")       \
+    X(NAT_PROTOCOL, "nat_protocol", "protocol that cannot be translated")                                    \
+    X(NAT_FRAGMENT, "nat_fragment", "fragment without its first one, overlapping, or beyond the quota")
 enum dp_drop {
 #define X(symbol, name, text) DP_DROP_##symbol,
     DP_DROPS(X)
@@ -296,4 +439,55 @@ struct dp_fdb_entry {
     uint8_t pad;
     uint32_t port;
     uint32_t age_s; /* seconds since last seen */
+};
+
+struct dp_router_state {
+    uint32_t id;
+    uint32_t sessions; /* now */
+    uint64_t sessions_created;
+    uint64_t sessions_refused; /* NAT_SESSION_LIMIT, NAT_TABLE_FULL, NAT_NO_PORT */
+    uint32_t mappings;         /* inside endpoints with an outside one, now */
+    uint32_t fragments;        /* datagrams whose fragments are tracked, now */
+};
+
+struct dp_nat_address_state {
+    uint32_t port;
+    uint8_t address[16];
+    uint32_t ports; /* usable ones, each for TCP, UDP and ICMP */
+    uint32_t tcp_used, udp_used, icmp_used;
+    uint64_t refused; /* NAT_NO_PORT */
+};
+
+struct dp_neighbour_state {
+    uint32_t port;
+    uint8_t address[16];
+    uint8_t mac[6];
+    uint8_t is_static;
+    uint8_t reachable; /* 0: asked for */
+    uint32_t age_s;    /* since it was last confirmed */
+};
+
+/* A translated session. RFC 5382 names of TCP's states. */
+enum dp_session_state {
+    DP_SESSION_NEW = 1,     /* TCP: SYN seen; UDP: no answer yet */
+    DP_SESSION_ESTABLISHED, /* TCP: both SYNs acknowledged; UDP, ICMP: answered */
+    DP_SESSION_CLOSING,     /* TCP: a FIN seen */
+    DP_SESSION_CLOSED       /* TCP: both FINs or a RST seen */
+};
+
+struct dp_session {
+    uint32_t router;  /* tenant */
+    uint32_t port;    /* the tenant's interface */
+    uint32_t outside; /* outside interface */
+    uint8_t protocol; /* 1, 6, 17, 58 */
+    uint8_t state;    /* enum dp_session_state */
+    uint8_t inbound;  /* 1: opened from outside */
+    uint8_t pad;
+    uint8_t inside[16];     /* the guest's address and port or ICMP id */
+    uint8_t translated[16]; /* as seen outside */
+    uint8_t remote[16];
+    uint16_t inside_port, translated_port, remote_port, pad2;
+    uint32_t age_s;     /* since its last packet */
+    uint32_t expires_s; /* from now */
+    uint64_t packets_out, packets_in;
 };

@@ -10,11 +10,23 @@ enum {
     KEY_MEMBER = offsetof(struct dp_member, segment),
     KEY_STATIC = offsetof(struct dp_static, pad),
     KEY_ALLOWED = sizeof(struct dp_allowed),
+    KEY_ROUTER = offsetof(struct dp_router, session_limit),
+    KEY_INTERFACE = offsetof(struct dp_interface, router),
+    KEY_ROUTE = offsetof(struct dp_route, pad),
+    KEY_NEIGHBOUR = offsetof(struct dp_neighbour, mac),
+    KEY_NAT_ADDRESS = offsetof(struct dp_nat_address, port_first),
+    KEY_NAT_SOURCE = offsetof(struct dp_nat_source, flags),
+    KEY_NAT_ONE_TO_ONE = offsetof(struct dp_nat_one_to_one, port),
+    KEY_NAT_FORWARD = offsetof(struct dp_nat_forward, last),
     KEY_PORT_STATE = offsetof(struct dp_port_state, link),
     KEY_PORT_COUNTERS = offsetof(struct dp_port_counters, pad),
     KEY_QUEUE_STATE = offsetof(struct dp_queue_state, worker),
     KEY_WORKER_STATE = offsetof(struct dp_worker_state, core),
     KEY_FDB_ENTRY = offsetof(struct dp_fdb_entry, is_static),
+    KEY_ROUTER_STATE = offsetof(struct dp_router_state, sessions),
+    KEY_NAT_ADDRESS_STATE = offsetof(struct dp_nat_address_state, ports),
+    KEY_NEIGHBOUR_STATE = offsetof(struct dp_neighbour_state, mac),
+    KEY_SESSION = sizeof(struct dp_session),
 };
 
 static const struct {

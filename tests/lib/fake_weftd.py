@@ -18,7 +18,7 @@ import threading
 import time
 
 PARAMS = {
-    "hello": {"version"}, "status": set(), "list": {"noun", "tenant", "segment", "port"}, "show": {"noun", "name"},
+    "hello": {"version"}, "status": set(), "list": {"noun", "tenant", "segment", "port", "limit"}, "show": {"noun", "name"},
     "add": {"noun", "name", "values", "dry_run", "expect_generation"},
     "set": {"noun", "name", "values", "dry_run", "expect_generation"},
     "del": {"noun", "name", "dry_run", "expect_generation", "cascade"},
@@ -29,9 +29,11 @@ PARAMS = {
     "bench.open": {"segment", "to", "trunk"},
     "vm.run": {"name", "values", "dry_run", "expect_generation"}, "vm.stop": {"name", "force"},
     **{f"vm.{action}": {"name"} for action in ("start", "restart", "reset", "pause", "resume", "console")},
+    "forward.add": {"segment", "proto", "port", "to", "address", "dry_run", "expect_generation"},
+    "forward.del": {"segment", "proto", "port", "address", "dry_run", "expect_generation"},
 }
 CHANGING = {"vm.run", "vm.stop", "vm.start", "vm.restart", "vm.reset", "vm.pause", "vm.resume", "vm.console",
-            "bench.open", "add", "set", "del", "fdb.flush", "config.apply", "config.confirm", "config.rollback"}
+            "bench.open", "forward.add", "forward.del", "add", "set", "del", "fdb.flush", "config.apply", "config.confirm", "config.rollback"}
 HOSTILE = "a\x1b]0;owned\x07\x1b[31m\x9b2J\u202etxt\x7f"
 
 
@@ -84,7 +86,10 @@ class State:
                              "ports_up": 1, "addresses": 2},
                 "acme/lab": {"name": "acme/lab", "tenant": "acme", "mode": "bridged", "vlan": 120, "uplink": "lan0",
                              "ageing": 300, "isolate_ports": True, "static": {}, "ports": 0, "ports_up": 0,
-                             "addresses": 0}},
+                             "addresses": 0},
+                "acme/app": {"name": "acme/app", "tenant": "acme", "mode": "nat", "uplink": "lan0", "ageing": 300,
+                             "isolate_ports": False, "static": {}, "ports": 1, "ports_up": 0, "addresses": 0,
+                             "gateway": ["10.0.1.1/24"]}},
             "port": {
                 "acme/vm1": port("acme/vm1", "web", mac="52:54:00:00:00:01", ip=["10.0.1.1", "10.0.1.2"]),
                 "acme/vm2": port("acme/vm2", "web", state="error", error="ring 0: available index jumped")},
@@ -128,6 +133,12 @@ class State:
                 "totals": {"tenants": len(tenants), "segments": 2, "ports": 2, "ports_up": 1, **counters(7), "drops": 3},
                 "tenants": tenants, "warnings": ["port acme/vm2: ring 0: available index jumped"]}
 
+    def forward_add(self, params):
+        self.find("segment", params["segment"])
+        return self.changed(params, [f"~ nat {params['segment']} forwards none -> {params['port']}"])
+
+    forward_del = forward_add
+
     def list(self, params):
         noun = params["noun"]
         if noun == "fdb":
@@ -137,6 +148,13 @@ class State:
             self.drops += 10
             items = [{"tenant": "acme", "port": "acme/vm1", "direction": "from", "reason": "spoof_mac",
                       "text": "source MAC address not this port's", "packets": self.drops}]
+        elif noun == "sessions":
+            items = [{"tenant": "acme", "segment": "acme/app", "port": "acme/vm5", "uplink": "lan0", "protocol": "tcp",
+                      "state": "established", "direction": "out", "inside": "10.0.1.10:1024",
+                      "outside": "203.0.113.2:40000", "remote": "198.51.100.1:443", "packets_out": 9,
+                      "packets_in": 7, "age": 1, "expires_in": 7439}]
+        elif noun in ("forward", "lease", "neighbour"):
+            items = []
         elif noun in self.objects:
             items = list(self.objects[noun].values())
         else:

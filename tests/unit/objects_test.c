@@ -108,7 +108,7 @@ static void test_port_refused(void **state)
     REFUSED(good, port.id = 0);
     REFUSED(good, port.id = DP_PORTS_MAX);
     REFUSED(good, port.type = 0);
-    REFUSED(good, port.type = 4);
+    REFUSED(good, port.type = 5);
     REFUSED(good, port.flags = 32);
     REFUSED(good, port.name[0] = 0);
     REFUSED(good, port.name[63] = 'x');

@@ -125,7 +125,7 @@ static void no_line_of_two_workers(void **state)
     struct program *second = test_malloc(sizeof(*second) + 64);
     struct program *program = (void *)(((uintptr_t)second + 63) & ~(uintptr_t)63);
     memset(program, 0, sizeof(*program));
-    assert_int_equal(program_init(program, NULL, 1), 0);
+    assert_int_equal(program_init(program, NULL, 1, -1), 0);
 
     for (uint32_t i = 0; i < PORTS; i++)
         fixture_unicast(fixture, ports[i], 0xff, (uint8_t)(i + 1)); /* known from here on */

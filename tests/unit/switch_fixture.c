@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdlib.h>
+#include "router.h"
 #include "storm.h"
 #include "tsc.h"
 
@@ -112,7 +113,7 @@ struct fixture *fixture_new(uint32_t addresses_max)
     fixture->program = zeroed(sizeof(*fixture->program));
     fixture->vector = zeroed(sizeof(*fixture->vector));
     fixture->fdb = fdb_new(addresses_max, control_quiesce);
-    if (!fixture->fdb || program_init(fixture->program, NULL, 0))
+    if (!fixture->fdb || program_init(fixture->program, NULL, 0, -1))
         abort();
     fixture->snapshot->fdb = fixture->fdb;
     packet_vector_init(fixture->vector);
@@ -129,8 +130,12 @@ void fixture_free(struct fixture *fixture)
         struct ingress *ingress = fixture->snapshot->ingress[i];
         if (!ingress)
             continue;
-        free(fake_of(ingress)->frames);
-        free(fake_of(ingress));
+        if (ingress->port->ops == &fake_ops) {
+            free(fake_of(ingress)->frames);
+            free(fake_of(ingress));
+        } else {
+            ingress->port->ops->close(ingress->port);
+        }
         port_free(ingress->port);
         free(ingress->by_vid);
         free(ingress);
@@ -140,6 +145,7 @@ void fixture_free(struct fixture *fixture)
             free(fixture->snapshot->bridges[i]->outputs);
             free(fixture->snapshot->bridges[i]);
         }
+    routers_free(fixture->snapshot);
     program_fini(fixture->program);
     fdb_free(fixture->fdb);
     free(fixture->program);
@@ -162,6 +168,21 @@ struct ingress *fixture_port(struct fixture *fixture, uint32_t id, uint32_t tena
     fake->port->private = fake;
     fake->port->link = true;
     *ingress = (struct ingress){.port = fake->port, .id = id, .tenant = tenant, .flags = flags};
+    fixture->snapshot->ingress[id] = ingress;
+    return ingress;
+}
+
+struct ingress *fixture_router_port(struct fixture *fixture, uint32_t id, uint32_t tenant,
+                                    const uint8_t mac[6], uint32_t mtu)
+{
+    struct dp_port config = {.id = id, .tenant = tenant, .type = DP_PORT_ROUTER, .queues = 1, .mtu = mtu};
+    struct ingress *ingress = zeroed(sizeof(*ingress));
+    char text[112];
+    memcpy(config.mac, mac, sizeof(config.mac));
+    struct port *port = port_new(&config, &port_router_ops, 2);
+    if (!port || port_router_ops.open(port, NULL, 0, text))
+        abort();
+    *ingress = (struct ingress){.port = port, .id = id, .tenant = tenant};
     fixture->snapshot->ingress[id] = ingress;
     return ingress;
 }
@@ -253,7 +274,7 @@ struct fake_port *fake_of(const struct ingress *ingress)
 void fixture_clear(struct fixture *fixture)
 {
     for (unsigned i = 0; i < DP_PORTS_MAX; i++)
-        if (fixture->snapshot->ingress[i])
+        if (fixture->snapshot->ingress[i] && fixture->snapshot->ingress[i]->port->ops == &fake_ops)
             fake_of(fixture->snapshot->ingress[i])->sent = fake_of(fixture->snapshot->ingress[i])->calls = 0;
 }
 

@@ -40,6 +40,9 @@ struct fixture *fixture_new(uint32_t addresses_max);
 void fixture_free(struct fixture *fixture);
 /* A port in the snapshot: mtu 1500, link up, no offloads. */
 struct ingress *fixture_port(struct fixture *fixture, uint32_t id, uint32_t tenant, uint32_t flags);
+/* A router port in the snapshot, open. */
+struct ingress *fixture_router_port(struct fixture *fixture, uint32_t id, uint32_t tenant,
+                                    const uint8_t mac[6], uint32_t mtu);
 struct bridge *fixture_bridge(struct fixture *fixture, uint32_t id, uint32_t tenant);
 /* Makes the port a member of the bridge; vid 0: untagged (native). */
 void fixture_member(struct bridge *bridge, struct ingress *ingress, uint16_t vid);

@@ -318,7 +318,7 @@ static void announcement_is_flooded_and_learned(void **state)
     wait_for(all_sent);
     assert_int_equal(ports[1].rarp, 1);
     assert_int_equal(fdb_port_count(fdb, 1), 1);
-    uint8_t big[PACKET_HEADER_MAX + 1] = {0};
+    static const uint8_t big[DP_PUNT_FRAME_MAX + 1];
     assert_int_equal(workers_inject(ports[0].port, big, sizeof(big)), -90 /* -EMSGSIZE */);
     workers_stop();
     snapshot_drop(snapshot);

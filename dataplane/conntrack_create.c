@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * New sessions.
+ *
+ * Theory of operation. Under the worker's wheel lock (its free sessions and its slots) and the stripe of the
+ * inside endpoint, in this order: is it there already (another worker was first); the tenant's limit; for
+ * sessions opened from outside a quarter of that limit as long as they are not answered (a SYN flood at a
+ * forwarded port leaves the tenant three quarters for its own); the guest's limit; memory; the mapping. What
+ * fails undoes what came before it and has a name. Then the fields, the generation, and the index entries.
+ */
+#include "nat_private.h"
+
+/* What has been taken for a session that is being made. */
+struct claim {
+    struct tenant_state *tenant;
+    uint32_t guest, id;
+    struct mapping mapping;
+    uint64_t hashes[SESSION_ENTRIES];
+};
+
+static bool count_within(uint32_t *counter, uint32_t limit)
+{
+    uint32_t before = __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
+    if (!limit || before < limit)
+        return true;
+    count_add(counter, -1);
+    return false;
+}
+
+static void session_fill(const struct nat_context *context, const struct session_request *request,
+                         const struct claim *claim)
+{
+    struct nat *nat = context->nat;
+    struct session *session = &nat->sessions[claim->id];
+    uint8_t state = PHASE_NEW | (request->inbound ? SESSION_INBOUND | SESSION_HALF_OPEN : 0) |
+                    (request->pool ? SESSION_MAPPED : 0);
+    uint64_t ports = request->inside_port | (uint64_t)request->remote_port << 16 |
+                     (uint64_t)claim->mapping.port << 32 | (uint64_t)claim->mapping.address << 48;
+    __atomic_store_n(&session->inside[0], request->inside[0], __ATOMIC_RELAXED);
+    __atomic_store_n(&session->inside[1], request->inside[1], __ATOMIC_RELAXED);
+    __atomic_store_n(&session->remote[0], request->remote[0], __ATOMIC_RELAXED);
+    __atomic_store_n(&session->remote[1], request->remote[1], __ATOMIC_RELAXED);
+    __atomic_store_n(&session->ports, ports, __ATOMIC_RELAXED);
+    __atomic_store_n(&session->interface, (uint16_t)request->interface->port, __ATOMIC_RELAXED);
+    __atomic_store_n(&session->protocol, request->protocol, __ATOMIC_RELAXED);
+    __atomic_store_n(&session->state, state, __ATOMIC_RELAXED);
+    __atomic_store_n(&session->last_seen, context->now_s, __ATOMIC_RELAXED);
+    for (unsigned i = 0; i < 2; i++) {
+        __atomic_store_n(&session->packets_low[i], 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&session->packets_high[i], 0, __ATOMIC_RELAXED);
+    }
+    struct session_cold *cold = &nat->cold[claim->id];
+    cold->guest = claim->guest;
+    cold->flags = request->pool ? SESSION_F_OWNS_PORT : 0;
+    cold->epoch = index_tables(&nat->index)->epoch;
+    __atomic_store_n(&cold->tenant, request->interface->tenant, __ATOMIC_RELAXED);
+    __atomic_store_n(&session->generation, session->generation + 1, __ATOMIC_RELEASE);
+}
+
+/* False: no room in the index; nothing is left in it. */
+static bool session_enter(struct nat *nat, const struct session_request *request, const struct claim *claim)
+{
+    const struct index_table *table = session_table(nat, claim->id);
+    if (!index_insert(table, claim->hashes[1], claim->id))
+        return false;
+    if (index_insert(table, claim->hashes[0], claim->id)) {
+        if (!request->pool || mapping_join(nat, claim->id, &claim->mapping, claim->hashes[2]))
+            return true;
+        index_remove(table, claim->hashes[0], claim->id);
+    }
+    index_remove(table, claim->hashes[1], claim->id);
+    return false;
+}
+
+/* The outside endpoint. False: no port. */
+static bool claim_mapping(struct nat *nat, const struct session_request *request, struct claim *claim)
+{
+    if (!request->pool) {
+        claim->mapping = (struct mapping){0, request->address->id, request->translated_port};
+        return true;
+    }
+    struct nat_key key = key_endpoint(request->inside, request->inside_port,
+                                      (uint16_t)request->interface->port, request->protocol);
+    if (mapping_find(nat, &key, nat_hash(nat, &key), &claim->mapping))
+        return true;
+    if (request->inbound)
+        return false; /* the mapping it was let in by is gone */
+    claim->mapping = (struct mapping){0, request->pool->address->id,
+                                      mapping_allocate(nat, request->pool, request->protocol)};
+    if (claim->mapping.port)
+        return true;
+    total_add(&request->pool->address->refused);
+    return false;
+}
+
+static enum dp_drop create_claimed(const struct nat_context *context, const struct session_request *request,
+                                   struct claim *claim)
+{
+    struct nat *nat = context->nat;
+    struct wheel *wheel = &nat->wheels[context->worker];
+    if (!claim_mapping(nat, request, claim))
+        return request->inbound ? DP_DROP_NAT_NO_SESSION : DP_DROP_NAT_NO_PORT;
+    claim->id = wheel_take_free(nat, wheel);
+    if (claim->id) {
+        struct session *session = &nat->sessions[claim->id];
+        session_fill(context, request, claim);
+        session_hashes(nat, session, claim->hashes);
+        if (session_enter(nat, request, claim)) {
+            count_add(&nat->addresses[claim->mapping.address]->sessions, 1);
+            total_add(&claim->tenant->created);
+            wheel_add(nat, wheel, claim->id, context->now_s);
+            return DP_DROP_COUNT;
+        }
+        __atomic_store_n(&session->generation, session->generation + 1, __ATOMIC_RELEASE);
+        wheel_give_free(nat, wheel, claim->id);
+    }
+    if (request->pool && !claim->mapping.head)
+        mapping_release(nat, claim->mapping.address, request->protocol, claim->mapping.port);
+    return DP_DROP_NAT_TABLE_FULL;
+}
+
+static enum dp_drop create_locked(const struct nat_context *context, const struct session_request *request,
+                                  struct session_view *view)
+{
+    struct nat *nat = context->nat;
+    const struct nat_interface *interface = request->interface;
+    struct claim claim = {.tenant = &nat->tenants[interface->tenant]};
+    enum dp_drop drop = DP_DROP_NAT_SESSION_LIMIT;
+
+    if (!count_within(&claim.tenant->sessions, interface->session_limit))
+        return drop;
+    if (request->inbound && !count_within(&claim.tenant->half_open, interface->half_open_limit))
+        goto no_session;
+    claim.guest =
+        guest_join(nat, request->inside, (uint16_t)interface->port, interface->guest_session_limit, &drop);
+    if (!claim.guest)
+        goto no_half_open;
+    drop = create_claimed(context, request, &claim);
+    if (drop == DP_DROP_COUNT) {
+        conntrack_read(nat, claim.id, view);
+        return drop;
+    }
+    guest_leave(nat, claim.guest);
+no_half_open:
+    if (request->inbound)
+        count_add(&claim.tenant->half_open, -1);
+no_session:
+    count_add(&claim.tenant->sessions, -1);
+    return drop;
+}
+
+enum dp_drop conntrack_create(const struct nat_context *context, const struct session_request *request,
+                              struct session_view *view)
+{
+    struct nat *nat = context->nat;
+    uint16_t port = (uint16_t)request->interface->port;
+    struct nat_key key = key_outbound(request->inside, request->inside_port, request->remote,
+                                      request->remote_port, port, request->protocol);
+    uint32_t *stripe = conntrack_stripe(nat, request->inside, request->inside_port, port, request->protocol);
+    enum dp_drop drop = DP_DROP_COUNT;
+
+    spin_lock(&nat->wheels[context->worker].lock);
+    spin_lock(stripe);
+    if (!conntrack_find(nat, &key, nat_hash(nat, &key), view))
+        drop = create_locked(context, request, view);
+    else if (request->inbound && (ports_translated(view->ports) != request->translated_port ||
+                                  ports_address(view->ports) != request->address->id))
+        drop = DP_DROP_NAT_STATE; /* the same two ends by way of another outside endpoint */
+    spin_unlock(stripe);
+    spin_unlock(&nat->wheels[context->worker].lock);
+    if (drop != DP_DROP_COUNT && drop != DP_DROP_NAT_STATE)
+        total_add(&nat->tenants[request->interface->tenant].refused);
+    return drop;
+}

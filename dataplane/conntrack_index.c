@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The index of the session table: buckets of one cache line, 15 entries of 32 bits (8 of the hash, 24 of the
+ * session's number) and a count of the entries that found no room.
+ *
+ * An entry goes to its home bucket, or to the next one that has room; each full bucket it passes counts it.
+ * A reader goes on to the next bucket while that count is not zero, so that nearly always one line decides.
+ * Slots are taken by compare-and-swap and cleared by a store: index operations need no lock. That no key is
+ * entered twice is the caller's business (conntrack.c: endpoint stripes).
+ *
+ * An entry of the same session under another key may have the same value (1 in 256 of those in one bucket).
+ * Such twins are as good as each other, whichever is removed first.
+ */
+#include "conntrack.h"
+
+#ifndef __SANITIZE_THREAD__
+#include <emmintrin.h>
+#endif
+
+static inline uint32_t slot_load(const uint32_t *slot)
+{
+    return __atomic_load_n(slot, __ATOMIC_RELAXED);
+}
+
+uint32_t index_matches(const struct index_bucket *bucket, uint32_t tag)
+{
+#ifdef __SANITIZE_THREAD__
+    uint32_t found = 0;
+    for (unsigned i = 0; i < INDEX_SLOTS; i++)
+        found |= (uint32_t)((slot_load(&bucket->slots[i]) & ~SESSION_IDS_MASK) == tag) << i;
+    return found;
+#else
+    /* Aligned words of a vector load are whole; the slot that is taken is read again. */
+    const __m128i *words = (const __m128i *)(const void *)bucket->slots;
+    const __m128i wanted = _mm_set1_epi32((int)(tag >> 24));
+    __m128i a = _mm_cmpeq_epi32(_mm_srli_epi32(_mm_load_si128(words), 24), wanted);
+    __m128i b = _mm_cmpeq_epi32(_mm_srli_epi32(_mm_load_si128(words + 1), 24), wanted);
+    __m128i c = _mm_cmpeq_epi32(_mm_srli_epi32(_mm_load_si128(words + 2), 24), wanted);
+    __m128i d = _mm_cmpeq_epi32(_mm_srli_epi32(_mm_load_si128(words + 3), 24), wanted);
+    __m128i all = _mm_packs_epi16(_mm_packs_epi32(a, b), _mm_packs_epi32(c, d));
+    return (uint32_t)_mm_movemask_epi8(all) & ((1u << INDEX_SLOTS) - 1);
+#endif
+}
+
+static bool bucket_swap(struct index_bucket *bucket, uint32_t from, uint32_t to)
+{
+    for (unsigned i = 0; i < INDEX_SLOTS; i++) {
+        uint32_t expected = from;
+        if (slot_load(&bucket->slots[i]) == from &&
+            __atomic_compare_exchange_n(&bucket->slots[i], &expected, to, false, __ATOMIC_RELEASE,
+                                        __ATOMIC_RELAXED))
+            return true;
+    }
+    return false;
+}
+
+bool index_insert(const struct index_table *table, uint64_t hash, uint32_t id)
+{
+    struct index_bucket *home = index_home(table, hash), *end = table->buckets + table->count + INDEX_TAIL;
+    for (struct index_bucket *bucket = home; bucket < end; bucket++) {
+        if (bucket_swap(bucket, 0, index_tag(hash) | id))
+            return true;
+        /* Before the entry is further on: who finds the entry's bucket must find the way there. */
+        __atomic_fetch_add(&bucket->overflow, 1, __ATOMIC_RELEASE);
+    }
+    for (struct index_bucket *bucket = home; bucket < end; bucket++)
+        __atomic_fetch_sub(&bucket->overflow, 1, __ATOMIC_RELAXED);
+    return false;
+}
+
+bool index_replace(const struct index_table *table, uint64_t hash, uint32_t id, uint32_t other)
+{
+    struct index_bucket *end = table->buckets + table->count + INDEX_TAIL;
+    for (struct index_bucket *bucket = index_home(table, hash); bucket < end; bucket++) {
+        if (bucket_swap(bucket, index_tag(hash) | id, other ? index_tag(hash) | other : 0))
+            return true;
+        if (!slot_load(&bucket->overflow))
+            return false;
+    }
+    return false;
+}
+
+bool index_remove(const struct index_table *table, uint64_t hash, uint32_t id)
+{
+    struct index_bucket *end = table->buckets + table->count + INDEX_TAIL;
+    struct index_bucket *home = index_home(table, hash), *bucket;
+    for (bucket = home; bucket < end; bucket++) {
+        if (bucket_swap(bucket, index_tag(hash) | id, 0))
+            break;
+        if (!slot_load(&bucket->overflow))
+            return false;
+    }
+    if (bucket == end)
+        return false;
+    for (; home < bucket; home++)
+        __atomic_fetch_sub(&home->overflow, 1, __ATOMIC_RELAXED);
+    return true;
+}

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Memory of the session table, which is the control thread's affair.
+ *
+ * Theory of operation. Addresses for the most sessions there may be are reserved at the start and cost
+ * nothing. Sessions, their cold halves and guests get pages from the low end on, in steps of 65,536 sessions
+ * that double what is there, when half of it is in use. A worker that is faster than that is refused
+ * (NAT_TABLE_FULL) until the next call, and says that it wants more. Pages are touched here, so no worker
+ * faults.
+ *
+ * The index is sized for the sessions that have memory. A larger one is published together with the old one
+ * (one pointer), then every stripe is taken once: from there on nobody enters anything into the old one.
+ * Entries move over object by object, a bounded number a call; then the old one is taken out of sight and
+ * freed after a grace period.
+ */
+#include "conntrack.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+
+#define HUGEPAGE (2u << 20) /* bytes */
+#define MOVED    131072u    /* objects that change to the new index a call */
+
+_Static_assert(SESSIONS_CHUNK * sizeof(struct guest) % HUGEPAGE == 0, "memory comes in whole huge pages");
+_Static_assert(SESSIONS_CHUNK * sizeof(struct session_cold) % HUGEPAGE == 0, "");
+
+void *conntrack_map(size_t size)
+{
+    void *memory = MAP_FAILED;
+    if (size >= HUGEPAGE)
+        memory = mmap(NULL, (size + HUGEPAGE - 1) / HUGEPAGE * HUGEPAGE, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+    if (memory == MAP_FAILED) {
+        memory = mmap(NULL, (size + HUGEPAGE - 1) / HUGEPAGE * HUGEPAGE, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (memory == MAP_FAILED)
+            return NULL;
+        madvise(memory, size, MADV_HUGEPAGE); /* a wish */
+    }
+    memset(memory, 0, size);
+    return memory;
+}
+
+void conntrack_unmap(void *memory, size_t size)
+{
+    if (memory)
+        munmap(memory, (size + HUGEPAGE - 1) / HUGEPAGE * HUGEPAGE);
+}
+
+/* `count` objects of `size` from `first` on in a reserved range. */
+static int commit(void *base, size_t size, uint32_t first, uint32_t count)
+{
+    uint8_t *from = (uint8_t *)base + first * size;
+    size_t bytes = count * size;
+    void *memory = mmap(from, bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_HUGETLB, -1, 0);
+    if (memory == MAP_FAILED) {
+        memory = mmap(from, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+        if (memory == MAP_FAILED)
+            return -ENOMEM;
+        madvise(memory, bytes, MADV_HUGEPAGE);
+    }
+    memset(memory, 0, bytes);
+    return 0;
+}
+
+static void *reserve(size_t size, size_t *reserved)
+{
+    uint8_t *memory =
+        mmap(NULL, size + HUGEPAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED)
+        return NULL;
+    size_t before = (HUGEPAGE - (uintptr_t)memory % HUGEPAGE) % HUGEPAGE;
+    if (before)
+        munmap(memory, before);
+    if (before < HUGEPAGE)
+        munmap(memory + before + size, HUGEPAGE - before);
+    *reserved = size;
+    return memory + before;
+}
+
+static int table_make(struct index_table *table, uint32_t entries)
+{
+    table->count = entries / INDEX_FILL + 1;
+    table->mapped_size = ((size_t)table->count + INDEX_TAIL) * sizeof(struct index_bucket);
+    table->buckets = conntrack_map(table->mapped_size);
+    return table->buckets ? 0 : -ENOMEM;
+}
+
+static void tables_free(struct index_tables *tables)
+{
+    if (!tables)
+        return;
+    conntrack_unmap(tables->current.buckets, tables->current.mapped_size);
+    conntrack_unmap(tables->old.buckets, tables->old.mapped_size);
+    free(tables);
+}
+
+static int tables_publish(struct index *index, const struct index_tables *next)
+{
+    struct index_tables *tables = malloc(sizeof(*tables));
+    if (!tables)
+        return -ENOMEM;
+    *tables = *next;
+    __atomic_store_n(&index->tables, tables, __ATOMIC_RELEASE);
+    return 0;
+}
+
+/* A new index in front of the one in use. */
+static int index_begin(struct nat *nat, struct index *index, uint32_t entries)
+{
+    struct index_tables *before = index->tables, next = {.epoch = 1};
+    if (table_make(&next.current, entries) < 0)
+        return -ENOMEM;
+    if (before) {
+        next.old = before->current;
+        next.epoch = before->epoch + 1;
+    }
+    if (tables_publish(index, &next) < 0) {
+        conntrack_unmap(next.current.buckets, next.current.mapped_size);
+        return -ENOMEM;
+    }
+    index->entries_max = entries;
+    index->moved = 1;
+    if (before) {
+        nat->quiesce();
+        free(before);
+    }
+    return 0;
+}
+
+/* Everything has moved. */
+static void index_finish(struct nat *nat, struct index *index)
+{
+    struct index_tables *before = index->tables, next = *before;
+    next.old = (struct index_table){0};
+    if (tables_publish(index, &next) < 0)
+        return;
+    nat->quiesce();
+    conntrack_unmap(before->old.buckets, before->old.mapped_size);
+    free(before);
+}
+
+/* Under its stripe. */
+static bool session_move_locked(struct nat *nat, uint32_t id, const struct index_tables *tables)
+{
+    uint64_t hashes[SESSION_ENTRIES];
+    session_hashes(nat, &nat->sessions[id], hashes);
+    unsigned count = nat->cold[id].flags & SESSION_F_HEAD ? SESSION_ENTRIES : SESSION_ENTRIES - 1, done = 0;
+    while (done < count && index_insert(&tables->current, hashes[done], id))
+        done++;
+    const struct index_table *loser = done == count ? &tables->old : &tables->current;
+    for (unsigned i = 0; i < done; i++)
+        index_remove(loser, hashes[i], id);
+    if (done == count)
+        nat->cold[id].epoch = tables->epoch;
+    return done == count;
+}
+
+static bool session_move(struct nat *nat, uint32_t id)
+{
+    struct session *session = &nat->sessions[id];
+    struct session_view view;
+    if (!conntrack_read(nat, id, &view))
+        return true;
+    uint32_t *stripe = conntrack_stripe(nat, view.inside, ports_inside(view.ports), view.interface,
+                                        __atomic_load_n(&session->protocol, __ATOMIC_RELAXED));
+    bool moved = true;
+    spin_lock(stripe);
+    /* Of another generation: made after the barrier, in the new index. */
+    if (session->generation == view.generation && nat->cold[id].epoch != nat->index.tables->epoch)
+        moved = session_move_locked(nat, id, nat->index.tables);
+    spin_unlock(stripe);
+    return moved;
+}
+
+static void index_move(struct nat *nat, struct index *index, const struct pool *pool,
+                       bool (*move)(struct nat *nat, uint32_t id))
+{
+    uint32_t end = __atomic_load_n(&pool->fresh, __ATOMIC_RELAXED);
+    for (unsigned i = 0; i < MOVED && index->moved < end; i++, index->moved++)
+        if (!move(nat, index->moved))
+            return; /* no room in the larger one; not seen to happen: stays in the old one until there is */
+    if (index->moved >= end)
+        index_finish(nat, index);
+}
+
+static int pool_extend(struct pool *pool, uint32_t capacity)
+{
+    spin_lock(&pool->lock);
+    __atomic_store_n(&pool->capacity, capacity, __ATOMIC_RELAXED);
+    spin_unlock(&pool->lock);
+    return 0;
+}
+
+/* Memory for the sessions of `capacity` chunks' worth, and an index to match. */
+static int extend(struct nat *nat, uint32_t capacity)
+{
+    uint32_t from = (nat->session_pool.capacity + SESSIONS_CHUNK - 1) / SESSIONS_CHUNK * SESSIONS_CHUNK;
+    uint32_t to = (capacity + SESSIONS_CHUNK - 1) / SESSIONS_CHUNK * SESSIONS_CHUNK;
+    if (to > from && (commit(nat->sessions, sizeof(struct session), from, to - from) < 0 ||
+                      commit(nat->cold, sizeof(struct session_cold), from, to - from) < 0 ||
+                      commit(nat->guests, sizeof(struct guest), from, to - from) < 0))
+        return -ENOMEM;
+    if (index_begin(nat, &nat->index, capacity * SESSION_ENTRIES) < 0)
+        return -ENOMEM;
+    /* Guests are few as a rule: theirs grows later (conntrack_grow). */
+    pool_extend(&nat->session_pool, capacity);
+    for (unsigned i = 0; i < ENDPOINT_STRIPES; i++) {
+        spin_lock(&nat->endpoints[i].lock);
+        spin_unlock(&nat->endpoints[i].lock);
+    }
+    return 0;
+}
+
+static uint32_t times(uint32_t count, uint32_t factor, uint32_t limit)
+{
+    return count > limit / factor ? limit : count * factor;
+}
+
+static bool half_used(const struct pool *pool)
+{
+    return pool->capacity < pool->limit &&
+           __atomic_load_n(&pool->fresh, __ATOMIC_RELAXED) > pool->capacity / 2;
+}
+
+void conntrack_grow(struct nat *nat)
+{
+    struct pool *sessions = &nat->session_pool, *guests = &nat->guest_pool;
+    if (!nat->index.tables)
+        return;
+    uint32_t factor = __atomic_exchange_n(&nat->grow_wanted, 0, __ATOMIC_RELAXED) ? 4 : 2;
+    if (nat->index.tables->old.buckets)
+        index_move(nat, &nat->index, sessions, session_move);
+    else if (half_used(sessions))
+        extend(nat, times(sessions->capacity, factor, sessions->limit));
+    if (nat->guest_index.tables->old.buckets) {
+        index_move(nat, &nat->guest_index, guests, guest_move);
+    } else if (half_used(guests) && guests->capacity < sessions->capacity) {
+        uint32_t capacity = times(guests->capacity, factor, sessions->capacity);
+        if (index_begin(nat, &nat->guest_index, capacity) == 0) {
+            pool_extend(guests, capacity);
+            guest_barrier(nat);
+        }
+    }
+}
+
+#define GUESTS_AT_FIRST 4096u
+
+int conntrack_prepare(struct nat *nat)
+{
+    struct pool *sessions = &nat->session_pool, *guests = &nat->guest_pool;
+    uint32_t first = sessions->limit < SESSIONS_CHUNK ? sessions->limit : SESSIONS_CHUNK;
+    if (nat->index.tables)
+        return 0;
+    uint32_t guests_first = first < GUESTS_AT_FIRST ? first : GUESTS_AT_FIRST;
+    if (!nat->guest_index.tables && index_begin(nat, &nat->guest_index, guests_first) < 0)
+        return -ENOMEM;
+    if (extend(nat, first) < 0)
+        return -ENOMEM;
+    return pool_extend(guests, guests_first);
+}
+
+int conntrack_new(struct nat *nat, uint32_t sessions)
+{
+    uint32_t rounded = (sessions + SESSIONS_CHUNK) / SESSIONS_CHUNK * SESSIONS_CHUNK;
+    if (getrandom(nat->seed, sizeof(nat->seed), 0) != sizeof(nat->seed))
+        return -errno;
+    nat->sessions = reserve(rounded * sizeof(struct session), &nat->reserved[0]);
+    nat->cold = reserve(rounded * sizeof(struct session_cold), &nat->reserved[1]);
+    nat->guests = reserve(rounded * sizeof(struct guest), &nat->reserved[2]);
+    if (!nat->sessions || !nat->cold || !nat->guests)
+        return -ENOMEM;
+    /* Number 0 means none, so numbers end one later than the count. */
+    nat->session_pool = (struct pool){.fresh = 1, .capacity = 0, .limit = sessions + 1};
+    nat->guest_pool = (struct pool){.fresh = 1, .capacity = 0, .limit = sessions + 1};
+    return 0;
+}
+
+void conntrack_free(struct nat *nat)
+{
+    void *ranges[3] = {nat->sessions, nat->cold, nat->guests};
+    for (unsigned i = 0; i < 3; i++)
+        if (ranges[i])
+            munmap(ranges[i], nat->reserved[i]);
+    tables_free(nat->index.tables);
+    tables_free(nat->guest_index.tables);
+}

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Expiry of sessions.
+ *
+ * Theory of operation. Each worker has a wheel of 64 slots of one second, with the sessions it opened as
+ * singly linked lists. Packets do not move a session: they note the second (last_seen). When its slot comes
+ * up a session is looked at: idle for its phase's time, it ends and its memory is free; otherwise it goes to
+ * the slot of the second in which it would, but no further than 60 s ahead, because meanwhile its phase may
+ * change to one with a shorter time. So a session ends at most 60 s late, each is visited about once a minute
+ * (17,000 a second for a million), and there is no scan.
+ *
+ * Memory of a session is given back here only, by its wheel: whoever else ends a session takes it out of the
+ * index and leaves it in its slot.
+ *
+ * A worker turns its wheel a bounded number of visits at a time. One that sleeps does not; then the control
+ * thread does it (nat_maintain), for the wheel's lock, which is its worker's alone at all other times.
+ */
+#include "nat_private.h"
+
+#define TICK_VISITS      256u /* sessions a nat_tick */
+#define TICK_STRIPES     8u   /* of fragments, a second */
+#define MAINTAIN_VISITS  4096u
+#define MAINTAIN_AT_ONCE 64u /* with the lock held */
+#define POOL_BATCH       32u
+
+/* Under its lock; control reads it without. */
+static void wheel_set_now(struct wheel *wheel, uint32_t now_s)
+{
+    __atomic_store_n(&wheel->now, now_s, __ATOMIC_RELAXED);
+}
+
+void wheel_add(struct nat *nat, struct wheel *wheel, uint32_t id, uint32_t now_s)
+{
+    const struct session *session = &nat->sessions[id];
+    uint8_t state = __atomic_load_n(&session->state, __ATOMIC_RELAXED);
+    uint32_t idle = now_s - __atomic_load_n(&session->last_seen, __ATOMIC_RELAXED);
+    uint32_t timeout = session_timeout(session->protocol, state), left = WHEEL_DELAY_MAX;
+    if (idle <= timeout && timeout - idle < WHEEL_DELAY_MAX)
+        left = timeout - idle + 1;
+    if (left > WHEEL_DELAY_MAX)
+        left = WHEEL_DELAY_MAX;
+    if (!wheel->now)
+        wheel_set_now(wheel, now_s);
+    /* Not beyond the slot before the next one: a wheel may be late. */
+    uint32_t due = now_s + left;
+    if ((int32_t)(due - wheel->now) >= (int32_t)WHEEL_SLOTS)
+        due = wheel->now + WHEEL_SLOTS - 1;
+    uint32_t *slot = &wheel->slots[due & (WHEEL_SLOTS - 1)];
+    nat->cold[id].wheel_next = *slot;
+    *slot = id;
+}
+
+static uint32_t pool_refill(struct nat *nat, struct wheel *wheel)
+{
+    struct pool *pool = &nat->session_pool;
+    uint32_t taken = 0;
+    spin_lock(&pool->lock);
+    while (taken < POOL_BATCH) {
+        uint32_t id = pool->free;
+        if (id)
+            pool->free = nat->cold[id].wheel_next;
+        else if (pool->fresh < pool->capacity)
+            id = pool->fresh++;
+        else
+            break;
+        nat->cold[id].wheel_next = wheel->free;
+        wheel->free = id;
+        taken++;
+    }
+    spin_unlock(&pool->lock);
+    wheel->count += taken;
+    return taken;
+}
+
+uint32_t wheel_take_free(struct nat *nat, struct wheel *wheel)
+{
+    if (!wheel->free && !pool_refill(nat, wheel)) {
+        __atomic_store_n(&nat->grow_wanted, 1, __ATOMIC_RELAXED);
+        return 0;
+    }
+    uint32_t id = wheel->free;
+    wheel->free = nat->cold[id].wheel_next;
+    wheel->count--;
+    return id;
+}
+
+void wheel_give_free(struct nat *nat, struct wheel *wheel, uint32_t id)
+{
+    struct pool *pool = &nat->session_pool;
+    nat->cold[id].wheel_next = wheel->free;
+    wheel->free = id;
+    if (++wheel->count < WHEEL_CACHE)
+        return;
+    spin_lock(&pool->lock);
+    for (unsigned i = 0; i < POOL_BATCH; i++) {
+        id = wheel->free;
+        wheel->free = nat->cold[id].wheel_next;
+        nat->cold[id].wheel_next = pool->free;
+        pool->free = id;
+    }
+    spin_unlock(&pool->lock);
+    wheel->count -= POOL_BATCH;
+}
+
+static void visit(struct nat *nat, struct wheel *wheel, uint32_t id, uint32_t now_s)
+{
+    uint32_t generation = __atomic_load_n(&nat->sessions[id].generation, __ATOMIC_ACQUIRE);
+    if (generation & 1) {
+        conntrack_end(nat, id, generation, true, now_s);
+        generation = __atomic_load_n(&nat->sessions[id].generation, __ATOMIC_ACQUIRE);
+    }
+    if (generation & 1)
+        wheel_add(nat, wheel, id, now_s);
+    else
+        wheel_give_free(nat, wheel, id);
+}
+
+/* Up to `budget` sessions that are due. True: there are more. */
+bool wheel_turn(struct nat *nat, struct wheel *wheel, uint32_t now_s, unsigned budget)
+{
+    if (!wheel->now || (int32_t)(wheel->now - now_s) > (int32_t)WHEEL_SLOTS)
+        wheel_set_now(wheel, now_s);
+    if ((int32_t)(now_s - wheel->now) > (int32_t)WHEEL_SLOTS)
+        wheel_set_now(wheel, now_s - WHEEL_SLOTS); /* after a long sleep: each slot once */
+    for (; (int32_t)(now_s - wheel->now) > 0; wheel_set_now(wheel, wheel->now + 1)) {
+        uint32_t *slot = &wheel->slots[wheel->now & (WHEEL_SLOTS - 1)];
+        while (*slot) {
+            if (!budget--)
+                return true;
+            uint32_t id = *slot;
+            *slot = nat->cold[id].wheel_next;
+            __builtin_prefetch(&nat->sessions[*slot]);
+            __builtin_prefetch(&nat->cold[*slot]);
+            visit(nat, wheel, id, now_s);
+        }
+    }
+    return false;
+}
+
+void nat_tick(const struct nat_context *context)
+{
+    struct wheel *wheel = &context->nat->wheels[context->worker];
+    if (__atomic_load_n(&wheel->now, __ATOMIC_RELAXED) == context->now_s || !spin_trylock(&wheel->lock))
+        return;
+    bool more = wheel_turn(context->nat, wheel, context->now_s, TICK_VISITS);
+    spin_unlock(&wheel->lock);
+    if (!more)
+        fragments_expire(context->nat, context->now_s, TICK_STRIPES);
+}
+
+void conntrack_turn_late(struct nat *nat, uint32_t now_s)
+{
+    for (unsigned i = 0; i < DP_WORKERS_MAX; i++) {
+        struct wheel *wheel = &nat->wheels[i];
+        bool more = true;
+        for (unsigned visits = 0; more && visits < MAINTAIN_VISITS; visits += MAINTAIN_AT_ONCE) {
+            uint32_t now = __atomic_load_n(&wheel->now, __ATOMIC_RELAXED);
+            if (!now || (int32_t)(now_s - now) < 3 || !spin_trylock(&wheel->lock))
+                break;
+            more = wheel_turn(nat, wheel, now_s, MAINTAIN_AT_ONCE);
+            spin_unlock(&wheel->lock);
+        }
+    }
+}

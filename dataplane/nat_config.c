@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Address translation's configuration as workers read it, compiled from objects. Control thread; what
+ * workers look up is in nat_lookup.c.
+ *
+ * Theory of operation. A configuration is part of a snapshot and immutable. What outlives it (sessions and
+ * counters of a tenant, port bitmaps of an address) is state of struct nat, found by tenant number or by
+ * interface and address, and kept while configured or in use. Two configurations are alive at a commit; the
+ * state that only the old one knew goes in nat_config_changed, when nobody uses that one any more.
+ */
+#include "nat_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "objects.h"
+
+#define PORTS       65536u
+#define TUNNEL_PORT 4789u /* VXLAN, RFC 7348, 5: no guest speaks as the tunnel endpoint */
+
+static void address_load(uint64_t to[2], const uint8_t from[16])
+{
+    memcpy(to, from, 16);
+}
+
+/* The tenant's slot; 0: none is free. */
+static uint16_t tenant_slot(struct nat *nat, uint32_t router)
+{
+    uint16_t unused = 0;
+    for (uint16_t i = TENANTS_MAX - 1; i; i--) {
+        if (nat->tenants[i].used && nat->tenants[i].id == router)
+            return i;
+        if (!nat->tenants[i].used)
+            unused = i;
+    }
+    if (unused) {
+        struct tenant_state *tenant = &nat->tenants[unused];
+        *tenant = (struct tenant_state){.id = router, .used = 1};
+    }
+    return unused;
+}
+
+void nat_address_free(struct nat *nat, struct nat_address *address)
+{
+    for (unsigned i = 0; i < NAT_PROTOCOLS; i++) {
+        free(address->bitmap[i]);
+        conntrack_unmap(address->heads[i], PORTS * sizeof(uint32_t));
+    }
+    nat->addresses[address->id] = NULL;
+    free(address);
+}
+
+/* Addresses are few and this is rare: a walk. */
+static struct nat_address *address_state(struct nat *nat, uint32_t outside, const uint64_t address[2])
+{
+    uint32_t unused = 0;
+    for (uint32_t i = 1; i < nat->address_count; i++) {
+        struct nat_address *state = nat->addresses[i];
+        if (state && state->outside == outside && memcmp(state->address, address, 16) == 0)
+            return state;
+        if (!state && !unused)
+            unused = i;
+    }
+    if (!unused && nat->address_count == ADDRESSES_MAX)
+        return NULL;
+    struct nat_address *state = calloc(1, sizeof(*state));
+    if (!state)
+        return NULL;
+    memcpy(state->address, address, 16);
+    state->outside = outside;
+    state->id = (uint16_t)(unused ? unused : nat->address_count++);
+    nat->addresses[state->id] = state;
+    return state;
+}
+
+static struct nat_config_address *address_add(struct nat *nat, struct nat_config *config, uint32_t outside,
+                                              const uint8_t bytes[16])
+{
+    uint64_t address[2];
+    address_load(address, bytes);
+    struct nat_config_address *slot = nat_config_slot(config, outside, address);
+    if (slot->outside)
+        return slot;
+    struct nat_address *state = address_state(nat, outside, address);
+    if (!state)
+        return NULL;
+    state->configured = true;
+    *slot =
+        (struct nat_config_address){.outside = outside, .address = {address[0], address[1]}, .state = state};
+    return slot;
+}
+
+static struct nat_interface *interface_of(const struct nat_config *config, uint32_t port)
+{
+    return port < DP_PORTS_MAX ? config->interfaces[port] : NULL;
+}
+
+static int add_interfaces(struct nat *nat, struct nat_config *config, const struct objects *objects)
+{
+    for (size_t i = 0; i < objects_count(objects, DP_KIND_INTERFACE); i++) {
+        const struct dp_interface *object = objects_at(objects, DP_KIND_INTERFACE, i);
+        if (object->router == 0 || object->port >= DP_PORTS_MAX)
+            continue;
+        struct nat_interface *interface = calloc(1, sizeof(*interface));
+        if (!interface)
+            return -ENOMEM;
+        config->interfaces[object->port] = interface;
+        interface->port = object->port;
+        interface->router = object->router;
+        interface->tenant = tenant_slot(nat, object->router);
+        if (!interface->tenant)
+            return -ENOMEM;
+        const struct dp_router key = {.id = object->router};
+        const struct dp_router *router = objects_find(objects, DP_KIND_ROUTER, &key);
+        if (router) {
+            interface->session_limit = router->session_limit;
+            interface->guest_session_limit = router->guest_session_limit;
+        }
+        uint32_t sessions = interface->session_limit ? interface->session_limit : nat->session_pool.limit;
+        interface->half_open_limit = sessions / 4 ? sessions / 4 : 1;
+    }
+    return 0;
+}
+
+static void block(uint64_t *blocked, uint32_t first, uint32_t last)
+{
+    for (uint32_t port = first; port <= last && port < PORTS; port++)
+        blocked[port / 64] |= UINT64_C(1) << (port & 63);
+}
+
+static int add_addresses(struct nat *nat, struct nat_config *config, const struct objects *objects)
+{
+    for (size_t i = 0; i < objects_count(objects, DP_KIND_NAT_ADDRESS); i++) {
+        const struct dp_nat_address *object = objects_at(objects, DP_KIND_NAT_ADDRESS, i);
+        struct nat_config_address *address = address_add(nat, config, object->port, object->address);
+        if (!address)
+            return -ENOMEM;
+        address->answer = object->flags & DP_NAT_F_ANSWER;
+        address->translates = object->port_first <= object->port_last;
+        address->port_first = object->port_first;
+        address->port_last = object->port_last;
+        for (unsigned kind = 0; kind < NAT_PROTOCOLS; kind++) {
+            address->blocked[kind] = calloc(PORT_WORDS, sizeof(uint64_t));
+            if (!address->blocked[kind])
+                return -ENOMEM;
+            block(address->blocked[kind], 0, object->port_first ? object->port_first - 1u : 0);
+            block(address->blocked[kind], object->port_last + 1u, PORTS - 1);
+            if (!address->state->bitmap[kind])
+                address->state->bitmap[kind] = calloc(PORT_WORDS, sizeof(uint64_t));
+            if (!address->state->bitmap[kind])
+                return -ENOMEM;
+        }
+        block(address->blocked[NAT_UDP], TUNNEL_PORT, TUNNEL_PORT);
+    }
+    return 0;
+}
+
+static int compare_inside(const void *a, const void *b)
+{
+    const struct nat_one_to_one *const *x = a, *const *y = b;
+    return memcmp((*x)->inside, (*y)->inside, 16);
+}
+
+static int add_one_to_ones(struct nat *nat, struct nat_config *config, const struct objects *objects)
+{
+    size_t count = objects_count(objects, DP_KIND_NAT_ONE_TO_ONE);
+    config->one_to_ones = calloc(count + 1, sizeof(*config->one_to_ones));
+    if (!config->one_to_ones)
+        return -ENOMEM;
+    for (size_t i = 0; i < count; i++) {
+        const struct dp_nat_one_to_one *object = objects_at(objects, DP_KIND_NAT_ONE_TO_ONE, i);
+        struct nat_config_address *address = address_add(nat, config, object->outside, object->address);
+        struct nat_interface *interface = interface_of(config, object->port);
+        if (!address)
+            return -ENOMEM;
+        if (!interface)
+            continue;
+        struct nat_one_to_one *one = &config->one_to_ones[i];
+        *one = (struct nat_one_to_one){.address = address->state, .interface = interface};
+        address_load(one->inside, object->inside);
+        address->answer = true;
+        address->one_to_one = one;
+        const struct nat_one_to_one **ones =
+            realloc(interface->one_to_ones, (interface->one_to_one_count + 1) * sizeof(*ones));
+        if (!ones)
+            return -ENOMEM;
+        interface->one_to_ones = ones;
+        ones[interface->one_to_one_count++] = one;
+        interface->serves = true;
+    }
+    for (unsigned i = 0; i < DP_PORTS_MAX; i++)
+        if (config->interfaces[i] && config->interfaces[i]->one_to_one_count)
+            qsort(config->interfaces[i]->one_to_ones, config->interfaces[i]->one_to_one_count,
+                  sizeof(*config->interfaces[i]->one_to_ones), compare_inside);
+    return 0;
+}
+
+static int compare_forward(const void *a, const void *b)
+{
+    const struct nat_forward *x = a, *y = b;
+    return x->protocol != y->protocol ? x->protocol - y->protocol : x->first - y->first;
+}
+
+static int compare_forward_inside(const void *a, const void *b)
+{
+    const struct nat_forward *x = *(const struct nat_forward *const *)a,
+                             *y = *(const struct nat_forward *const *)b;
+    if (x->protocol != y->protocol)
+        return x->protocol - y->protocol;
+    int order = memcmp(x->inside, y->inside, 16);
+    return order ? order : x->to_first - y->to_first;
+}
+
+/* Once all of an address's forwards are there: each interface gets its own, by inside endpoint. */
+static int forwards_of_interfaces(struct nat_config *config)
+{
+    for (uint32_t i = 0; i <= config->address_mask; i++) {
+        struct nat_config_address *address = &config->addresses[i];
+        if (address->forward_count)
+            qsort(address->forwards, address->forward_count, sizeof(*address->forwards), compare_forward);
+        for (unsigned j = 0; j < address->forward_count; j++) {
+            struct nat_interface *interface = interface_of(config, address->forwards[j].interface->port);
+            const struct nat_forward **forwards =
+                realloc(interface->forwards, (interface->forward_count + 1) * sizeof(*forwards));
+            if (!forwards)
+                return -ENOMEM;
+            interface->forwards = forwards;
+            forwards[interface->forward_count++] = &address->forwards[j];
+        }
+    }
+    for (unsigned i = 0; i < DP_PORTS_MAX; i++)
+        if (config->interfaces[i] && config->interfaces[i]->forward_count)
+            qsort(config->interfaces[i]->forwards, config->interfaces[i]->forward_count,
+                  sizeof(*config->interfaces[i]->forwards), compare_forward_inside);
+    return 0;
+}
+
+static int add_forwards(struct nat *nat, struct nat_config *config, const struct objects *objects)
+{
+    for (size_t i = 0; i < objects_count(objects, DP_KIND_NAT_FORWARD); i++) {
+        const struct dp_nat_forward *object = objects_at(objects, DP_KIND_NAT_FORWARD, i);
+        struct nat_config_address *address = address_add(nat, config, object->outside, object->address);
+        struct nat_interface *interface = interface_of(config, object->port);
+        if (!address)
+            return -ENOMEM;
+        if (!interface)
+            continue;
+        struct nat_forward *forwards =
+            realloc(address->forwards, (address->forward_count + 1) * sizeof(*forwards));
+        if (!forwards)
+            return -ENOMEM;
+        address->forwards = forwards;
+        struct nat_forward *forward = &forwards[address->forward_count++];
+        *forward = (struct nat_forward){.address = address->state,
+                                        .interface = interface,
+                                        .first = object->first,
+                                        .last = object->last,
+                                        .to_first = object->to_first,
+                                        .protocol = (uint8_t)object->protocol};
+        address_load(forward->inside, object->inside);
+        uint64_t *blocked = address->blocked[nat_protocol_of(forward->protocol)];
+        if (blocked)
+            block(blocked, forward->first, forward->last);
+    }
+    return forwards_of_interfaces(config);
+}
+
+/* By port, whom a packet from anybody goes to: only where somebody wants that. */
+static int prepare_heads(struct nat_address *address)
+{
+    for (unsigned kind = 0; kind < NAT_PROTOCOLS; kind++) {
+        if (address->heads[kind])
+            continue;
+        uint32_t *heads = conntrack_map(PORTS * sizeof(uint32_t));
+        if (!heads)
+            return -ENOMEM;
+        __atomic_store_n(&address->heads[kind], heads, __ATOMIC_RELEASE);
+    }
+    return 0;
+}
+
+static int add_sources(struct nat_config *config, const struct objects *objects)
+{
+    for (size_t i = 0; i < objects_count(objects, DP_KIND_NAT_SOURCE); i++) {
+        const struct dp_nat_source *object = objects_at(objects, DP_KIND_NAT_SOURCE, i);
+        struct nat_interface *interface = interface_of(config, object->port);
+        uint64_t bytes[2];
+        address_load(bytes, object->address);
+        const struct nat_config_address *address = nat_config_slot(config, object->outside, bytes);
+        if (!interface || !address->outside || !address->translates)
+            continue;
+        unsigned family = !address_is_ipv4(bytes);
+        struct nat_pool *pools =
+            realloc(interface->pools[family], (interface->pool_count[family] + 1) * sizeof(*pools));
+        if (!pools)
+            return -ENOMEM;
+        interface->pools[family] = pools;
+        struct nat_pool *pool = &pools[interface->pool_count[family]++];
+        *pool =
+            (struct nat_pool){.address = address->state,
+                              .port_first = address->port_first,
+                              .port_last = address->port_last,
+                              .endpoint_independent = object->flags & DP_NAT_F_ENDPOINT_INDEPENDENT_FILTER};
+        for (unsigned kind = 0; kind < NAT_PROTOCOLS; kind++) {
+            pool->blocked[kind] = address->blocked[kind];
+            pool->usable[kind] = PORTS;
+            for (unsigned word = 0; word < PORT_WORDS; word++)
+                pool->usable[kind] -= (uint32_t)__builtin_popcountll(pool->blocked[kind][word]);
+        }
+        interface->serves = true;
+        if (pool->endpoint_independent && prepare_heads(address->state) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+static int compile(struct nat *nat, struct nat_config *config, const struct objects *objects)
+{
+    size_t count = objects_count(objects, DP_KIND_NAT_ADDRESS) +
+                   objects_count(objects, DP_KIND_NAT_ONE_TO_ONE) +
+                   objects_count(objects, DP_KIND_NAT_FORWARD);
+    uint32_t slots = 16;
+    while (slots < count * 2)
+        slots *= 2;
+    config->addresses = calloc(slots, sizeof(*config->addresses));
+    config->address_mask = slots - 1;
+    if (!config->addresses || (count && (conntrack_prepare(nat) < 0 || fragments_prepare(nat) < 0)))
+        return -ENOMEM;
+    int error = add_interfaces(nat, config, objects);
+    if (!error)
+        error = add_addresses(nat, config, objects);
+    if (!error)
+        error = add_one_to_ones(nat, config, objects);
+    if (!error)
+        error = add_forwards(nat, config, objects);
+    return error ? error : add_sources(config, objects);
+}
+
+struct nat_config *nat_config_new(struct nat *nat, const struct objects *objects)
+{
+    struct nat_config *config = calloc(1, sizeof(*config));
+    if (config && compile(nat, config, objects) == 0)
+        return config;
+    nat_config_free(config);
+    errno = ENOMEM;
+    return NULL;
+}
+
+void nat_config_free(struct nat_config *config)
+{
+    if (!config)
+        return;
+    for (unsigned i = 0; i < DP_PORTS_MAX; i++) {
+        struct nat_interface *interface = config->interfaces[i];
+        if (!interface)
+            continue;
+        free(interface->pools[0]);
+        free(interface->pools[1]);
+        free(interface->forwards);
+        free(interface->one_to_ones);
+        free(interface);
+    }
+    for (uint32_t i = 0; config->addresses && i <= config->address_mask; i++) {
+        free(config->addresses[i].forwards);
+        for (unsigned kind = 0; kind < NAT_PROTOCOLS; kind++)
+            free(config->addresses[i].blocked[kind]);
+    }
+    free(config->addresses);
+    free(config->one_to_ones);
+    free(config);
+}
+
+/* What neither a configuration nor a session needs. */
+void nat_config_collect(struct nat *nat, const struct nat_config *config)
+{
+    bool tenants[TENANTS_MAX] = {false};
+    for (unsigned i = 0; i < DP_PORTS_MAX; i++)
+        if (config->interfaces[i])
+            tenants[config->interfaces[i]->tenant] = true;
+    for (unsigned i = 1; i < TENANTS_MAX; i++)
+        if (!tenants[i] && !__atomic_load_n(&nat->tenants[i].sessions, __ATOMIC_RELAXED) &&
+            !__atomic_load_n(&nat->tenants[i].fragments, __ATOMIC_RELAXED))
+            nat->tenants[i].used = 0;
+    nat->quiesce(); /* who still looks at a session that ended a moment ago */
+    for (uint32_t i = 1; i < nat->address_count; i++) {
+        struct nat_address *state = nat->addresses[i];
+        if (!state)
+            continue;
+        state->configured = nat_config_slot(config, state->outside, state->address)->outside != 0;
+        if (!state->configured && !__atomic_load_n(&state->sessions, __ATOMIC_RELAXED))
+            nat_address_free(nat, state);
+    }
+}

@@ -1,0 +1,511 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Fragments (RFC 4787 REQ-14, RFC 5508 REQ-... by way of IP): translated without reassembly.
+ *
+ * Theory of operation. Only the first fragment of a datagram has ports. It is translated like any packet, and
+ * what its address became is noted under (interface, direction, source, destination, protocol,
+ * identification) for 15 s; later fragments take that. One that comes before its first is copied aside, and
+ * given out by nat_release once the first has passed. A datagram of which everything passed is forgotten.
+ *
+ * The parts of a datagram that were seen are kept as up to 6 ranges. A part that overlaps another, one that
+ * leaves more ranges than that, one beyond 64 KiB or of a length that is no multiple of 8 and not the last
+ * spoils the datagram: the rest of it is dropped (RFC 5722, RFC 1858). Transport headers that are not wholly
+ * in the first fragment too.
+ *
+ * Bounds. 4096 datagrams and 2048 blocks of copies in all; a tenant has at most 256 of each. Inbound ones
+ * belong to nobody until their first fragment says whose they are; together they have 1024. A datagram that
+ * finds no place is dropped. Nobody's is evicted, all go after 15 s.
+ *
+ * Threads: a datagram is in one of 64 stripes with a spinlock each, held for a bounded walk of tags and, when
+ * a fragment is held, its copy. Blocks come from one list with its own lock. Lock order: stripe, blocks. A
+ * list of fragments to release belongs to the worker that translated the first.
+ */
+#include "nat_rewrite.h"
+#include "nat_private.h"
+
+#include <errno.h>
+
+#define STRIPES       64u
+#define DATAGRAMS     64u /* of a stripe */
+#define RANGES        6u
+#define LIFETIME_S    15u
+#define BLOCKS        2048u
+#define BLOCK_SIZE    2048u /* bytes, with its header */
+#define TENANT_QUOTA  256u
+#define NOBODYS_QUOTA 1024u
+#define DATAGRAM_MAX  65535u
+#define IPV6_FRAGMENT 44u
+#define IPV6_HEADER   40u
+#define IPV6_WALK     8u /* extension headers, as the parser */
+#define NOBODY        0u
+
+enum datagram_state { DATAGRAM_WAITS = 1, DATAGRAM_KNOWN, DATAGRAM_SPOILT };
+
+/* A copied fragment: a chain of blocks, of which the first says what it is. */
+struct held {
+    struct held *next;   /* fragment; of a free block: the next free one */
+    struct held *more;   /* block of the same fragment */
+    uint64_t address[2]; /* translated, once it is released */
+    struct nat_outcome outcome;
+    uint32_t size; /* bytes of the frame */
+    uint16_t tenant;
+    bool outbound;
+    uint8_t pad[1];
+    uint8_t bytes[BLOCK_SIZE - 48];
+};
+_Static_assert(sizeof(struct held) == BLOCK_SIZE, "a block");
+
+struct datagram_key {
+    uint64_t source[2], destination[2];
+    uint32_t identification;
+    uint16_t scope; /* interface it came from */
+    uint8_t protocol;
+    uint8_t outbound;
+};
+
+struct datagram {
+    struct datagram_key key;
+    uint64_t address[2]; /* what the source (outbound) or destination becomes */
+    struct nat_outcome outcome;
+    struct held *held;
+    struct {
+        uint16_t start, end; /* bytes / 8, end rounded up */
+    } ranges[RANGES];
+    uint16_t tenant;
+    uint8_t range_count, state;
+    uint16_t last; /* end of the last fragment, bytes / 8; 0: not seen */
+    uint16_t pad;
+};
+_Static_assert(sizeof(struct datagram) <= 128, "a datagram has 128 bytes");
+
+struct stripe {
+    uint32_t lock;
+    uint32_t tags[DATAGRAMS];      /* of the hash; 0: free */
+    uint32_t deadlines[DATAGRAMS]; /* s */
+    struct datagram datagrams[DATAGRAMS];
+} __attribute__((aligned(64)));
+
+struct fragments {
+    struct stripe stripes[STRIPES];
+    uint32_t next_expiry; /* stripe; any, atomic */
+    uint32_t lock;        /* of the list */
+    struct held *free;
+    struct held blocks[BLOCKS];
+};
+
+/* Where a fragment lies in its datagram, bytes. */
+struct place {
+    uint32_t start, end;
+    bool more;
+};
+
+int fragments_prepare(struct nat *nat)
+{
+    if (nat->fragments)
+        return 0;
+    struct fragments *fragments = conntrack_map(sizeof(*fragments));
+    if (!fragments)
+        return -ENOMEM;
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        fragments->blocks[i].next = fragments->free;
+        fragments->free = &fragments->blocks[i];
+    }
+    nat->fragments = fragments;
+    return 0;
+}
+
+void fragments_free(struct nat *nat)
+{
+    conntrack_unmap(nat->fragments, sizeof(*nat->fragments));
+}
+
+static bool within_quota(const struct nat *nat, const uint32_t *counter, uint16_t tenant)
+{
+    return __atomic_load_n(counter, __ATOMIC_RELAXED) < (tenant == NOBODY ? NOBODYS_QUOTA : TENANT_QUOTA);
+}
+
+/* The blocks of one fragment. */
+static void held_free(struct nat *nat, struct held *held)
+{
+    struct fragments *fragments = nat->fragments;
+    unsigned count = 0;
+    uint16_t tenant = held->tenant;
+    spin_lock(&fragments->lock);
+    for (struct held *more; held; held = more, count++) {
+        more = held->more;
+        held->next = fragments->free;
+        fragments->free = held;
+    }
+    spin_unlock(&fragments->lock);
+    count_add(&nat->tenants[tenant].held, -(int)count);
+}
+
+static struct held *block_take(struct nat *nat, uint16_t tenant)
+{
+    struct fragments *fragments = nat->fragments;
+    struct held *block = NULL;
+    if (!within_quota(nat, &nat->tenants[tenant].held, tenant))
+        return NULL;
+    spin_lock(&fragments->lock);
+    if (fragments->free) {
+        block = fragments->free;
+        fragments->free = block->next;
+    }
+    spin_unlock(&fragments->lock);
+    if (!block)
+        return NULL;
+    count_add(&nat->tenants[tenant].held, 1);
+    block->next = block->more = NULL;
+    block->tenant = tenant;
+    return block;
+}
+
+/* Where the copy goes on; takes blocks as it needs them. False: no more. */
+static bool held_append(struct nat *nat, struct held **tail, uint32_t *used, const uint8_t *bytes,
+                        uint64_t size)
+{
+    while (size) {
+        if (*used == sizeof((*tail)->bytes)) {
+            struct held *block = block_take(nat, (*tail)->tenant);
+            if (!block)
+                return false;
+            (*tail)->more = block;
+            *tail = block;
+            *used = 0;
+        }
+        uint64_t part = sizeof((*tail)->bytes) - *used;
+        part = part < size ? part : size;
+        memcpy((*tail)->bytes + *used, bytes, part);
+        *used += (uint32_t)part;
+        bytes += part;
+        size -= part;
+    }
+    return true;
+}
+
+static struct held *held_copy(struct nat *nat, const struct packet *packet, uint16_t tenant)
+{
+    struct held *held = NULL, *tail;
+    uint32_t used = 0;
+    if (packet->size > (NAT_RELEASE_SPANS - 1) * sizeof(held->bytes))
+        return NULL;
+    held = tail = block_take(nat, tenant);
+    if (!held)
+        return NULL;
+    held->size = packet->size;
+    bool good = held_append(nat, &tail, &used, packet->data, packet->header_size);
+    for (unsigned i = 0; good && i < packet->span_count; i++)
+        good = held_append(nat, &tail, &used, packet->spans[i].base, packet->spans[i].size);
+    if (good)
+        return held;
+    held_free(nat, held);
+    return NULL;
+}
+
+/* Under the stripe. What it held goes too. */
+static void datagram_free(struct nat *nat, struct stripe *stripe, unsigned i)
+{
+    struct datagram *datagram = &stripe->datagrams[i];
+    for (struct held *held = datagram->held, *next; held; held = next) {
+        next = held->next;
+        held_free(nat, held);
+    }
+    count_add(&nat->tenants[datagram->tenant].fragments, -1);
+    datagram->held = NULL;
+    stripe->tags[i] = 0;
+}
+
+void fragments_expire(struct nat *nat, uint32_t now_s, unsigned count)
+{
+    struct fragments *fragments = nat->fragments;
+    for (unsigned n = 0; fragments && n < count; n++) {
+        uint32_t turn = __atomic_fetch_add(&fragments->next_expiry, 1, __ATOMIC_RELAXED);
+        struct stripe *stripe = &fragments->stripes[turn & (STRIPES - 1)];
+        if (!spin_trylock(&stripe->lock))
+            continue;
+        for (unsigned i = 0; i < DATAGRAMS; i++)
+            if (stripe->tags[i] && (int32_t)(now_s - stripe->deadlines[i]) > 0)
+                datagram_free(nat, stripe, i);
+        spin_unlock(&stripe->lock);
+    }
+}
+
+/* Under the stripe. NULL: there is none, and no place or quota for one. */
+static struct datagram *datagram_get(struct nat *nat, struct stripe *stripe, uint32_t tag,
+                                     const struct datagram_key *key, uint16_t tenant, uint32_t now_s)
+{
+    int unused = -1;
+    for (unsigned i = 0; i < DATAGRAMS; i++) {
+        if (stripe->tags[i] && (int32_t)(now_s - stripe->deadlines[i]) > 0)
+            datagram_free(nat, stripe, i);
+        if (!stripe->tags[i])
+            unused = (int)i;
+        else if (stripe->tags[i] == tag && memcmp(&stripe->datagrams[i].key, key, sizeof(*key)) == 0)
+            return &stripe->datagrams[i];
+    }
+    if (unused < 0 || !within_quota(nat, &nat->tenants[tenant].fragments, tenant))
+        return NULL;
+    count_add(&nat->tenants[tenant].fragments, 1);
+    stripe->tags[unused] = tag;
+    stripe->deadlines[unused] = now_s + LIFETIME_S;
+    struct datagram *datagram = &stripe->datagrams[unused];
+    *datagram = (struct datagram){.key = *key, .tenant = tenant, .state = DATAGRAM_WAITS};
+    return datagram;
+}
+
+/* Adds a part; neighbours are joined. False: overlap, or too many pieces. */
+static bool datagram_add(struct datagram *datagram, const struct place *place)
+{
+    uint16_t start = (uint16_t)(place->start / 8), end = (uint16_t)((place->end + 7) / 8);
+    unsigned i, count = datagram->range_count;
+    for (i = 0; i < count; i++)
+        if (start < datagram->ranges[i].end && end > datagram->ranges[i].start)
+            return false;
+    if (!place->more) {
+        if (datagram->last)
+            return false;
+        datagram->last = end;
+    }
+    for (i = 0; i < count; i++)
+        if (end > datagram->last && datagram->last)
+            return false;
+        else if (datagram->last && datagram->ranges[i].end > datagram->last)
+            return false;
+    for (i = 0; i < count;) {
+        if (datagram->ranges[i].end != start && datagram->ranges[i].start != end) {
+            i++;
+            continue;
+        }
+        start = datagram->ranges[i].end == start ? datagram->ranges[i].start : start;
+        end = datagram->ranges[i].start == end ? datagram->ranges[i].end : end;
+        datagram->ranges[i] = datagram->ranges[--count];
+        i = 0;
+    }
+    if (count == RANGES)
+        return false;
+    datagram->ranges[count].start = start;
+    datagram->ranges[count].end = end;
+    datagram->range_count = (uint8_t)(count + 1);
+    return true;
+}
+
+static bool datagram_complete(const struct datagram *datagram)
+{
+    return datagram->last && datagram->range_count == 1 && datagram->ranges[0].start == 0 &&
+           datagram->ranges[0].end == datagram->last;
+}
+
+/* Offset of the fragment header; the parser went past it within private bytes. 0: none. */
+static uint32_t ipv6_fragment_header(const struct packet *packet, const struct frame_info *info)
+{
+    uint32_t at = info->l3_offset + IPV6_HEADER;
+    uint8_t next = packet->data[info->l3_offset + 6];
+    for (unsigned i = 0; i < IPV6_WALK && at + 8 <= info->l4_offset; i++) {
+        const uint8_t *header = packet->data + at;
+        if (next == IPV6_FRAGMENT)
+            return at;
+        uint32_t size = next == 51 ? (header[1] + 2u) * 4 : (header[1] + 1u) * 8;
+        next = header[0];
+        at += size;
+    }
+    return 0;
+}
+
+static bool fragment_read(const struct packet *packet, const struct frame_info *info, uint32_t scope,
+                          bool outbound, struct datagram_key *key, struct place *place)
+{
+    const uint8_t *ip = packet->data + info->l3_offset;
+    struct tuple tuple;
+    uint32_t field, payload;
+    *key = (struct datagram_key){.scope = (uint16_t)scope, .outbound = outbound};
+    tuple_addresses(&tuple, ip, info->flags & FRAME_F_IPV4);
+    memcpy(key->source, tuple.source, 16);
+    memcpy(key->destination, tuple.destination, 16);
+    if (info->flags & FRAME_F_IPV4) {
+        field = (uint32_t)ip[6] << 8 | ip[7];
+        key->identification = rewrite_load16(ip + 4);
+        key->protocol = ip[9];
+        payload = info->l3_end - info->l3_offset - (ip[0] & 15u) * 4;
+        place->start = (field & 0x1fff) * 8;
+        place->more = field & 0x2000;
+    } else {
+        uint32_t at = ipv6_fragment_header(packet, info);
+        if (!at)
+            return false;
+        const uint8_t *header = packet->data + at;
+        field = (uint32_t)header[2] << 8 | header[3];
+        key->identification = rewrite_load32(header + 4);
+        payload = info->l3_end - at - 8; /* protocol 0: RFC 8200, 4.5 reassembles without it */
+        place->start = field & 0xfff8;
+        place->more = field & 1;
+    }
+    place->end = place->start + payload;
+    return payload && place->end <= DATAGRAM_MAX && !(place->more && payload & 7);
+}
+
+static void translate_fragment(struct packet *packet, const struct frame_info *info, bool outbound,
+                               const uint64_t address[2])
+{
+    rewrite_address(packet->data + info->l3_offset, info->flags & FRAME_F_IPV4, outbound, address);
+}
+
+/* Under the stripe. A fragment that is not the first. */
+static enum dp_drop fragment_later(const struct nat_context *context, struct datagram *datagram,
+                                   struct packet *packet, const struct frame_info *info,
+                                   struct nat_outcome *outcome, bool *held)
+{
+    if (datagram->state == DATAGRAM_KNOWN) {
+        translate_fragment(packet, info, datagram->key.outbound, datagram->address);
+        *outcome = datagram->outcome;
+        return DP_DROP_COUNT;
+    }
+    struct held *copy = held_copy(context->nat, packet, datagram->tenant);
+    if (!copy) {
+        datagram->state = DATAGRAM_SPOILT;
+        return DP_DROP_NAT_FRAGMENT;
+    }
+    copy->outbound = datagram->key.outbound;
+    copy->next = datagram->held;
+    datagram->held = copy;
+    *held = true;
+    return DP_DROP_COUNT;
+}
+
+/* Under the stripe. What waited is this worker's to give out. */
+static void release(const struct nat_context *context, struct datagram *datagram)
+{
+    struct wheel *wheel = &context->nat->wheels[context->worker];
+    while (datagram->held) {
+        struct held *held = datagram->held;
+        datagram->held = held->next;
+        memcpy(held->address, datagram->address, 16);
+        held->outcome = datagram->outcome;
+        held->next = wheel->release;
+        wheel->release = held;
+    }
+}
+
+/* Without the stripe: sessions have their own locks. */
+static enum dp_drop translate_first(const struct nat_context *context, uint32_t scope, bool outbound,
+                                    struct packet *packet, const struct frame_info *info,
+                                    struct nat_outcome *outcome)
+{
+    if (!(info->flags & FRAME_F_L4) && (info->ip_proto == IP_PROTO_TCP || info->ip_proto == IP_PROTO_UDP ||
+                                        info->ip_proto == IP_PROTO_ICMP || info->ip_proto == IP_PROTO_ICMPV6))
+        return DP_DROP_NAT_FRAGMENT;
+    return outbound ? nat_session_outbound(context, context->config->interfaces[scope], packet, info, outcome)
+                    : nat_session_inbound(context, scope, packet, info, outcome);
+}
+
+/* Under the stripe. The first has been translated, or could not be. */
+static void first_done(const struct nat_context *context, struct datagram *datagram,
+                       const struct packet *packet, const struct frame_info *info, enum dp_drop drop,
+                       const struct nat_outcome *outcome)
+{
+    struct nat *nat = context->nat;
+    struct tuple tuple;
+    if (drop != DP_DROP_COUNT) {
+        datagram->state = DATAGRAM_SPOILT;
+        return;
+    }
+    tuple_addresses(&tuple, packet->data + info->l3_offset, info->flags & FRAME_F_IPV4);
+    memcpy(datagram->address, datagram->key.outbound ? tuple.source : tuple.destination, 16);
+    datagram->outcome = *outcome;
+    datagram->state = DATAGRAM_KNOWN;
+    if (datagram->tenant == NOBODY) {
+        count_add(&nat->tenants[NOBODY].fragments, -1);
+        datagram->tenant = context->config->interfaces[outcome->outside]->tenant;
+        count_add(&nat->tenants[datagram->tenant].fragments, 1);
+    }
+    release(context, datagram);
+}
+
+enum dp_drop nat_fragment(const struct nat_context *context, uint32_t scope, bool outbound,
+                          struct packet *packet, const struct frame_info *info, struct nat_outcome *outcome,
+                          bool *held)
+{
+    struct nat *nat = context->nat;
+    struct datagram_key key;
+    struct place place;
+    if (!fragment_read(packet, info, scope, outbound, &key, &place))
+        return DP_DROP_NAT_FRAGMENT;
+    if (place.start == 0 && !place.more) /* an atomic fragment, RFC 6946: a whole datagram */
+        return translate_first(context, scope, outbound, packet, info, outcome);
+
+    struct nat_key hashed = {{key.source[0], key.source[1]},
+                             {key.destination[0], key.destination[1]},
+                             key.identification | (uint64_t)key.scope << 32 | (uint64_t)key.protocol << 48 |
+                                 (uint64_t)outbound << 56};
+    uint64_t hash = nat_hash(nat, &hashed);
+    uint32_t tag = (uint32_t)hash | 1;
+    struct stripe *stripe = &nat->fragments->stripes[hash >> 32 & (STRIPES - 1)];
+    uint16_t tenant = outbound ? context->config->interfaces[scope]->tenant : NOBODY;
+    enum dp_drop drop = DP_DROP_NAT_FRAGMENT;
+
+    spin_lock(&stripe->lock);
+    struct datagram *datagram = datagram_get(nat, stripe, tag, &key, tenant, context->now_s);
+    if (!datagram)
+        goto unlock;
+    if (datagram->state == DATAGRAM_SPOILT || !datagram_add(datagram, &place)) {
+        datagram->state = DATAGRAM_SPOILT;
+        goto unlock;
+    }
+    if (place.start) {
+        drop = fragment_later(context, datagram, packet, info, outcome, held);
+    } else {
+        spin_unlock(&stripe->lock);
+        drop = translate_first(context, scope, outbound, packet, info, outcome);
+        spin_lock(&stripe->lock);
+        datagram = datagram_get(nat, stripe, tag, &key, tenant, context->now_s);
+        if (!datagram)
+            goto unlock;
+        first_done(context, datagram, packet, info, drop, outcome);
+    }
+    if (datagram->state == DATAGRAM_KNOWN && datagram_complete(datagram))
+        datagram_free(nat, stripe, (unsigned)(datagram - stripe->datagrams));
+unlock:
+    spin_unlock(&stripe->lock);
+    return drop;
+}
+
+/* The frame as a packet: its beginning in private bytes, the rest where it is. */
+static void packet_fill(struct packet *packet, struct held *held)
+{
+    uint32_t left = held->size, part = left < PACKET_HEADER_MAX ? left : PACKET_HEADER_MAX;
+    packet->data = packet->buffer + PACKET_HEADROOM;
+    memcpy(packet->data, held->bytes, part);
+    packet->size = held->size;
+    packet->header_size = (uint16_t)part;
+    packet->span_count = 0;
+    packet->flags = packet->gso_type = 0;
+    packet->hdr_len = packet->gso_size = packet->csum_start = packet->csum_offset = 0;
+    left -= part;
+    for (uint32_t from = part; held && left; held = held->more, from = 0) {
+        uint32_t size = (uint32_t)sizeof(held->bytes) - from;
+        size = size < left ? size : left;
+        packet->spans[packet->span_count++] = (struct packet_span){held->bytes + from, size};
+        left -= size;
+    }
+}
+
+bool nat_release(const struct nat_context *context, struct packet *packet, struct nat_outcome *outcome)
+{
+    struct nat *nat = context->nat;
+    struct wheel *wheel = &nat->wheels[context->worker];
+    struct frame_info info;
+    if (wheel->released) {
+        held_free(nat, wheel->released);
+        wheel->released = NULL;
+    }
+    struct held *held = wheel->release;
+    if (!held)
+        return false;
+    wheel->release = held->next;
+    wheel->released = held;
+    packet_fill(packet, held);
+    if (!parse_l2(packet, &info) || !parse_l3(packet, &info))
+        return false; /* it was parsed when it came */
+    translate_fragment(packet, &info, held->outbound, held->address);
+    *outcome = held->outcome;
+    return true;
+}
