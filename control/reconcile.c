@@ -30,7 +30,7 @@ static const void *item(const struct object_list *list, enum dp_kind kind, size_
 static int put_tap(struct dp_client *client, const struct dp_port *port, const struct reconcile_taps *taps,
                    char *text, size_t size)
 {
-    int fds[DP_QUEUES_MAX];
+    int fds[DP_PORT_FDS_MAX];
     int error = taps->open(taps->context, port, fds, text, size);
     if (error)
         return error;

@@ -11,7 +11,7 @@
 
 struct reconcile_taps {
     /* Opens the queues of a tap port. 0 or -errno with the reason in `text`. */
-    int (*open)(void *context, const struct dp_port *port, int fds[DP_QUEUES_MAX], char *text, size_t size);
+    int (*open)(void *context, const struct dp_port *port, int fds[DP_PORT_FDS_MAX], char *text, size_t size);
     void *context;
 };
 
