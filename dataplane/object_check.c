@@ -91,7 +91,7 @@ static int check_port_kind(const struct dp_port *port, char *text)
                    (port->socket_group != 0 && port->socket_group != UINT32_MAX)))
         return refuse(text, -EINVAL, "port %.48s: vhost-user settings on another type of port", port->name);
     if (port->type != DP_PORT_PACKET && port->type != DP_PORT_XDP &&
-        (port->ifindex != 0 || (port->flags & DP_PORT_F_NO_LINK) != 0))
+        (port->ifindex != 0 || (!vhost && (port->flags & DP_PORT_F_NO_LINK) != 0)))
         return refuse(text, -EINVAL, "port %.48s: an uplink's settings on another type of port", port->name);
     if (port->type == DP_PORT_XDP && port->queues < 2)
         return refuse(text, -EINVAL, "port %.48s: AF_XDP with %u queues: the last is the packet socket's",

@@ -9,11 +9,11 @@
  *
  * Order. A failed commit changes nothing, so new ports are opened before anything is closed. That cannot be
  * done where a new port needs the device of a leaving one (the same socket path, DPDK device or receive queue
- * of an interface; descriptors of taps and packet sockets are given, so they have no such conflict). These are exchanged last, after everything else that
- * could fail: an interim snapshot without the leaving ports is published, they are closed after the grace
- * period, the new ones are opened. If that fails the old ones are opened again with their old settings and
- * the old snapshot is published. Either way the frontends of just those ports see their connection close and
- * dial again.
+ * of an interface; descriptors of taps and packet sockets are given, so they have no such conflict). These
+ * are exchanged last, after everything else that could fail: an interim snapshot without the leaving ports is
+ * published, they are closed after the grace period, the new ones are opened. If that fails the old ones are
+ * opened again with their old settings and the old snapshot is published. Either way the frontends of just
+ * those ports see their connection close and dial again.
  *
  * Queues to workers: a new port's queues go to the workers with the fewest queues at that moment, one after
  * the other. A queue stays with its worker as long as its port lives; an exchanged port keeps the assignment.
@@ -120,10 +120,10 @@ static void set_error(struct ports *ports, uint32_t id, const char *text)
 /* What the port was opened with is as it shall be. */
 static bool same_device(const struct dp_port *a, const struct dp_port *b)
 {
-    return a->type == b->type && a->tenant == b->tenant && a->queues == b->queues && a->mtu == b->mtu &&
+    return a->type == b->type && a->tenant == b->tenant && a->queues == b->queues &&
+           (a->mtu == b->mtu || a->type == DP_PORT_PACKET || a->type == DP_PORT_XDP) &&
            a->features_off == b->features_off && a->socket_group == b->socket_group &&
-           a->ifindex == b->ifindex &&
-           (a->flags & DP_PORT_F_CLIENT) == (b->flags & DP_PORT_F_CLIENT) &&
+           a->ifindex == b->ifindex && (a->flags & DP_PORT_F_CLIENT) == (b->flags & DP_PORT_F_CLIENT) &&
            memcmp(a->mac, b->mac, sizeof(a->mac)) == 0 &&
            memcmp(a->device, b->device, sizeof(a->device)) == 0;
 }
@@ -410,6 +410,8 @@ static void take_over(struct port *port, const struct dp_port *config)
 {
     bool flags_changed = port->config.flags != config->flags;
     memcpy(port->config.name, config->name, sizeof(port->config.name));
+    port->config.mtu = config->mtu;
+    __atomic_store_n(&port->max_frame, port_max_frame(config), __ATOMIC_RELAXED);
     port->config.mac_limit = config->mac_limit;
     port->config.storm_pps = config->storm_pps;
     port->config.flags = config->flags;

@@ -16,10 +16,10 @@
  * connected.
  *
  * Request: struct dp_request, then exactly the struct its op and kind say, with the descriptors the kind says
- * (tap, packet, xdp: one a queue, see enum dp_port_type). Answer: one or more struct dp_reply with the request's sequence;
- * DP_REPLY_MORE is set on all but the last. A reply with sequence 0 refuses the connection (-EACCES, -EUSERS,
- * -EMFILE), which is then closed. HELLO comes first. Byte order: the host's. Versioned by HELLO; sizes are
- * part of the version.
+ * (tap, packet, xdp: one a queue, see enum dp_port_type). Answer: one or more struct dp_reply with the
+ * request's sequence; DP_REPLY_MORE is set on all but the last. A reply with sequence 0 refuses the
+ * connection (-EACCES, -EUSERS, -EMFILE), which is then closed. HELLO comes first. Byte order: the host's.
+ * Versioned by HELLO; sizes are part of the version.
  *
  * Threads: the control thread of the dataplane serves it. Errors: dp_reply.status is 0 or -errno, with a
  * text.
@@ -30,7 +30,7 @@
 #define DP_MESSAGE_MAX  65536u /* bytes of one packet on the socket */
 #define DP_NAME_SIZE    64u    /* "tenant/port", NUL-terminated and NUL-padded */
 #define DP_DEVICE_SIZE  256u
-#define DP_QUEUES_MAX   8u /* queue pairs a port */
+#define DP_QUEUES_MAX   8u  /* queue pairs a port */
 #define DP_PORT_FDS_MAX 10u /* descriptors with the PUT of a port; even: SCM_RIGHTS rounds to 8 bytes */
 #define DP_TRUNK_MAX    4096u
 #define DP_PORTS_MAX    4096u /* port ids 1..4095 */
@@ -146,12 +146,10 @@ enum dp_port_type {
     DP_PORT_TAP = 2,        /* device: interface name; one descriptor (IFF_VNET_HDR) a queue with the PUT */
     DP_PORT_ETHDEV = 3,     /* device: DPDK device arguments */
     DP_PORT_ROUTER = 4,     /* no device ("router"): where a segment meets its router; see dp_interface */
-    DP_PORT_PACKET = 5,     /* device: interface name; with the PUT a bound AF_PACKET socket (PACKET_VNET_HDR,
-                               PACKET_AUXDATA) a queue, then perhaps a BPF link that is kept open as long as the
-                               port is. Without descriptors (and ifindex 0): the interface is not there */
-    DP_PORT_XDP = 6,        /* the same, but queue i is an AF_XDP socket, not bound yet, for the interface's
-                               receive queue i, and the last queue the AF_PACKET socket: it has what the XDP
-                               program lets pass to the host as well (group addresses) */
+    DP_PORT_PACKET = 5, /* device: interface; with the PUT a bound AF_PACKET socket a queue, then perhaps a
+                           BPF link to hold; no descriptors and ifindex 0: there is no such interface */
+    DP_PORT_XDP =
+        6, /* the same; queue i is a fresh AF_XDP socket for receive queue i, the last is AF_PACKET */
 };
 
 #define DP_PORT_F_CLIENT    1u  /* vhost-user: dial instead of listen */
@@ -159,7 +157,7 @@ enum dp_port_type {
 #define DP_PORT_F_SPOOF_IP  4u  /* source IPv4/IPv6 (also in ARP, ND) must be in the port's allowed list */
 #define DP_PORT_F_ISOLATED  8u  /* does not reach other isolated ports of its segments */
 #define DP_PORT_F_DOWN      16u /* administratively down: link down for the guest, nothing in or out */
-#define DP_PORT_F_NO_LINK   32u /* packet, xdp: the controller saw that the interface is down */
+#define DP_PORT_F_NO_LINK   32u /* packet, xdp: interface without link; vhost-user: so the guest is told */
 
 struct dp_port {
     uint32_t id;     /* key */
@@ -373,13 +371,12 @@ enum dp_drop {
         DP_DROP_COUNT
 };
 
-#define DP_XDP_F_ZEROCOPY 1u /* dp_port_state.features of an xdp port: all queues are in zero-copy mode */
-
 /* Ring states of a queue pair as seen by workers. */
 struct dp_port_state {
     uint32_t id;
     uint32_t link;     /* 1: up (a guest is connected and has enabled a queue, the interface is up) */
     uint64_t features; /* vhost-user: virtio features in force; xdp: DP_XDP_F_* */
+#define DP_XDP_F_ZEROCOPY 1u
     uint64_t protocol_features;
     uint32_t queues_enabled;
     uint32_t learned; /* addresses learned at the port */
