@@ -39,10 +39,14 @@ static void confirm_name(char name[48], uint64_t generation)
     snprintf(name, 48, "confirm.%" PRIu64 ".json", generation);
 }
 
-static int open_tap(void *context, const struct dp_port *port, int fds[DP_QUEUES_MAX], char *text,
-                    size_t size)
+static int open_descriptors(void *context, const struct dp_port *port, int fds[DP_PORT_FDS_MAX], char *text,
+                            size_t size)
 {
-    return taps_open(context, port, fds, text, size);
+    struct controller *controller = context;
+    if (port->type != DP_PORT_TAP)
+        return uplinks_open(controller->uplinks, port, fds, text, size);
+    int error = taps_open(controller->taps, port, fds, text, size);
+    return error ? error : (int)port->queues;
 }
 
 /* Makes the dataplane hold these objects. 0 or -errno with the reason in `text`. */
@@ -50,24 +54,27 @@ static int program_objects(struct controller *controller, const struct object_se
                            size_t size)
 {
     struct dp_client *client = supervisor_client(controller->supervisor);
-    struct reconcile_taps taps = {open_tap, controller->taps};
+    struct reconcile_opener opener = {open_descriptors, controller};
     if (!client) {
         const char *reason = supervisor_reason(controller->supervisor);
         snprintf(text, size, "the dataplane is not running%s%s", *reason ? ": " : "", reason);
         return -ENOTCONN;
     }
-    int error = reconcile(client, want, &taps, text, size);
+    int error = reconcile(client, want, &opener, text, size);
     if (error == -ECONNRESET || error == -ETIMEDOUT || error == -EPROTO || error == -EPIPE)
         supervisor_disconnect(controller->supervisor, text);
     const struct object_list *ports = &want->lists[DP_KIND_PORT];
-    if (!error)
+    if (!error) {
         taps_keep(controller->taps, ports->items, ports->count);
+        uplinks_settle(controller->uplinks, ports->items, ports->count);
+    }
     return error;
 }
 
 int apply_reconcile(struct controller *controller)
 {
     struct object_set want = {0};
+    uplinks_look(controller->model, controller->events);
     compile_model(controller->model, controller->generation, controller->socket_group, &want);
     bench_compile(controller->bench, controller->model, controller->socket_group, &want);
     int error = program_objects(controller, &want, controller->trouble, sizeof(controller->trouble));
@@ -282,6 +289,10 @@ static enum weft_code application_prepare(struct controller *controller, struct 
     application->ids = ids_assign(controller->ids, application->candidate);
     if (!application->ids)
         return outcome_fail(outcome, WEFT_LIMIT, "no number is left for another object");
+    uplinks_look(application->candidate, NULL);
+    if (uplinks_check(application->candidate, controller->model, application->text,
+                      sizeof(application->text)) < 0)
+        return outcome_fail(outcome, WEFT_INVALID, "%s", application->text);
     compile_model(application->candidate, application->generation, controller->socket_group,
                   &application->objects);
     bench_compile(controller->bench, application->candidate, controller->socket_group, &application->objects);

@@ -15,6 +15,7 @@
 #include "store.h"
 #include "supervisor.h"
 #include "tap.h"
+#include "uplink.h"
 #include "weft_api.h"
 
 #define CONTROLLER_TEXT_SIZE 600u
@@ -32,6 +33,8 @@ struct controller {
     struct event_base *base;
     struct store *store;
     struct taps *taps;
+    struct uplinks *uplinks;
+    struct link_watch *link_watch;
     struct supervisor *supervisor;
     struct events *events;
     struct api_server *api;

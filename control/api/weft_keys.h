@@ -37,9 +37,10 @@
       "whether the dataplane uses hugepages; a change restarts the dataplane")                               \
     X("uplinks", NAMED, 0, 0, NULL, NULL, NULL, "ways to the physical network")                              \
     X("uplinks.*", TABLE, 0, 0, NULL, NULL, NULL, "an uplink")                                               \
-    X("uplinks.*.device", DEVICE, 0, 0, "vdev|!af_xdp|!af_packet|!pci", NULL, NULL,                          \
-      "vdev:DEVARGS, a DPDK virtual device")                                                                 \
-    X("uplinks.*.mtu", INTEGER, 68, 9216, NULL, "1500", NULL, "bytes of IP packet that the uplink carries")  \
+    X("uplinks.*.device", DEVICE, 0, 0, "af_packet|af_xdp|vdev|!pci", NULL, NULL,                            \
+      "af_xdp:IF or af_packet:IF, an interface shared with the host; vdev:DEVARGS, a DPDK device")           \
+    X("uplinks.*.mtu", INTEGER, 68, 9216, NULL, "the interface's, else 1500", NULL,                          \
+      "bytes of IP packet that the uplink carries")                                                          \
     X("vtep", ANY, 0, 0, NULL, NULL, "VXLAN tunnels to other hosts", "this host's tunnel endpoint")          \
     X("tenants", NAMED, 0, 0, NULL, NULL, NULL,                                                              \
       "who owns segments and ports; tenants never hear each other")                                          \
@@ -58,6 +59,8 @@
       "isolated: guests reach each other; bridged: and the network behind the uplink")                       \
     X("tenants.*.segments.*.uplink", NAME, 0, 0, NULL, NULL, NULL,                                           \
       "bridged: the uplink that joins the segment")                                                          \
+    X("tenants.*.segments.*.follow-uplink", BOOL, 0, 0, NULL, "true", NULL,                                  \
+      "bridged: guests see link down while the uplink's interface has no link")                              \
     X("tenants.*.segments.*.vlan", INTEGER, 1, 4094, NULL, NULL, NULL,                                       \
       "the segment's tag on trunk ports and its uplink")                                                     \
     X("tenants.*.segments.*.ageing", SECONDS, 0, 1000000, NULL, "5m", NULL,                                  \
