@@ -85,13 +85,20 @@ class Namespace:
         self.run("ethtool", "-K", there, "tx", "off")
         self.ip("link", "set", there, "up")
 
-    def take(self, interface, *addresses):
-        """Moves an interface of the host (a tap port's) to here."""
-        wait_for(lambda: os.path.exists(f"/proc/sys/net/ipv4/conf/{interface}"), interface)
-        ip("link", "set", interface, "netns", self.pid)
-        self.ip("link", "set", interface, "up")
-        for address in addresses:
-            self.ip("addr", "add", address, "dev", interface)
+    def guest(self, tap, *addresses):
+        """Makes this the guest behind a tap port: its eth0 is wired to the tap, which stays where weft put it."""
+        wait_for(lambda: os.path.exists(f"/proc/sys/net/ipv4/conf/{tap}"), tap)
+        if "b" + tap not in os.listdir("/proc/sys/net/ipv4/conf"):
+            ip("link", "add", "b" + tap, "type", "bridge", "mcast_snooping", "0")
+            with open(f"/proc/sys/net/ipv4/conf/b{tap}/arp_ignore", "w", encoding="ascii") as setting:
+                setting.write("8")  # a wire, not another way to the host
+            ip("link", "add", "v" + tap, "type", "veth", "peer", "name", "eth0", "netns", self.pid)
+            ip("link", "set", "v" + tap, "master", "b" + tap, "up")
+            ip("link", "set", "b" + tap, "up")
+            for address in addresses:
+                self.ip("addr", "add", address, "dev", "eth0")
+            self.ip("link", "set", "eth0", "up")
+        ip("link", "set", tap, "master", "b" + tap, "up")
 
     def ping(self, address, count=1, wait=1):
         return self.run("ping", "-n", "-c", str(count), "-i", "0.01", "-W", str(wait), address, check=False).returncode == 0
@@ -156,8 +163,9 @@ def transfer(source, sink, address, size=8 << 20):
     assert received.hexdigest() == hashlib.sha256(data).hexdigest(), f"to {address}: not what was sent"
 
 
-def udp_listener(place, port):
+def udp_listener(place, port, interface):
     listener = place.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
     listener.bind(("0.0.0.0", port))
     listener.settimeout(20)

@@ -31,7 +31,7 @@ def lease(weft, lan, guest):
     lan.start("dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--port=0", "--interface=lan0", "--bind-interfaces",
               "--dhcp-range=10.0.0.50,10.0.0.60,255.255.255.0,1h", f"--dhcp-leasefile={leases}", "--user=root",
               "--pid-file=", "--no-ping", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    guest.run("busybox", "udhcpc", "-i", TAP, "-n", "-q", "-t", "20", "-T", "1", "-s", script)
+    guest.run("busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-t", "20", "-T", "1", "-s", script)
     with open(leases, encoding="utf-8") as text:
         return text.read().split()[2]
 
@@ -67,7 +67,7 @@ def main():
         lan.ip("addr", "add", "10.0.0.1/24", "dev", "lan0")
         ip("addr", "add", "10.0.0.9/24", "dev", "up0")
         with Weft(CONFIG) as weft:
-            guest.take(TAP)
+            guest.guest(TAP)
             address = lease(weft, lan, guest)
             for host in (address, "10.0.0.9"):
                 check_ping(lan, host)
@@ -75,7 +75,7 @@ def main():
             transfer(guest, lan, "10.0.0.1")
             transfer(lan, Host, "10.0.0.9")
             transfer(Host, lan, "10.0.0.1")
-            ears = [udp_listener(place, PORT) for place in (lan, Host, guest)]
+            ears = [udp_listener(*ear) for ear in ((lan, PORT, "lan0"), (Host, PORT, "up0"), (guest, PORT, "eth0"))]
             broadcast(lan, ears, ())  # a sender hears itself
             broadcast(guest, ears[::2], ears[1:2])  # like macvlan: the host does not hear guests over its own interface
             uplink = weft.items("uplink", "show", "lan")[0]
