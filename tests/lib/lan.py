@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -161,6 +162,19 @@ def transfer(source, sink, address, size=8 << 20):
     stream.close()
     listener.close()
     assert received.hexdigest() == hashlib.sha256(data).hexdigest(), f"to {address}: not what was sent"
+
+
+def read(raw):
+    """(outer VID or 0, the rest of the frame, the tag) of all that waits at a raw socket; the kernel takes that tag off."""
+    raw.setblocking(False)
+    while True:
+        try:
+            frame, ancillary, _, _ = raw.recvmsg(2048, 64)
+        except BlockingIOError:
+            return
+        status, _, _, _, _, tci, _ = struct.unpack_from("IIIHHHH", ancillary[0][2])
+        tag = struct.pack("!HH", 0x8100, tci) if status & 16 else b""
+        yield tci & 0xfff if tag else 0, frame, tag
 
 
 def udp_listener(place, port, interface):
