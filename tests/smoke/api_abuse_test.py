@@ -4,8 +4,10 @@
 """
 import json
 import os
+import signal
 import socket
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
 from weft import Weft, skip, wait_for  # noqa: E402
@@ -15,6 +17,7 @@ if os.geteuid() != 0:
 
 CONFIG = {"version": 1, "tenants": {"acme": {"segments": {"web": {"mode": "isolated"}},
                                              "ports": {"vm1": {"segment": "web"}}}}}
+LINE_SECONDS = 10  # WEFT_API_LINE_SECONDS
 HELLO = b'{"id":0,"method":"hello","params":{"version":1}}\n'
 
 
@@ -125,6 +128,21 @@ def check_slow(weft):
     follower.close()
 
 
+def check_unread(weft):
+    """What had come before the deadline of its line is read, even if weftd could not do so until then: it is stopped for
+    longer than a line may take."""
+    client = Client(weft)
+    client.socket.sendall(b'{"id":1,"method":"status","x":"')
+    answered(weft)  # so the beginning is read, its deadline runs
+    weft.daemon.send_signal(signal.SIGSTOP)
+    began = time.monotonic()
+    client.socket.sendall(b"x" * 100000 + b'"}\n')
+    wait_for(lambda: time.monotonic() > began + LINE_SECONDS + 1, "longer than a line may take")
+    weft.daemon.send_signal(signal.SIGCONT)
+    assert client.answer()["result"], "a request that came in time was cut"
+    client.close()
+
+
 def main():
     with Weft(CONFIG) as weft:
         unfinished, silent = Client(weft), Client(weft)
@@ -135,6 +153,7 @@ def main():
         answer = unfinished.answer()
         assert code(answer) == 2 and "in time" in answer["error"]["message"] and unfinished.answer() is None
         assert silent.ask(b'{"id":1,"method":"status"}\n')["result"], "who began no line may stay"
+        check_unread(weft)
         assert weft.status()["controller"]["pid"] == weft.daemon.pid
 
 
