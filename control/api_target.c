@@ -90,7 +90,7 @@ bool target_open(struct api_call *call, struct target *target)
     if (target->kind == TARGET_VM) { /* one in a port's table */
         target->objects = json_object_get(target->objects, target->name);
         target->key = "vm";
-        strcat(target->path, ".vm");
+        snprintf(target->path, sizeof(target->path), "tenants.%s.ports.%s.vm", target->tenant, target->name);
     }
     target->table = json_object_get(target->objects, target->key);
     return true;

@@ -91,10 +91,9 @@ static void validate_port(const struct model_check *check, const struct model_po
         vm_mistake(check, port, NULL,
                    "the port is interface %s of the host; a machine needs a port without tap", port->tap);
     else if (port->client)
-        vm_mistake(
-            check, port, NULL,
-            "the port dials (client: true) and so does weft-vmm, so that they would never meet; a machine "
-            "needs a port that listens (client: false)");
+        vm_mistake(check, port, NULL,
+                   "the port dials (client: true), but machines that weftd runs dial their port themselves; "
+                   "client: false makes it listen");
     else if (strchr(port->socket, ','))
         vm_mistake(check, port, NULL, "weft-vmm takes no socket with a comma in its path: %.100s",
                    port->socket);

@@ -76,7 +76,9 @@ bool vm_save(void *context)
 {
     struct vm *vm = context;
     struct vm_record record = {vm->process.pid, vm->process.start, vm->off, vm->have, vm->restarts};
-    int error = vm_store_save(vm->directory, &record);
+    int error = vm_store_make(vm->directory);
+    if (!error)
+        error = vm_store_save(vm->directory, &record);
     if (error)
         log_error("%s: cannot write down machine %s: %s", vm->directory, vm->name, strerror(-error));
     return error == 0;

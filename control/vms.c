@@ -100,11 +100,12 @@ void vms_free(struct vms *vms, bool kill)
 {
     if (!vms)
         return;
+    for (struct vm *vm = vms->first; vm && kill; vm = vm->next)
+        vm_process_signal(&vm->process, SIGKILL);
     while (vms->first) {
         struct vm *vm = vms->first;
         struct pollfd poll_fd = {.fd = vm->process.pidfd, .events = POLLIN};
         if (kill && vm_alive(vm)) {
-            vm_process_signal(&vm->process, SIGKILL);
             poll(&poll_fd, 1, VM_KILL_MS);
             vm_store_sockets(vm->directory);
         }

@@ -46,7 +46,8 @@ ids() { awk -v key="$1:" '$1 == key { $1 = ""; print }' "/proc/$pid/status"; }
 [[ $(stat -c %a:%g "$directory/console" "$directory/console.log") == $'660:64001\n640:64001' ]]
 
 # group weft uses the console and reads what was said; weft-ro sees that there is a machine; a stranger nothing
-smoke_start said as 64001 "$program" vm console acme/vm1 <<< "from a member"
+echo "from a member" > "$SMOKE_DIR/typed"
+smoke_start said as 64001 bash -c '"$0" vm console acme/vm1 < "$1"' "$program" "$SMOKE_DIR/typed"
 wait_for 'grep -q "typed text=from a member" "$SMOKE_DIR/said.log"' 20
 expect 0 as 64001 cat "$directory/console.log"
 expect 0 as 64002 "$program" vm show acme/vm1

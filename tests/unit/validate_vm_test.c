@@ -53,9 +53,8 @@ static void the_port(void **state)
     refused("p: {segment: s, tap: t, vm: {kernel: /k}}", 25, "tenants.a.ports.p.vm",
             "the port is interface t of the host; a machine needs a port without tap");
     refused("p: {segment: s, client: true, vm: {kernel: /k}}", 31, "tenants.a.ports.p.vm",
-            "the port dials (client: true) and so does weft-vmm, so that they would never meet; a machine "
-            "needs a "
-            "port that listens (client: false)");
+            "the port dials (client: true), but machines that weftd runs dial their port themselves; client: "
+            "false makes it listen");
     refused("p: {segment: s, socket: \"/a,b\", vm: {kernel: /k}}", 33, "tenants.a.ports.p.vm",
             "weft-vmm takes no socket with a comma in its path: /a,b");
 }
