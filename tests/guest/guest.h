@@ -150,7 +150,7 @@ int queue_put(struct queue *queue, const struct piece *pieces, unsigned reads, u
 void queue_kick(struct queue *queue);
 /* The next used head, or -1; *size: bytes written. Its descriptors are free again. */
 int queue_take(struct queue *queue, uint32_t *size);
-/* Puts, kicks, waits. Bytes written, or -1: no answer within a second. */
+/* Puts, kicks, waits. Bytes written, or -1: no answer within a minute. */
 int64_t queue_call(struct queue *queue, const struct piece *pieces, unsigned reads, unsigned writes);
 
 /* net.c */

@@ -468,8 +468,7 @@ bool mode_udp(void)
 
 bool mode_echo(void)
 {
-    uint64_t seconds = argument_number("seconds", 0),
-             end = now_us() + seconds * 1000000;
+    uint64_t seconds = argument_number("seconds", 0), end = now_us() + seconds * 1000000;
     print("echo ready\n");
     while (!seconds || now_us() < end)
         net_wait(1000000, NULL);

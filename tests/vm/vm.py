@@ -63,7 +63,8 @@ class Machine:
             return text.read()
 
     def lines(self, word):
-        return [fields(line) for line in self.console().splitlines() if line.split(" ")[0] == word]
+        whole = self.console().rpartition("\n")[0]  # the last line may still be on its way
+        return [fields(line) for line in whole.splitlines() if line.split(" ")[0] == word]
 
     def wait_line(self, text, seconds=120.0):
         def there():
