@@ -247,6 +247,16 @@ void frame_other(struct flat *flat, struct end source, struct end destination, u
     put_payload(flat, payload);
 }
 
+void frame_finish_udp(struct flat *flat)
+{
+    finish(flat, 14 + 20, 6, 17, true);
+}
+
+unsigned frame_pseudo_sum(const struct flat *flat)
+{
+    return pseudo_sum(flat->bytes + 14, flat->size - 14 - 20, 17);
+}
+
 static bool icmp_is_error(bool ipv4, unsigned type)
 {
     return ipv4 ? type == 3 || type == 4 || type == 11 || type == 12 : type >= 1 && type <= 4;
