@@ -252,9 +252,15 @@ void frame_finish_udp(struct flat *flat)
     finish(flat, 14 + 20, 6, 17, true);
 }
 
+void frame_finish_ipv4(struct flat *flat)
+{
+    set16(flat->bytes + 14 + 10, 0);
+    set16(flat->bytes + 14 + 10, 0xffff & ~plain_sum(flat->bytes + 14, 20, 0));
+}
+
 unsigned frame_pseudo_sum(const struct flat *flat)
 {
-    return pseudo_sum(flat->bytes + 14, flat->size - 14 - 20, 17);
+    return pseudo_sum(flat->bytes + 14, flat->size - 14 - 20, flat->bytes[14 + 9]);
 }
 
 static bool icmp_is_error(bool ipv4, unsigned type)

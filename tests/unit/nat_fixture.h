@@ -66,7 +66,8 @@ void frame_icmp_error(struct flat *flat, struct end source, struct end destinati
 void frame_other(struct flat *flat, struct end source, struct end destination, unsigned proto,
                  uint32_t payload);
 void frame_finish_udp(struct flat *flat);           /* the checksum of a UDP/IPv4 frame that was changed */
-unsigned frame_pseudo_sum(const struct flat *flat); /* of a UDP/IPv4 frame */
+void frame_finish_ipv4(struct flat *flat);          /* the header checksum */
+unsigned frame_pseudo_sum(const struct flat *flat); /* of an IPv4 frame */
 /* All checksums of the frame (inner ones of ICMP errors where they can be told) are right. */
 bool frame_checksums(const struct flat *flat);
 
