@@ -38,6 +38,7 @@ struct seen {
 };
 
 struct nat_fixture *nat_fixture_new(uint32_t sessions);
+struct nat_fixture *nat_fixture_with(uint32_t sessions, void (*quiesce)(void)); /* of running workers */
 void nat_fixture_free(struct nat_fixture *fixture);
 void nat_fixture_commit(struct nat_fixture *fixture); /* the objects as they are now */
 void nat_fixture_router(struct nat_fixture *fixture, uint32_t id, uint32_t limit, uint32_t guest_limit);
