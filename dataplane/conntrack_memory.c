@@ -208,6 +208,7 @@ static int extend_sessions(struct nat *nat, uint32_t capacity)
     struct pool *pool = &nat->session_pool;
     if (pool_commit(pool, nat->sessions, sizeof(struct session), capacity) < 0 ||
         pool_commit(pool, nat->cold, sizeof(struct session_cold), capacity) < 0 ||
+        pool_commit(pool, nat->free_sessions, sizeof(uint32_t), capacity) < 0 ||
         index_begin(nat, &nat->index, capacity * SESSION_ENTRIES) < 0)
         return -ENOMEM;
     pool_extend(pool, capacity);
@@ -272,7 +273,8 @@ int conntrack_new(struct nat *nat, uint32_t sessions)
     nat->sessions = reserve(rounded * sizeof(struct session), &nat->reserved[0]);
     nat->cold = reserve(rounded * sizeof(struct session_cold), &nat->reserved[1]);
     nat->guests = reserve(rounded * sizeof(struct guest), &nat->reserved[2]);
-    if (!nat->sessions || !nat->cold || !nat->guests)
+    nat->free_sessions = reserve(rounded * sizeof(uint32_t), &nat->reserved[3]);
+    if (!nat->sessions || !nat->cold || !nat->guests || !nat->free_sessions)
         return -ENOMEM;
     /* Number 0 means none, so numbers end one later than the count. */
     nat->session_pool = (struct pool){.fresh = 1, .capacity = 0, .limit = sessions + 1};
@@ -282,8 +284,8 @@ int conntrack_new(struct nat *nat, uint32_t sessions)
 
 void conntrack_free(struct nat *nat)
 {
-    void *ranges[3] = {nat->sessions, nat->cold, nat->guests};
-    for (unsigned i = 0; i < 3; i++)
+    void *ranges[4] = {nat->sessions, nat->cold, nat->guests, nat->free_sessions};
+    for (unsigned i = 0; i < 4; i++)
         if (ranges[i])
             munmap(ranges[i], nat->reserved[i]);
     tables_free(nat->index.tables);
