@@ -262,7 +262,8 @@ static void the_controller_answers(void **state)
     assert_int_equal(header.reason, DP_PUNT_DNS);
     header = (struct dp_punt){.port = 11, .reason = DP_PUNT_SEND, .size = 60};
     memcpy(message, &header, sizeof(header));
-    memcpy(message + sizeof(header), MAC_1 ROUTER_1 "\x88\xb5", 14);
+    put_ethernet(&flat, MAC_1, ROUTER_1, 0x88b5);
+    memcpy(message + sizeof(header), flat.bytes, flat.size);
     assert_int_equal(send(channel, message, sizeof(message), 0), sizeof(message));
     receive(1);
     assert_int_equal(flat.size, 60);
