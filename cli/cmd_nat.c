@@ -56,6 +56,13 @@ static const struct column neighbour_columns[] = {
     {NULL},
 };
 
+static const struct column route_columns[] = {
+    {"INTERFACE", "interface", NULL, COLUMN_TEXT, false},
+    {"PREFIX", "prefix", NULL, COLUMN_TEXT, false},
+    {"NEXT-HOP", "next_hop", NULL, COLUMN_TEXT, false},
+    {NULL},
+};
+
 static int list(struct cli_context *context, const char *noun, const struct column *columns)
 {
     json_t *result, *params = json_pack("{ss}", "noun", noun);
@@ -96,6 +103,11 @@ int cmd_lease_list(struct cli_context *context)
 int cmd_neighbour_list(struct cli_context *context)
 {
     return list(context, "neighbour", neighbour_columns);
+}
+
+int cmd_route_list(struct cli_context *context)
+{
+    return list(context, "route", route_columns);
 }
 
 int cmd_forward_list(struct cli_context *context)

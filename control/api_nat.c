@@ -194,6 +194,75 @@ void nat_list_neighbours(struct controller *controller, const struct nat_filter 
     free(objects);
 }
 
+/* Interfaces of the routers: their own networks, and what is configured or the kernel's. */
+static json_t *route_item(const struct model *model, const struct nat_filter *filter, uint32_t port,
+                          const uint8_t prefix[16], uint8_t length, const uint8_t next_hop[16])
+{
+    static const uint8_t none[16];
+    const struct model_segment *segment = segment_of(model, port);
+    const struct model_uplink *uplink = uplink_of(model, port);
+    char text[VALUE_IP_SIZE], hop[VALUE_IP_SIZE];
+    bool all = !filter->tenant && !filter->segment && !filter->port;
+    if (segment ? !segment_wanted(filter, segment) : !uplink || !all)
+        return NULL;
+    unsigned shown = address_is_mapped(prefix) && length >= 96 ? length - 96u : length;
+    json_t *item = json_pack("{s:s, s:s*, s:o}", "interface", segment ? segment->full_name : uplink->name,
+                             "tenant", segment ? segment->tenant->name : NULL, "prefix",
+                             json_sprintf("%s/%u", wide_text(prefix, text), shown));
+    if (memcmp(next_hop, none, sizeof(none)) != 0)
+        json_object_set_new(item, "next_hop", json_string(wide_text(next_hop, hop)));
+    return item;
+}
+
+/* The prefix that an address is in. */
+static void network_of(const uint8_t address[16], uint8_t length, uint8_t network[16])
+{
+    memcpy(network, address, 16);
+    value_network(network, 6, length);
+}
+
+static void list_own_networks(const struct model *model, const struct nat_filter *filter,
+                              const struct dp_interface *interface, json_t *items)
+{
+    static const uint8_t none[16];
+    uint8_t network[16];
+    for (unsigned i = 0; i < 2; i++) {
+        const uint8_t *own = i ? interface->ipv6 : interface->ipv4;
+        uint8_t length = i ? interface->ipv6_prefix_length : interface->ipv4_prefix_length;
+        if (memcmp(own, none, sizeof(none)) == 0)
+            continue;
+        network_of(own, length, network);
+        json_t *item = route_item(model, filter, interface->port, network, length, none);
+        if (item)
+            json_array_append_new(items, item);
+    }
+}
+
+void nat_list_routes(struct controller *controller, const struct nat_filter *filter, json_t *items)
+{
+    struct dp_client *client = supervisor_client(controller->supervisor);
+    void *interfaces = NULL, *routes = NULL;
+    size_t interface_count = 0, route_count = 0;
+    if (!client)
+        return;
+    int error = dp_client_dump_all(client, DP_KIND_INTERFACE, &interfaces, &interface_count);
+    if (!error)
+        error = dp_client_dump_all(client, DP_KIND_ROUTE, &routes, &route_count);
+    if (error)
+        supervisor_disconnect(controller->supervisor, dp_client_error(client));
+    for (size_t i = 0; i < interface_count; i++)
+        list_own_networks(controller->model, filter, (const struct dp_interface *)interfaces + i, items);
+    for (size_t i = 0; i < route_count; i++) {
+        const struct dp_route *route = (const struct dp_route *)routes + i;
+        json_t *item = route_item(controller->model, filter, route->port, route->prefix, route->prefix_length,
+                                  route->next_hop);
+        if (item)
+            json_array_append_new(items, item);
+    }
+    free(interfaces);
+    free(routes);
+}
+
 static json_t *prefix_json(const struct model_prefix *prefix)
 {
     char text[VALUE_IP_SIZE];

@@ -141,7 +141,7 @@ class State:
                       "state": "established", "direction": "out", "inside": "10.0.1.10:1024",
                       "outside": "203.0.113.2:40000", "remote": "198.51.100.1:443", "packets_out": 9,
                       "packets_in": 7, "age": 1, "expires_in": 7439}]
-        elif noun in ("forward", "lease", "neighbour"):
+        elif noun in ("forward", "lease", "neighbour", "route"):
             items = []
         elif noun in self.objects:
             items = list(self.objects[noun].values())

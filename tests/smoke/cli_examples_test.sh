@@ -44,7 +44,7 @@ run_example()
     # shellcheck disable=SC2086 # split as a shell would
     timeout $seconds $example > out 2> err || code=$?
     [[ $codes == *" $code "* ]] || smoke_fail "exit code $code: $example: $(cat err)"
-    [[ -s out || $example == *drops* || $example == *@(sessions|lease|neighbour|forward)* || $example == *"config diff"* || $example == *"fdb list"* || $example == *bench* ]] ||
+    [[ -s out || $example == *drops* || $example == *@(sessions|lease|neighbour|forward|route)* || $example == *"config diff"* || $example == *"fdb list"* || $example == *bench* ]] ||
         smoke_fail "printed nothing: $example"
 }
 
