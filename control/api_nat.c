@@ -87,11 +87,11 @@ static json_t *session_item(const struct model_segment *segment, const struct mo
                      port ? port->full_name : NULL, "uplink", uplink ? uplink->name : NULL, "protocol",
                      protocol_name(session->protocol), "state", session_state(session->state), "direction",
                      session->inbound ? "in" : "out", "inside",
-                     endpoint_text(session->inside, session->inside_port, inside), "outside",
+                     endpoint_text(session->inside, session->inside_port, inside), "translated",
                      endpoint_text(session->translated, session->translated_port, outside), "remote",
                      endpoint_text(session->remote, session->remote_port, remote), "packets_out",
                      (json_int_t)session->packets_out, "packets_in", (json_int_t)session->packets_in, "age",
-                     (json_int_t)session->age_s, "expires_in", (json_int_t)session->expires_s);
+                     (json_int_t)session->age_s, "expires_s", (json_int_t)session->expires_s);
 }
 
 void nat_list_sessions(struct controller *controller, const struct nat_filter *filter, json_t *items)
@@ -149,13 +149,13 @@ void nat_list_leases(const struct controller *controller, const struct nat_filte
         const struct model_segment *segment = &model->segments[i];
         if (!segment->router_port || !controller->guests || !segment_wanted(filter, segment))
             continue;
-        json_t *leases = guest_services_leases(controller->guests, segment), *lease;
+        json_t *leases = json_array(), *lease;
         size_t index;
+        guests_leases(controller->guests, segment->full_name, leases);
         json_array_foreach (leases, index, lease) {
             const char *port = json_string_value(json_object_get(lease, "port"));
             if (filter->port && strcmp(port, filter->port->full_name) != 0)
                 continue;
-            json_object_set_new(lease, "segment", json_string(segment->full_name));
             json_array_append(items, lease);
         }
         json_decref(leases);
