@@ -65,9 +65,9 @@ struct session {
 #define SESSION_F_HEAD      1u /* its endpoint's index entry names this session */
 #define SESSION_F_OWNS_PORT 2u /* translated port is allocated from the address's range, for the endpoint */
 
-/* The rest: under the endpoint stripe, but wheel_next under the wheel's (or, free, the pool's) lock. */
+/* The rest: under the endpoint stripe, but wheel_next under the wheel's lock. */
 struct session_cold {
-    uint32_t wheel_next;     /* in its slot; free: next free one */
+    uint32_t wheel_next;     /* in its slot */
     uint32_t next, previous; /* sessions of the same inside endpoint, a ring */
     uint32_t guest;          /* its number */
     uint16_t tenant;         /* nat->tenants */
@@ -78,8 +78,8 @@ struct session_cold {
 
 _Static_assert(sizeof(struct session) == 64, "one cache line");
 _Static_assert(sizeof(struct session_cold) == 32, "half a cache line");
-_Static_assert((sizeof(struct session) + sizeof(struct session_cold)) * INDEX_FILL +
-                       SESSION_ENTRIES * 64 <= /* 117.3 bytes */
+_Static_assert((sizeof(struct session) + sizeof(struct session_cold) + sizeof(uint32_t)) * INDEX_FILL +
+                       SESSION_ENTRIES * 64 <= /* 121.3 bytes, 4 of them for the list of free ones */
                    128 * INDEX_FILL,
                "a session has 128 bytes, index included");
 
@@ -118,18 +118,18 @@ struct index {
 /* Free objects of a fixed address range, of which the first `capacity` have memory. */
 struct pool {
     uint32_t lock;
-    uint32_t free;     /* list; under the lock */
+    uint32_t free;     /* sessions: count in nat->free_sessions; guests: list; under the lock */
     uint32_t fresh;    /* never used before: from here on; under the lock, read by anyone */
     uint32_t capacity; /* control: w under the lock */
     uint32_t limit;    /* control */
 };
 
 struct wheel {
-    uint32_t lock;               /* its worker's, and control's when the worker sleeps */
-    uint32_t now;                /* second whose slot is next; 0: not started */
-    uint32_t free;               /* list of free sessions */
-    uint32_t count;              /* of them */
+    uint32_t lock; /* its worker's, and control's when the worker sleeps */
+    uint32_t now;  /* second whose slot is next; 0: not started */
+    uint32_t free_count;
     uint32_t slots[WHEEL_SLOTS]; /* lists */
+    uint32_t free[WHEEL_CACHE];  /* sessions */
     struct held *release;        /* worker: fragments that nat_release is to give out */
     struct held *released;       /* worker: given out, to be freed at the next call */
 } __attribute__((aligned(64)));
@@ -169,6 +169,7 @@ struct nat {
     struct session *sessions; /* by id; 0 is none */
     struct session_cold *cold;
     struct guest *guests;
+    uint32_t *free_sessions; /* a stack; under the pool's lock */
     struct index index, guest_index;
     uint64_t seed[6];
     struct pool session_pool, guest_pool;
@@ -177,7 +178,7 @@ struct nat {
     struct tenant_state *tenants;   /* TENANTS_MAX; [0] is nobody */
     struct fragments *fragments;    /* NULL until something is configured */
     void (*quiesce)(void);
-    size_t reserved[3];   /* bytes of address space */
+    size_t reserved[4];   /* bytes of address space */
     uint32_t grow_wanted; /* a worker found no memory; any: w */
     struct wheel wheels[DP_WORKERS_MAX];
     struct {
@@ -323,6 +324,10 @@ void conntrack_set_state(struct nat *nat, const struct session_view *view, uint8
 /* Ends it if it still is the one of `generation` and, if `expired`, was idle for too long. */
 void conntrack_end(struct nat *nat, uint32_t id, uint32_t generation, bool expired, uint32_t now_s);
 void conntrack_kill(struct nat *nat, uint32_t id); /* under its stripe */
+static inline uint32_t *endpoint_stripe(struct nat *nat, uint64_t hash)
+{
+    return &nat->endpoints[hash >> 8 & (ENDPOINT_STRIPES - 1)].lock;
+}
 uint32_t *conntrack_stripe(struct nat *nat, const uint64_t inside[2], uint16_t inside_port,
                            uint16_t interface, uint8_t protocol);
 void session_hashes(const struct nat *nat, const struct session *session, uint64_t hashes[SESSION_ENTRIES]);
@@ -331,8 +336,8 @@ const struct index_table *session_table(const struct nat *nat, uint32_t id); /* 
 /* conntrack_guest.c: sessions of an inside address */
 uint64_t guest_hash(const struct nat *nat, const uint64_t address[2], uint16_t interface);
 /* One session more. 0: limit (DP_DROP_NAT_SESSION_LIMIT) or memory (DP_DROP_NAT_TABLE_FULL). */
-uint32_t guest_join(struct nat *nat, const uint64_t address[2], uint16_t interface, uint32_t limit,
-                    enum dp_drop *drop);
+uint32_t guest_join(struct nat *nat, uint64_t hash, const uint64_t address[2], uint16_t interface,
+                    uint32_t limit, enum dp_drop *drop);
 void guest_leave(struct nat *nat, uint32_t id);
 bool guest_move(struct nat *nat, uint32_t id); /* control: its entry to the index in use; false: no room */
 void guest_barrier(struct nat *nat);           /* control: whoever holds a stripe now has let it go */

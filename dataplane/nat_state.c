@@ -75,12 +75,12 @@ static bool view_allowed(const struct nat *nat, const struct nat_config *config,
     const struct nat_config_address *address = nat_config_find(config, state->outside, state->address);
     if (!address)
         return false;
-    if (address->one_to_one)
-        return address->one_to_one->interface == interface &&
-               address_equal(address->one_to_one->inside, view->inside);
     const struct nat_forward *forward = nat_config_forward(address, protocol, port);
-    return forward && forward->interface == interface && address_equal(forward->inside, view->inside) &&
-           forward->to_first + (port - forward->first) == __builtin_bswap16(ports_inside(view->ports));
+    if (forward)
+        return forward->interface == interface && address_equal(forward->inside, view->inside) &&
+               forward->to_first + (port - forward->first) == __builtin_bswap16(ports_inside(view->ports));
+    return address->one_to_one && address->one_to_one->interface == interface &&
+           address_equal(address->one_to_one->inside, view->inside);
 }
 
 static uint32_t ids_end(const struct nat *nat)

@@ -96,10 +96,10 @@ void nat_fixture_one_to_one(struct nat_fixture *fixture, const char *address, ui
     put_object(fixture, DP_KIND_NAT_ONE_TO_ONE, &object);
 }
 
-struct nat_fixture *nat_fixture_new(uint32_t sessions)
+struct nat_fixture *nat_fixture_with(uint32_t sessions, void (*quiesce)(void))
 {
     struct nat_fixture *fixture = calloc(1, sizeof(*fixture));
-    fixture->nat = nat_new(sessions, no_workers);
+    fixture->nat = nat_new(sessions, quiesce);
     fixture->objects = objects_new();
     assert_non_null(fixture->nat);
     assert_non_null(fixture->objects);
@@ -109,6 +109,11 @@ struct nat_fixture *nat_fixture_new(uint32_t sessions)
     nat_fixture_interface(fixture, 12, 1);
     nat_fixture_interface(fixture, 21, 2);
     return fixture;
+}
+
+struct nat_fixture *nat_fixture_new(uint32_t sessions)
+{
+    return nat_fixture_with(sessions, no_workers);
 }
 
 void nat_fixture_commit(struct nat_fixture *fixture)
@@ -245,6 +250,22 @@ void frame_other(struct flat *flat, struct end source, struct end destination, u
 {
     put_ip(flat, source, destination, proto, payload);
     put_payload(flat, payload);
+}
+
+void frame_finish_udp(struct flat *flat)
+{
+    finish(flat, 14 + 20, 6, 17, true);
+}
+
+void frame_finish_ipv4(struct flat *flat)
+{
+    set16(flat->bytes + 14 + 10, 0);
+    set16(flat->bytes + 14 + 10, 0xffff & ~plain_sum(flat->bytes + 14, 20, 0));
+}
+
+unsigned frame_pseudo_sum(const struct flat *flat)
+{
+    return pseudo_sum(flat->bytes + 14, flat->size - 14 - 20, flat->bytes[14 + 9]);
 }
 
 static bool icmp_is_error(bool ipv4, unsigned type)
