@@ -26,6 +26,8 @@ static const struct column tenant_columns[] = {
     {"UP", "ports_up", NULL, COLUMN_COUNT, false},
     PACKETS_AND_BYTES,
     {"DROPS", "drops", NULL, COLUMN_COUNT, false},
+    {"SESSIONS", "sessions", NULL, COLUMN_COUNT, true},
+    {"REFUSED", "sessions_refused", NULL, COLUMN_COUNT, true},
     {"LIMITS", "limits", NULL, COLUMN_TEXT, true},
     {NULL},
 };
@@ -42,6 +44,34 @@ static const struct column segment_columns[] = {
     {"MACS", "macs", NULL, COLUMN_COUNT, true},
     {"ISOLATE-PORTS", "isolate_ports", NULL, COLUMN_YES, true},
     {"STATIC", "static", NULL, COLUMN_TEXT, true},
+    {"GATEWAY", "gateway", "host_address", COLUMN_TEXT, true},
+    {"HOST-INTERFACE", "host_interface", NULL, COLUMN_TEXT, true},
+    {"DHCP", "dhcp", NULL, COLUMN_TEXT, true},
+    {"NAT", "nat", NULL, COLUMN_TEXT, true},
+    {NULL},
+};
+
+/* What `segment show` knows beyond the list. */
+static const struct column segment_details[] = {
+    {"segment", "name", NULL, COLUMN_TEXT, false},
+    {"mode", "mode", NULL, COLUMN_TEXT, false},
+    {"vlan", "vlan", NULL, COLUMN_COUNT, false},
+    {"uplink", "uplink", NULL, COLUMN_TEXT, false},
+    {"gateway", "gateway", NULL, COLUMN_TEXT, false},
+    {"host interface", "host_interface", NULL, COLUMN_TEXT, false},
+    {"host address", "host_address", NULL, COLUMN_TEXT, false},
+    {"host interface is", "host_state", NULL, COLUMN_STATE, false},
+    {"dhcp", "dhcp", NULL, COLUMN_TEXT, false},
+    {"translated to", "nat", NULL, COLUMN_TEXT, false},
+    {"port forwards", "forwards", NULL, COLUMN_COUNT, false},
+    {"1:1 addresses", "one_to_one", NULL, COLUMN_COUNT, false},
+    {"ports", "ports", NULL, COLUMN_COUNT, false},
+    {"ports up", "ports_up", NULL, COLUMN_COUNT, false},
+    {"addresses learned", "addresses", NULL, COLUMN_COUNT, false},
+    {"ageing", "ageing", NULL, COLUMN_SECONDS, false},
+    {"macs", "macs", NULL, COLUMN_COUNT, false},
+    {"isolate-ports", "isolate_ports", NULL, COLUMN_YES, false},
+    {"static", "static", NULL, COLUMN_TEXT, false},
     {NULL},
 };
 
@@ -79,6 +109,8 @@ static const struct column uplink_columns[] = {
     PACKETS_AND_BYTES,
     {"DROPS-FROM", "drops_from", NULL, COLUMN_COUNT, false},
     {"DROPS-TO", "drops_to", NULL, COLUMN_COUNT, false},
+    {"NAT-PORTS", "nat_ports", NULL, COLUMN_TEXT, true},
+    {"NAT", "nat", NULL, COLUMN_TEXT, true},
     {"ERROR", "error", NULL, COLUMN_TEXT, true},
     {NULL},
 };
@@ -181,7 +213,7 @@ static const struct noun {
     const char *name;
     const struct column *columns, *details; /* details NULL: those of the list */
 } nouns[] = {
-    {"tenant", tenant_columns, NULL},     {"segment", segment_columns, NULL},
+    {"tenant", tenant_columns, NULL},     {"segment", segment_columns, segment_details},
     {"port", port_columns, port_details}, {"uplink", uplink_columns, NULL},
     {"vm", vm_columns, vm_details},
 };

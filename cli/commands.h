@@ -21,6 +21,7 @@ int cmd_port_snippet(struct cli_context *context);
 int cmd_sessions_list(struct cli_context *context);
 int cmd_lease_list(struct cli_context *context);
 int cmd_neighbour_list(struct cli_context *context);
+int cmd_route_list(struct cli_context *context);
 int cmd_forward_list(struct cli_context *context);
 int cmd_forward_add(struct cli_context *context);
 int cmd_forward_del(struct cli_context *context);

@@ -31,6 +31,7 @@ static const struct {
     [NOUN_FORWARD] = {"forward", "weft.forward.v1", 0},
     [NOUN_LEASE] = {"lease", "weft.lease.v1", 0},
     [NOUN_NEIGHBOUR] = {"neighbour", "weft.neighbour.v1", 0},
+    [NOUN_ROUTE] = {"route", "weft.route.v1", 0},
 };
 
 /* What a list is narrowed to. */
@@ -170,6 +171,9 @@ static bool list_nat(struct api_call *call, enum noun noun, const struct filter 
         return true;
     case NOUN_NEIGHBOUR:
         nat_list_neighbours(call->controller, &nat, items);
+        return true;
+    case NOUN_ROUTE:
+        nat_list_routes(call->controller, &nat, items);
         return true;
     default:
         return false;

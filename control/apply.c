@@ -68,7 +68,7 @@ static int program_objects(struct controller *controller, const struct model *mo
     }
     int error = host_interface_check(model, run_dir, text, size);
     if (!error && controller->guests && model_has_routers(model)) {
-        error = guest_services_connect(controller->guests, client);
+        error = guests_connect(controller->guests, client);
         if (error)
             snprintf(text, size, "the dataplane takes no punt channel: %s", dp_client_error(client));
     }
@@ -86,8 +86,6 @@ static int program_objects(struct controller *controller, const struct model *mo
     if (!error) {
         controller->programmed_hash = object_set_hash(want);
         reserved_ports_apply(controller->store, model);
-        if (controller->guests)
-            guest_services_update(controller->guests, model);
     }
     return error;
 }
@@ -262,6 +260,8 @@ static void application_adopt(struct controller *controller, struct application 
     model_free(controller->model);
     json_decref(controller->ids);
     controller->model = application->candidate;
+    if (controller->guests)
+        guests_configure(controller->guests);
     controller->ids = json_incref(application->ids);
     controller->generation = application->generation;
     controller->converged = true;

@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include "events.h"
-#include "guest_services.h"
+#include "guests.h"
 #include "model.h"
 #include "outside.h"
 #include "store.h"
@@ -36,7 +36,7 @@ struct controller {
     struct store *store;
     struct taps *taps;
     struct outside_follower *outside; /* NULL: no netlink */
-    struct guest_services *guests;    /* NULL: in tests that have no loop */
+    struct guests *guests;            /* NULL: in tests that have no loop */
     uint64_t programmed_hash;         /* of what the dataplane was last programmed with; 0: not known */
     struct uplinks *uplinks;
     struct link_watch *link_watch;

@@ -338,12 +338,17 @@ static enum weft_code open_parts(struct controller *controller)
     if (!controller->outside)
         log_error("no netlink: %s; address translation by an interface of the host does not work",
                   strerror(errno));
-    controller->guests = guest_services_new(controller);
     controller->confirm_timer = evtimer_new(controller->base, on_confirm, controller);
     controller->supervisor = supervisor_new(controller->base, controller->options.run_dir, &callbacks);
     enum weft_code code = startup_load(controller);
     if (code != WEFT_OK)
         return code;
+    controller->guests = guests_new(controller);
+    if (!controller->guests) {
+        log_error("services for guests: %s", strerror(errno));
+        return WEFT_FAILED;
+    }
+    guests_configure(controller->guests);
     controller->api = api_server_new(controller, text, sizeof(text));
     if (!controller->api) {
         log_error("%s", text);
@@ -363,7 +368,7 @@ static void close_parts(struct controller *controller)
         monitor_free(controller->monitor);
     vms_free(controller->vms, !controller->options.keep_dataplane);
     api_server_free(controller->api);
-    guest_services_free(controller->guests);
+    guests_free(controller->guests);
     outside_free(controller->outside);
     if (controller->supervisor) {
         bool stops = !controller->options.keep_dataplane && !supervisor_adopted(controller->supervisor);

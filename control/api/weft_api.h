@@ -57,7 +57,8 @@ enum weft_code {
     X(SESSIONS, "sessions", "weft.sessions.v1")                                                              \
     X(FORWARD, "forward", "weft.forward.v1")                                                                 \
     X(LEASE, "lease", "weft.lease.v1")                                                                       \
-    X(NEIGHBOUR, "neighbour", "weft.neighbour.v1")
+    X(NEIGHBOUR, "neighbour", "weft.neighbour.v1")                                                           \
+    X(ROUTE, "route", "weft.route.v1")
 
 #define WEFT_SESSIONS_SHOWN 1000 /* of a list, unless `limit` says otherwise */
 

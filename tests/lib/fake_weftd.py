@@ -151,9 +151,9 @@ class State:
         elif noun == "sessions":
             items = [{"tenant": "acme", "segment": "acme/app", "port": "acme/vm5", "uplink": "lan0", "protocol": "tcp",
                       "state": "established", "direction": "out", "inside": "10.0.1.10:1024",
-                      "outside": "203.0.113.2:40000", "remote": "198.51.100.1:443", "packets_out": 9,
-                      "packets_in": 7, "age": 1, "expires_in": 7439}]
-        elif noun in ("forward", "lease", "neighbour"):
+                      "translated": "203.0.113.2:40000", "remote": "198.51.100.1:443", "packets_out": 9,
+                      "packets_in": 7, "age": 1, "expires_s": 7439}]
+        elif noun in ("forward", "lease", "neighbour", "route"):
             items = []
         elif noun in self.objects:
             items = list(self.objects[noun].values())

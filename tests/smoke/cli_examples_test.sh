@@ -58,7 +58,7 @@ run_example()
     fi
     [[ $codes == *" $code "* ]] || smoke_fail "exit code $code: $example: $(cat err)"
     [[ -s out || $example == *drops* || $example == *"config diff"* || $example == *"fdb list"* || $example == *bench* ||
-        $example == *@(sessions|lease|neighbour|forward)* || $example == *"vm console"* || $codes == *" 4 "* ]] ||
+        $example == *@(sessions|lease|neighbour|forward|route)* || $example == *"vm console"* || $codes == *" 4 "* ]] ||
         smoke_fail "printed nothing: $example"
 }
 
