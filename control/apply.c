@@ -66,7 +66,7 @@ static int program_objects(struct controller *controller, const struct object_se
     const struct object_list *ports = &want->lists[DP_KIND_PORT];
     if (!error) {
         taps_keep(controller->taps, ports->items, ports->count);
-        uplinks_settle(controller->uplinks, ports->items, ports->count);
+        uplinks_settle(controller->uplinks, want);
     }
     return error;
 }
