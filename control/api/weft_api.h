@@ -69,8 +69,9 @@ enum weft_code {
 #define WEFT_EVENTS(X)                                                                                       \
     X("port-up")                                                                                             \
     X("port-down")                                                                                           \
-    X("port-error") /* rings of the port broke or its frontend violated the protocol; text says how */       \
-    X("mac-limit")  /* frames were dropped since the port or its segment reached its limit of addresses */   \
+    X("port-error")     /* rings of the port broke or its frontend violated the protocol; text says how */   \
+    X("uplink-changed") /* MTU of an uplink's interface, or the interface itself */                          \
+    X("mac-limit") /* frames were dropped since the port or its segment reached its limit of addresses */    \
     X("dataplane-started")                                                                                   \
     X("dataplane-adopted")                                                                                   \
     X("dataplane-lost")                                                                                      \
