@@ -174,9 +174,8 @@ static int build_neighbours(struct snapshot *snapshot, const struct objects *obj
         counts[((const struct dp_neighbour *)objects_at(objects, DP_KIND_NEIGHBOUR, i))->port]++;
     for (unsigned i = 0; i < snapshot->interface_count; i++) {
         struct interface *interface = &snapshot->interfaces[i];
-        uint32_t port = interface->ingress->id;
-        interfaces[port] = interface;
-        if (make_room(interface, counts[port]))
+        interfaces[interface->id] = interface;
+        if (make_room(interface, counts[interface->id]))
             return -ENOMEM;
     }
     for (size_t i = 0; i < total; i++) {
@@ -242,6 +241,7 @@ static void build_interface(struct snapshot *snapshot, const struct objects *obj
     struct interface *interface = &snapshot->interfaces[snapshot->interface_count];
     *interface = (struct interface){
         .ingress = ingress,
+        .id = config->port,
         .router = router,
         .flags = config->flags,
         .mtu = port->mtu,

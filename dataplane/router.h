@@ -36,6 +36,7 @@ struct static_neighbour {
 /* A router interface as configured; part of the snapshot. */
 struct interface {
     struct ingress *ingress; /* its port, where its frames come from */
+    uint32_t id;             /* the port's */
     struct router *router;
     uint32_t flags; /* DP_INTERFACE_F_* */
     uint32_t mtu;   /* bytes of L3 packet */
