@@ -181,15 +181,23 @@ static void run(const uint8_t *record)
     }
 }
 
+static void cleanup(void)
+{
+    nat_fixture_free(fixture);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    fixture = nat_fixture_new(1000);
+    if (!fixture) { /* one for all inputs: each leaves it empty, and ports are random anyway */
+        fixture = nat_fixture_new(1000);
+        CHECK(atexit(cleanup) == 0);
+        nat_fixture_router(fixture, 1, 60, 30);
+        nat_fixture_address(fixture, "2001:db8:1::1", 1000, 2000);
+        nat_fixture_address(fixture, "192.0.2.1", 1000, 2000);
+        nat_fixture_source(fixture, 11, "2001:db8:1::1", 0);
+    }
     known_count = 0;
     last.size = 0;
-    nat_fixture_router(fixture, 1, 60, 30);
-    nat_fixture_address(fixture, "2001:db8:1::1", 1000, 2000);
-    nat_fixture_address(fixture, "192.0.2.1", 1000, 2000);
-    nat_fixture_source(fixture, 11, "2001:db8:1::1", 0);
     configure(0);
     for (unsigned i = 0; i < RECORDS_MAX && (i + 1) * RECORD <= size; i++) {
         run(data + (size_t)i * RECORD);
@@ -203,6 +211,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct dp_router_state router = router_state(fixture, 1);
     CHECK(session_count(fixture) == 0 && router.sessions == 0 && router.mappings == 0 &&
           router.fragments == 0);
-    nat_fixture_free(fixture);
     return 0;
 }
