@@ -81,7 +81,7 @@ static void step(bool out, const struct flat *flat)
         known_count = known_count > KNOWN ? KNOWN : known_count;
         bool answer;
         if (nat_has_address(fixture->config, OUTSIDE, seen.destination.address, &answer)) {
-            seen = inbound(fixture, &seen.frame); /* hairpin, as the router does it */
+            inbound(fixture, &seen.frame); /* hairpin, as the router does it */
             release_all();
         }
     } else {
