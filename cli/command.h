@@ -54,7 +54,7 @@ struct cli_argument {
     const char *choices; /* CLI_CHOICE */
 };
 
-#define CLI_ARGUMENTS_MAX 2
+#define CLI_ARGUMENTS_MAX 4
 #define CLI_EXAMPLES_MAX  4
 
 struct cli_context;

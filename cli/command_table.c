@@ -3,8 +3,8 @@
  * The commands of weft. See command.h for what is made from this table.
  *
  * Examples are run by tests/smoke/cli_examples_test.sh against a weftd that holds tenant acme with the
- * segments web and lab (bridged, VLAN 120, uplink lan0), the ports vm1 and vm2, and weft.yaml in the working
- * directory.
+ * segments web, lab (bridged, VLAN 120, uplink lan0) and app (nat, uplink lan0), the ports vm1, vm2 and, in
+ * app, vm5, and weft.yaml in the working directory.
  */
 #include <string.h>
 
@@ -27,6 +27,10 @@ const struct cli_noun cli_nouns[] = {
     {"segment", "Wire guests", "a tenant's layer 2 networks"},
     {"port", "Wire guests", "a tenant's ports, one for each network card of a guest"},
     {"uplink", "Wire guests", "ways to the physical network"},
+    {"forward", "Ways out", "ports of the outside that lead to a guest"},
+    {"sessions", "Ways out", "what address translation translates now"},
+    {"lease", "Ways out", "addresses that guests were given by DHCP"},
+    {"neighbour", "Ways out", "who has which address, as the routers know it"},
     {"config", "Configure", "the whole configuration, as one document with numbered generations"},
     {"completion", "Help", NULL},
     {"help", "Help", NULL},
@@ -34,8 +38,8 @@ const struct cli_noun cli_nouns[] = {
 };
 
 /* Words of the documented language whose commands are not in this version. */
-static const char *const reserved_words[] = {"top",  "trace",   "reach", "capture", "sessions",
-                                             "flow", "forward", "vm",    "tunnel",  "mirror"};
+static const char *const reserved_words[] = {"top",  "trace", "reach",  "capture",
+                                             "flow", "vm",    "tunnel", "mirror"};
 
 const struct cli_option cli_global_options[] = {
     {"run-dir", 0, false, CLI_FILE, "DIR",
@@ -88,6 +92,22 @@ static const struct cli_option snippet_options[] = {
 };
 static const struct cli_option fdb_options[] = {
     {"port", 0, false, CLI_PORT, "PORT", "only addresses behind this port"},
+    {NULL},
+};
+static const struct cli_option sessions_options[] = {
+    {"segment", 0, false, CLI_SEGMENT, "SEGMENT", "only those of this segment"},
+    {"port", 0, false, CLI_PORT, "PORT", "only those of this port's addresses"},
+    {"limit", 0, false, CLI_NUMBER, "NUMBER", "show so many at most (default 1000)"},
+    {NULL},
+};
+static const struct cli_option lease_options[] = {
+    {"segment", 0, false, CLI_SEGMENT, "SEGMENT", "only those of this segment"},
+    {"port", 0, false, CLI_PORT, "PORT", "only those of this port"},
+    {NULL},
+};
+static const struct cli_option forward_options[] = {
+    {"address", 0, false, CLI_TEXT, "ADDRESS", "outside address (default: the first of the segment's)"},
+    OPTION_EXPECT,
     {NULL},
 };
 static const struct cli_option drops_options[] = {
@@ -423,6 +443,64 @@ const struct cli_command cli_commands[] = {
      .description = DEL_TEXT,
      .examples = {"weft uplink del lan9"},
      .run = cmd_object_del},
+
+    {.noun = "forward",
+     .verb = "list",
+     .is_default = true,
+     .common = CLI_OUTPUT | CLI_IN_TENANT,
+     .arguments = {{"TENANT/SEGMENT", CLI_SEGMENT, true}},
+     .summary = "list port forwards",
+     .examples = {"weft forward list", "weft forward list acme/app -o json"},
+     .run = cmd_forward_list},
+    {.noun = "forward",
+     .verb = "add",
+     .common = CLI_CHANGE | CLI_IN_TENANT,
+     .arguments = {{"TENANT/SEGMENT", CLI_SEGMENT},
+                   {"PROTO", CLI_CHOICE, false, "tcp|udp"},
+                   {"PORT", CLI_TEXT},
+                   {"TO", CLI_TEXT}},
+     .options = forward_options,
+     .summary = "let a port of the outside lead to a guest: TO is PORT:NUMBER, like vm2:443",
+     .description = "The segment is of mode nat, and the port has an ip in its subnet. Several ports are "
+                    "FIRST-LAST, which lead to as many from NUMBER on. Adding what is there changes nothing; "
+                    "with another guest it is a conflict.",
+     .examples = {"weft forward add acme/app tcp 8443 vm5:443",
+                  "weft forward add acme/app udp 5000-5010 vm5:6000 --dry-run"},
+     .run = cmd_forward_add},
+    {.noun = "forward",
+     .verb = "del",
+     .common = CLI_CHANGE | CLI_IN_TENANT,
+     .arguments = {{"TENANT/SEGMENT", CLI_SEGMENT},
+                   {"PROTO", CLI_CHOICE, false, "tcp|udp"},
+                   {"PORT", CLI_TEXT}},
+     .options = forward_options,
+     .summary = "delete a port forward",
+     .description = DEL_TEXT,
+     .examples = {"weft forward del acme/app tcp 8443"},
+     .run = cmd_forward_del},
+    {.noun = "sessions",
+     .verb = "list",
+     .is_default = true,
+     .common = CLI_OUTPUT | CLI_IN_TENANT,
+     .options = sessions_options,
+     .summary = "list translated sessions: guest, outside address, the other end",
+     .examples = {"weft sessions list -T acme", "weft sessions --segment acme/app --limit 10 -o json"},
+     .run = cmd_sessions_list},
+    {.noun = "lease",
+     .verb = "list",
+     .is_default = true,
+     .common = CLI_OUTPUT | CLI_IN_TENANT,
+     .options = lease_options,
+     .summary = "list addresses that guests were given by DHCP",
+     .examples = {"weft lease list", "weft lease list --segment acme/app"},
+     .run = cmd_lease_list},
+    {.noun = "neighbour",
+     .verb = "list",
+     .is_default = true,
+     .common = CLI_OUTPUT | CLI_IN_TENANT,
+     .summary = "list neighbours of the routers, those of uplinks as the host's kernel has them",
+     .examples = {"weft neighbour list"},
+     .run = cmd_neighbour_list},
 
     {.noun = "config",
      .verb = "diff",

@@ -183,8 +183,11 @@ static void put_key(const char *path, const char *type, long long minimum, long 
                 printf(" %.*s", (int)strcspn(at, "|"), at);
         puts(".");
     }
-    bool is_list =
-        strcmp(type, "INTEGERS") == 0 || strcmp(type, "NAMES") == 0 || strcmp(type, "ADDRESSES") == 0;
+    static const char *const lists[] = {"INTEGERS", "NAMES", "ADDRESSES", "SUBNETS",
+                                        "PREFIXES", "POOL",  "TABLES"};
+    bool is_list = false;
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+        is_list |= strcmp(type, lists[i]) == 0;
     if (maximum > minimum && is_list)
         printf("At most %lld.\n", maximum);
     else if (maximum > minimum)

@@ -31,6 +31,16 @@ enum key_type {
     KEY_INTERFACE,
     KEY_DEVICE,
     KEY_STATICS,
+    KEY_ADDRESS,
+    KEY_SUBNETS,
+    KEY_PREFIXES,
+    KEY_RANGE,
+    KEY_PORTS,
+    KEY_TARGET,
+    KEY_POOL,
+    KEY_PINS,
+    KEY_DOMAIN,
+    KEY_TABLES,
     KEY_ANY,
 };
 
@@ -63,6 +73,15 @@ static const struct {
     [KEY_INTERFACE] = {CLI_TEXT, "INTERFACE"},
     [KEY_DEVICE] = {CLI_TEXT, "DEVICE"},
     [KEY_STATICS] = {CLI_MAP, "MAC=PORT,..."},
+    [KEY_ADDRESS] = {CLI_TEXT, "ADDRESS"},
+    [KEY_SUBNETS] = {CLI_LIST, "SUBNET,..."},
+    [KEY_PREFIXES] = {CLI_LIST, "ADDRESS/LENGTH,..."},
+    [KEY_RANGE] = {CLI_TEXT, "FIRST-LAST"},
+    [KEY_PORTS] = {CLI_TEXT, "FIRST-LAST"},
+    [KEY_TARGET] = {CLI_TEXT, "PORT:NUMBER"},
+    [KEY_POOL] = {CLI_LIST, "ADDRESS,..."},
+    [KEY_PINS] = {CLI_MAP, "PORT=ADDRESS,..."},
+    [KEY_DOMAIN] = {CLI_TEXT, "DOMAIN"},
 };
 
 /* The words of "a|!b|c" that are built. */
@@ -87,6 +106,21 @@ static enum cli_type name_type(const struct key *key, const char *name)
     return strcmp(name, "uplink") == 0 ? CLI_UPLINK : CLI_OWN_SEGMENT;
 }
 
+/* "limits.ports" is --ports, "dhcp.range" is --dhcp-range. */
+static const char *option_name(const char *key)
+{
+    if (strncmp(key, "limits.", 7) == 0)
+        return key + 7;
+    if (!strchr(key, '.'))
+        return key;
+    char *name = strdup(key);
+    if (!name)
+        abort(); /* starting up */
+    for (char *dot = name; (dot = strchr(dot, '.'));)
+        *dot = '-';
+    return name;
+}
+
 static size_t fill(const char *path, struct cli_option options[OPTIONS_MAX])
 {
     size_t count = 0, length = strlen(path);
@@ -95,9 +129,8 @@ static size_t fill(const char *path, struct cli_option options[OPTIONS_MAX])
         if (strncmp(key->path, path, length) != 0 || strchr(key->path + length, '*') || key->refused ||
             key->type == KEY_TABLE || key->type == KEY_NAMED || key->type == KEY_ANY)
             continue;
-        const char *dot = strrchr(key->path, '.');
         struct cli_option *option = &options[count++];
-        *option = (struct cli_option){.name = dot + 1,
+        *option = (struct cli_option){.name = option_name(key->path + length),
                                       .type = shown[key->type].type,
                                       .value = shown[key->type].value,
                                       .help = key->help,

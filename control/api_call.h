@@ -54,5 +54,7 @@ void api_list(struct api_call *call);
 void api_show(struct api_call *call);
 void api_status(struct api_call *call);
 void api_flush(struct api_call *call);
+void api_forward_add(struct api_call *call);
+void api_forward_del(struct api_call *call);
 void api_snippet(struct api_call *call);
 void api_doctor(struct api_call *call);

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include "api_nat.h"
 #include "values.h"
 #include "view.h"
 
@@ -40,12 +41,15 @@ json_t *item_tenant(const struct view *view, const struct model_tenant *tenant)
     if (tenant->limit_ports >= 0)
         set_integer(limits, "ports", (uint64_t)tenant->limit_ports);
     set_integer_if(limits, "macs", (uint64_t)tenant->limit_macs);
+    set_integer_if(limits, "sessions", tenant->limit_sessions);
+    set_integer_if(limits, "sessions-per-guest", tenant->limit_guest_sessions);
     if (json_object_size(limits))
         json_object_set(item, "limits", limits);
     json_decref(limits);
     for (unsigned i = 0; i < tenant->port_count; i++)
         view_add(view, tenant->ports[i].id, &sum);
     view_sum_json(&sum, item);
+    nat_item_tenant(view, tenant, item);
     return item;
 }
 
@@ -72,6 +76,7 @@ json_t *item_segment(const struct view *view, const struct model *model, const s
     set_integer(item, "ports", sum.ports);
     set_integer(item, "ports_up", sum.ports_up);
     set_integer(item, "addresses", addresses);
+    nat_item_segment(view, segment, item);
     return item;
 }
 
@@ -227,6 +232,7 @@ json_t *item_uplink(const struct view *view, const struct model *model, const st
                              (int)uplink->mtu, "segments", segments);
     set_state(item, view, uplink->id, true);
     set_counters(item, view, uplink->id);
+    nat_item_uplink(view, uplink, item);
     return item;
 }
 

@@ -4,6 +4,7 @@
  */
 #include <string.h>
 #include "api_call.h"
+#include "api_nat.h"
 #include "values.h"
 #include "view.h"
 
@@ -18,12 +19,16 @@ static const struct {
     const char *name, *schema;
     unsigned needs; /* of the view */
 } nouns[] = {
-    [NOUN_TENANT] = {"tenant", "weft.tenant.v1", VIEW_PORTS},
+    [NOUN_TENANT] = {"tenant", "weft.tenant.v1", VIEW_PORTS | VIEW_NAT},
     [NOUN_SEGMENT] = {"segment", "weft.segment.v1", VIEW_PORTS | VIEW_ADDRESSES},
     [NOUN_PORT] = {"port", "weft.port.v1", VIEW_PORTS},
-    [NOUN_UPLINK] = {"uplink", "weft.uplink.v1", VIEW_PORTS},
+    [NOUN_UPLINK] = {"uplink", "weft.uplink.v1", VIEW_PORTS | VIEW_NAT},
     [NOUN_FDB] = {"fdb", "weft.fdb.v1", VIEW_ADDRESSES},
     [NOUN_DROPS] = {"drops", "weft.drops.v1", VIEW_PORTS},
+    [NOUN_SESSIONS] = {"sessions", "weft.sessions.v1", 0},
+    [NOUN_FORWARD] = {"forward", "weft.forward.v1", 0},
+    [NOUN_LEASE] = {"lease", "weft.lease.v1", 0},
+    [NOUN_NEIGHBOUR] = {"neighbour", "weft.neighbour.v1", 0},
 };
 
 /* What a list is narrowed to. */
@@ -102,6 +107,25 @@ static void list_uplinks(const struct model *model, const struct view *view, jso
         json_array_append_new(items, item_uplink(view, model, &model->uplinks[i]));
 }
 
+struct own_drops {
+    const struct view *view;
+    const struct filter *filter;
+    json_t *items;
+};
+
+static void own_port_drops(void *context, uint32_t port, const char *name,
+                           const struct model_segment *segment)
+{
+    const struct own_drops *own = context;
+    const struct filter *filter = own->filter;
+    bool all = !filter->tenant && !filter->segment && !filter->port;
+    bool wanted = segment ? !filter->port && (!filter->tenant || filter->tenant == segment->tenant) &&
+                                (!filter->segment || filter->segment == segment)
+                          : all;
+    if (wanted)
+        item_drops(own->view, segment ? segment->tenant->name : NULL, name, port, own->items);
+}
+
 static void list_drops(const struct model *model, const struct view *view, const struct filter *filter,
                        json_t *items)
 {
@@ -112,6 +136,31 @@ static void list_drops(const struct model *model, const struct view *view, const
     }
     for (unsigned i = 0; !filter->tenant && !filter->segment && !filter->port && i < model->uplink_count; i++)
         item_drops(view, NULL, model->uplinks[i].name, model->uplinks[i].id, items);
+    struct own_drops own = {view, filter, items};
+    nat_own_ports(model, own_port_drops, &own);
+}
+
+/* False: the noun is not one of the ways out. */
+static bool list_nat(struct api_call *call, enum noun noun, const struct filter *filter, json_t *items)
+{
+    struct nat_filter nat = {filter->tenant, filter->segment, filter->port,
+                             api_integer(call, "limit", WEFT_SESSIONS_SHOWN)};
+    switch (noun) {
+    case NOUN_SESSIONS:
+        nat_list_sessions(call->controller, &nat, items);
+        return true;
+    case NOUN_FORWARD:
+        nat_list_forwards(call->controller->model, &nat, items);
+        return true;
+    case NOUN_LEASE:
+        nat_list_leases(call->controller, &nat, items);
+        return true;
+    case NOUN_NEIGHBOUR:
+        nat_list_neighbours(call->controller, &nat, items);
+        return true;
+    default:
+        return false;
+    }
 }
 
 /* Objects by their numbers in the dataplane. */
@@ -180,7 +229,8 @@ void api_list(struct api_call *call)
         list_addresses(model, view, &filter, items);
         break;
     default:
-        list_drops(model, view, &filter, items);
+        if (!list_nat(call, noun, &filter, items))
+            list_drops(model, view, &filter, items);
     }
     view_free(view);
     call->result = json_pack("{s:s, s:o}", "schema", nouns[noun].schema, "items", items);

@@ -147,7 +147,7 @@ static void api_events(struct api_call *call)
 static const struct api_method methods[] = {
     {"hello", api_hello, false, false, "version:integer"},
     {"status", api_status, false, true, ""},
-    {"list", api_list, false, true, "noun:string tenant:string? segment:string? port:string?"},
+    {"list", api_list, false, true, "noun:string tenant:string? segment:string? port:string? limit:integer?"},
     {"show", api_show, false, true, "noun:string name:string"},
     {"add", api_add, true, true,
      "noun:string name:string values:object? dry_run:bool? expect_generation:integer?"},
@@ -155,6 +155,11 @@ static const struct api_method methods[] = {
      "noun:string name:string values:object dry_run:bool? expect_generation:integer?"},
     {"del", api_del, true, true,
      "noun:string name:string dry_run:bool? expect_generation:integer? cascade:bool?"},
+    {"forward.add", api_forward_add, true, true,
+     "segment:string proto:string port:string to:string address:string? dry_run:bool? "
+     "expect_generation:integer?"},
+    {"forward.del", api_forward_del, true, true,
+     "segment:string proto:string port:string address:string? dry_run:bool? expect_generation:integer?"},
     {"port.snippet", api_snippet, false, true, "name:string for:string"},
     {"fdb.flush", api_flush, true, true, "segment:string? port:string?"},
     {"config.apply", api_config_apply, true, true,

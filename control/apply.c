@@ -28,10 +28,12 @@
 #include "compile.h"
 #include "config_yaml.h"
 #include "controller.h"
+#include "host_interface.h"
 #include "ids.h"
 #include "log.h"
 #include "plan.h"
 #include "reconcile.h"
+#include "reserved_ports.h"
 #include "schema.h"
 
 static void confirm_name(char name[48], uint64_t generation)
@@ -45,10 +47,13 @@ static int open_tap(void *context, const struct dp_port *port, int fds[DP_QUEUES
     return taps_open(context, port, fds, text, size);
 }
 
-/* Makes the dataplane hold these objects. 0 or -errno with the reason in `text`. */
-static int program_objects(struct controller *controller, const struct object_set *want, char *text,
-                           size_t size)
+/* Makes the dataplane and the host's interfaces hold these objects, which are the model's. 0 or -errno with
+ * the reason in `text`. */
+static int program_objects(struct controller *controller, const struct model *model,
+                           const struct object_set *want, char *text, size_t size)
 {
+    const char *run_dir = controller->options.run_dir;
+    controller->programmed_hash = 0;
     struct dp_client *client = supervisor_client(controller->supervisor);
     struct reconcile_taps taps = {open_tap, controller->taps};
     if (!client) {
@@ -56,21 +61,59 @@ static int program_objects(struct controller *controller, const struct object_se
         snprintf(text, size, "the dataplane is not running%s%s", *reason ? ": " : "", reason);
         return -ENOTCONN;
     }
-    int error = reconcile(client, want, &taps, text, size);
+    int error = host_interface_check(model, run_dir, text, size);
+    if (!error && controller->guests && model_has_routers(model)) {
+        error = guest_services_connect(controller->guests, client);
+        if (error)
+            snprintf(text, size, "the dataplane takes no punt channel: %s", dp_client_error(client));
+    }
+    if (!error)
+        error = reconcile(client, want, &taps, text, size);
     if (error == -ECONNRESET || error == -ETIMEDOUT || error == -EPROTO || error == -EPIPE)
         supervisor_disconnect(controller->supervisor, text);
     const struct object_list *ports = &want->lists[DP_KIND_PORT];
-    if (!error)
+    if (!error) {
         taps_keep(controller->taps, ports->items, ports->count);
+        taps_adopt(controller->taps, ports->items, ports->count);
+        error = host_interface_apply(model, run_dir, text, size);
+    }
+    if (!error) {
+        controller->programmed_hash = object_set_hash(want);
+        reserved_ports_apply(controller->store, model);
+        if (controller->guests)
+            guest_services_update(controller->guests, model);
+    }
     return error;
+}
+
+/* All objects of a configuration, those that follow the kernel and those of a benchmark under way included.
+ */
+static void compile_all(struct controller *controller, const struct model *model, uint64_t generation,
+                        struct object_set *want)
+{
+    compile_model(model, generation, controller->socket_group, want);
+    outside_compile(controller->outside, model, want);
+    bench_compile(controller->bench, model, controller->socket_group, want);
+}
+
+void apply_follow(struct controller *controller)
+{
+    struct object_set want = {0};
+    if (!supervisor_client(controller->supervisor))
+        return; /* it is reconciled when it is there */
+    compile_all(controller, controller->model, controller->generation, &want);
+    bool same = object_set_hash(&want) == controller->programmed_hash;
+    object_set_clear(&want);
+    if (!same)
+        apply_reconcile(controller);
 }
 
 int apply_reconcile(struct controller *controller)
 {
     struct object_set want = {0};
-    compile_model(controller->model, controller->generation, controller->socket_group, &want);
-    bench_compile(controller->bench, controller->model, controller->socket_group, &want);
-    int error = program_objects(controller, &want, controller->trouble, sizeof(controller->trouble));
+    compile_all(controller, controller->model, controller->generation, &want);
+    int error = program_objects(controller, controller->model, &want, controller->trouble,
+                                sizeof(controller->trouble));
     object_set_clear(&want);
     controller->converged = error == 0;
     if (error)
@@ -191,8 +234,8 @@ static int application_program(struct controller *controller, struct application
                      supervisor_reason(controller->supervisor));
     }
     return error ? error
-                 : program_objects(controller, &application->objects, application->text,
-                                   sizeof(application->text));
+                 : program_objects(controller, application->candidate, &application->objects,
+                                   application->text, sizeof(application->text));
 }
 
 /* Puts the dataplane back to what is in force. */
@@ -282,9 +325,7 @@ static enum weft_code application_prepare(struct controller *controller, struct 
     application->ids = ids_assign(controller->ids, application->candidate);
     if (!application->ids)
         return outcome_fail(outcome, WEFT_LIMIT, "no number is left for another object");
-    compile_model(application->candidate, application->generation, controller->socket_group,
-                  &application->objects);
-    bench_compile(controller->bench, application->candidate, controller->socket_group, &application->objects);
+    compile_all(controller, application->candidate, application->generation, &application->objects);
     return WEFT_OK;
 }
 

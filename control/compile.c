@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "compile.h"
+#include "compile_network.h"
 #include "values.h"
 
 #define FNV_OFFSET 0xcbf29ce484222325u
@@ -41,12 +42,28 @@ static int compare_with_kind(const void *a, const void *b, void *kind)
     return object_compare(*(enum dp_kind *)kind, a, b);
 }
 
+/* An object that was added twice (an outside address of two segments) is one. */
+static void drop_doubles(struct object_list *list, enum dp_kind kind)
+{
+    size_t size = dp_object_size(kind), kept = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        char *item = (char *)list->items + i * size, *last = (char *)list->items + kept * size;
+        if (kept && object_compare(kind, item, last - size) == 0)
+            continue;
+        if (item != last)
+            memcpy(last, item, size);
+        kept++;
+    }
+    list->count = kept;
+}
+
 void object_set_sort(struct object_set *set)
 {
     for (enum dp_kind kind = 1; kind < OBJECT_KINDS; kind++) {
         struct object_list *list = &set->lists[kind];
         if (list->count > 1)
             qsort_r(list->items, list->count, dp_object_size(kind), compare_with_kind, &kind);
+        drop_doubles(list, kind);
     }
 }
 
@@ -97,7 +114,7 @@ static void compile_segment(const struct model *model, const struct model_segmen
     };
     snprintf(object.name, sizeof(object.name), "%s", segment->full_name);
     object_set_add(set, DP_KIND_SEGMENT, &object);
-    if (segment->uplink) {
+    if (segment->uplink && !segment->is_nat) {
         struct dp_member member = {
             .port = segment->uplink->id,
             .vid = segment->vlan ? segment->vlan : DP_MEMBER_UNTAGGED,
@@ -235,7 +252,7 @@ static void compile_uplink(const struct model_uplink *uplink, struct object_set 
     object_set_add(set, DP_KIND_PORT, &object);
 }
 
-static uint64_t object_set_hash(const struct object_set *set)
+uint64_t object_set_hash(const struct object_set *set)
 {
     uint64_t hash = FNV_OFFSET;
     for (enum dp_kind kind = DP_KIND_SEGMENT; kind < OBJECT_KINDS; kind++) {
@@ -258,6 +275,7 @@ void compile_model(const struct model *model, uint64_t generation, uint32_t sock
         compile_segment(model, &model->segments[i], set);
         compile_statics(&model->segments[i], set);
     }
+    compile_network(model, set);
     object_set_sort(set);
     struct dp_global global = {.generation = generation, .config_hash = object_set_hash(set)};
     object_set_add(set, DP_KIND_GLOBAL, &global);

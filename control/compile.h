@@ -27,6 +27,9 @@ void object_set_sort(struct object_set *set);
 void object_set_clear(struct object_set *set);
 int object_compare(enum dp_kind kind, const void *a, const void *b); /* keys, as memcmp does */
 
+/* Of all objects but the first kind (dp_global): tells one set from another. */
+uint64_t object_set_hash(const struct object_set *set);
+
 /* `socket_group`: group of vhost-user sockets, UINT32_MAX: unchanged. The result is sorted. */
 void compile_model(const struct model *model, uint64_t generation, uint32_t socket_group,
                    struct object_set *set);

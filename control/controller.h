@@ -11,7 +11,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include "events.h"
+#include "guest_services.h"
 #include "model.h"
+#include "outside.h"
 #include "store.h"
 #include "supervisor.h"
 #include "tap.h"
@@ -32,6 +34,9 @@ struct controller {
     struct event_base *base;
     struct store *store;
     struct taps *taps;
+    struct outside_follower *outside; /* NULL: no netlink */
+    struct guest_services *guests;    /* NULL: in tests that have no loop */
+    uint64_t programmed_hash;         /* of what the dataplane was last programmed with; 0: not known */
     struct supervisor *supervisor;
     struct events *events;
     struct api_server *api;
@@ -96,6 +101,8 @@ void apply_confirm_expired(struct controller *controller); /* the timer's */
 void apply_confirm_load(struct controller *controller);    /* after a start */
 /* Makes the dataplane hold what is in force. */
 int apply_reconcile(struct controller *controller);
+/* The same, if that became something else since the last time: the kernel's interfaces changed. */
+void apply_follow(struct controller *controller);
 
 /* startup.c: what was in force before, and what the file says now. Not WEFT_OK: weftd cannot start; said why.
  */

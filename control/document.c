@@ -104,6 +104,17 @@ const struct document_node *document_child(const struct document_node *mapping, 
     return NULL;
 }
 
+/* "0", "1": element of a sequence. */
+static const struct document_node *nth_child(const struct document_node *sequence, const char *number)
+{
+    char *end;
+    unsigned long index = strtoul(number, &end, 10);
+    const struct document_node *child = *end ? NULL : sequence->first;
+    while (child && index-- > 0)
+        child = child->next;
+    return child;
+}
+
 const struct document_node *document_find(const struct document_node *root, const char *path,
                                           const struct document_node **deepest)
 {
@@ -113,7 +124,7 @@ const struct document_node *document_find(const struct document_node *root, cons
     for (char *key; node && (key = strsep(&rest, "."));) {
         if (deepest)
             *deepest = node;
-        node = document_child(node, key);
+        node = node->kind == DOCUMENT_SEQUENCE ? nth_child(node, key) : document_child(node, key);
     }
     if (node && deepest)
         *deepest = node;

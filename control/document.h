@@ -47,7 +47,8 @@ const char *document_text(struct document *document, const char *text, size_t si
 
 const struct document_node *document_child(const struct document_node *mapping, const char *key);
 
-/* "tenants.acme.ports.vm1" below root; *deepest, if not NULL, is the innermost part of it that exists. */
+/* "tenants.acme.ports.vm1" below root ("forwards.0" in a sequence); *deepest, if not NULL, is the innermost
+ * part of it that exists. */
 const struct document_node *document_find(const struct document_node *root, const char *path,
                                           const struct document_node **deepest);
 

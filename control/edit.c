@@ -104,8 +104,8 @@ static void edit_key(const struct edit *edit, const char *key, json_t *value)
 /* Tables that nothing is in any more say nothing. */
 static void edit_tidy(json_t *table)
 {
-    static const char *const tables[] = {"limits", "static"};
-    for (unsigned i = 0; i < 2; i++) {
+    static const char *const tables[] = {"limits", "static", "dhcp"};
+    for (unsigned i = 0; i < 3; i++) {
         json_t *below = json_object_get(table, tables[i]);
         if (below && json_object_size(below) == 0)
             json_object_del(table, tables[i]);
@@ -128,6 +128,7 @@ static json_t *without_objects(json_t *table)
     json_t *copy = json_copy(table);
     json_object_del(copy, "segments");
     json_object_del(copy, "ports");
+    json_object_del(copy, "nat");
     edit_tidy(copy);
     return copy;
 }
@@ -207,6 +208,35 @@ json_t *edit_segment_users(json_t *tree, const char *tenant, const char *segment
     return users;
 }
 
+static bool target_is(json_t *forward, const char *port)
+{
+    const char *to = json_string_value(json_object_get(forward, "to"));
+    size_t length = strlen(port);
+    return to && strncmp(to, port, length) == 0 && to[length] == ':';
+}
+
+/* What address translation says of a port. `remove`: takes it away. */
+static bool nat_needs_port(json_t *nat, const char *port, bool remove)
+{
+    json_t *forwards = json_object_get(nat, "forwards"), *pins = json_object_get(nat, "one-to-one");
+    bool needs = json_object_get(pins, port) != NULL;
+    for (size_t i = json_array_size(forwards); i-- > 0;) {
+        if (!target_is(json_array_get(forwards, i), port))
+            continue;
+        needs = true;
+        if (remove)
+            json_array_remove(forwards, i);
+    }
+    if (remove) {
+        json_object_del(pins, port);
+        if (pins && json_object_size(pins) == 0)
+            json_object_del(nat, "one-to-one");
+        if (forwards && json_array_size(forwards) == 0)
+            json_object_del(nat, "forwards");
+    }
+    return needs;
+}
+
 json_t *edit_port_users(json_t *tree, const char *tenant, const char *port)
 {
     json_t *users = json_array(), *segment;
@@ -214,6 +244,11 @@ json_t *edit_port_users(json_t *tree, const char *tenant, const char *port)
     json_object_foreach (json_object_get(tenant_of(tree, tenant), "segments"), name, segment) {
         if (segment_needs_port(segment, port))
             user_add(users, "static addresses of segment", tenant, name);
+    }
+    json_t *nat;
+    json_object_foreach (json_object_get(tenant_of(tree, tenant), "nat"), name, nat) {
+        if (nat_needs_port(nat, port, false))
+            user_add(users, "address translation of segment", tenant, name);
     }
     return users;
 }
@@ -249,6 +284,8 @@ void edit_delete_port(json_t *tree, const char *tenant, const char *port)
         }
         edit_tidy(segment);
     }
+    json_object_foreach (json_object_get(table, "nat"), name, value)
+        nat_needs_port(value, port, true);
     json_object_del(json_object_get(table, "ports"), port);
 }
 
@@ -274,6 +311,10 @@ void edit_delete_segment(json_t *tree, const char *tenant, const char *segment)
             continue;
         edit_delete_port(tree, tenant, name);
     }
+    json_t *nat = json_object_get(table, "nat");
+    json_object_del(nat, segment);
+    if (nat && json_object_size(nat) == 0)
+        json_object_del(table, "nat");
     json_object_del(json_object_get(table, "segments"), segment); /* last: `segment` may be its key */
 }
 

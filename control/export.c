@@ -93,6 +93,26 @@ static void write_named(FILE *out, const char *path, json_t *named, unsigned ind
     free(names);
 }
 
+/* A list of tables of plain values, one a line. */
+static void write_tables(FILE *out, json_t *list, unsigned indent)
+{
+    size_t index;
+    json_t *table, *value;
+    const char *key;
+    json_array_foreach (list, index, table) {
+        bool first = true;
+        fprintf(out, "%*s- {", (int)indent, "");
+        json_object_foreach (table, key, value) {
+            fputs(first ? " " : ", ", out);
+            first = false;
+            write_text(out, key);
+            fputs(": ", out);
+            write_scalar(out, value);
+        }
+        fputs(" }\n", out);
+    }
+}
+
 static void write_table(FILE *out, const char *path, json_t *table, unsigned indent)
 {
     size_t length = strlen(path);
@@ -106,12 +126,14 @@ static void write_table(FILE *out, const char *path, json_t *table, unsigned ind
             continue;
         write_key(out, key, indent);
         fputs(":", out);
-        if (row->type == SCHEMA_NAMED || row->type == SCHEMA_TABLE)
+        if (row->type == SCHEMA_NAMED || row->type == SCHEMA_TABLE || row->type == SCHEMA_TABLES)
             fputs("\n", out);
         if (row->type == SCHEMA_NAMED)
             write_named(out, row->path, value, indent + 2);
         else if (row->type == SCHEMA_TABLE)
             write_table(out, row->path, value, indent + 2);
+        else if (row->type == SCHEMA_TABLES)
+            write_tables(out, value, indent + 2);
         else
             write_value(out, value, indent);
     }

@@ -61,30 +61,89 @@ static void numbering_end(struct numbering *numbering, json_t *ids, const char *
     free(numbering->used);
 }
 
+/*
+ * What weft makes by itself has numbers as well, under names that nobody can give: with a space. They are
+ * kept and assigned like the others, after them. `assign` false: what had a number keeps it.
+ */
+static bool number_own(struct numbering *numbering, const char *name, const char *what, uint32_t *id,
+                       bool assign)
+{
+    char key[MODEL_FULL_NAME_SIZE + 16];
+    snprintf(key, sizeof(key), "%s %s", name, what);
+    if (assign)
+        return numbering_assign(numbering, key, id);
+    numbering_keep(numbering, key, id);
+    return true;
+}
+
+/* Segment and tenant of an uplink's outside, unless a bridged segment is there untagged. */
+static bool outside_wanted(const struct model *model, const struct model_uplink *uplink)
+{
+    for (unsigned i = 0; i < model->segment_count; i++) {
+        const struct model_segment *segment = &model->segments[i];
+        if (segment->uplink == uplink && !segment->is_nat && !segment->vlan)
+            return false;
+    }
+    return uplink->is_outside;
+}
+
+static bool outsides_assign(struct numbering *numbering, struct model *model, bool tenant, bool assign)
+{
+    bool complete = true;
+    for (unsigned i = 0; i < model->uplink_count; i++) {
+        struct model_uplink *uplink = &model->uplinks[i];
+        if (outside_wanted(model, uplink))
+            complete &= number_own(numbering, uplink->name, "outside",
+                                   tenant ? &uplink->outside_tenant : &uplink->outside_segment, assign);
+    }
+    return complete;
+}
+
+static bool own_ports_assign(struct numbering *numbering, struct model *model, bool assign)
+{
+    bool complete = true;
+    for (unsigned i = 0; i < model->uplink_count; i++) {
+        struct model_uplink *uplink = &model->uplinks[i];
+        if (uplink->is_outside)
+            complete &= number_own(numbering, uplink->name, "outside", &uplink->outside_port, assign);
+    }
+    for (unsigned i = 0; i < model->segment_count; i++) {
+        struct model_segment *segment = &model->segments[i];
+        if (segment->is_nat || (segment->is_host_only && segment->dhcp.enabled))
+            complete &= number_own(numbering, segment->full_name, "router", &segment->router_port, assign);
+        if (segment->is_host_only)
+            complete &= number_own(numbering, segment->full_name, "host", &segment->host_port, assign);
+    }
+    return complete;
+}
+
 static bool tenants_assign(struct numbering *numbering, struct model *model)
 {
     bool complete = true;
+    outsides_assign(numbering, model, true, false);
     for (unsigned i = 0; i < model->tenant_count; i++)
         numbering_keep(numbering, model->tenants[i].name, &model->tenants[i].id);
     for (unsigned i = 0; i < model->tenant_count; i++)
         complete &= numbering_assign(numbering, model->tenants[i].name, &model->tenants[i].id);
-    return complete;
+    return complete & outsides_assign(numbering, model, true, true);
 }
 
 static bool segments_assign(struct numbering *numbering, struct model *model)
 {
     bool complete = true;
+    outsides_assign(numbering, model, false, false);
     for (unsigned i = 0; i < model->segment_count; i++)
         numbering_keep(numbering, model->segments[i].full_name, &model->segments[i].id);
     for (unsigned i = 0; i < model->segment_count; i++)
         complete &= numbering_assign(numbering, model->segments[i].full_name, &model->segments[i].id);
-    return complete;
+    return complete & outsides_assign(numbering, model, false, true);
 }
 
 /* Uplinks are ports of the dataplane as well; their names have no slash. */
 static bool ports_assign(struct numbering *numbering, struct model *model)
 {
     bool complete = true;
+    own_ports_assign(numbering, model, false);
     for (unsigned i = 0; i < model->uplink_count; i++)
         numbering_keep(numbering, model->uplinks[i].name, &model->uplinks[i].id);
     for (unsigned i = 0; i < model->port_count; i++)
@@ -93,7 +152,7 @@ static bool ports_assign(struct numbering *numbering, struct model *model)
         complete &= numbering_assign(numbering, model->uplinks[i].name, &model->uplinks[i].id);
     for (unsigned i = 0; i < model->port_count; i++)
         complete &= numbering_assign(numbering, model->ports[i].full_name, &model->ports[i].id);
-    return complete;
+    return complete & own_ports_assign(numbering, model, true);
 }
 
 json_t *ids_assign(json_t *before, struct model *model)

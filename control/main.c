@@ -23,9 +23,11 @@
 #include "bench.h"
 #include "controller.h"
 #include "doctor.h"
+#include "host_interface.h"
 #include "log.h"
 #include "monitor.h"
 #include "notify.h"
+#include "reserved_ports.h"
 
 #define LOCK_FILE "weftd.lock"
 
@@ -299,6 +301,11 @@ static enum weft_code open_parts(struct controller *controller)
     controller->events = events_new(on_event, controller);
     controller->taps = taps_new();
     controller->bench = bench_new();
+    controller->outside = outside_new(controller);
+    if (!controller->outside)
+        log_error("no netlink: %s; address translation by an interface of the host does not work",
+                  strerror(errno));
+    controller->guests = guest_services_new(controller);
     controller->confirm_timer = evtimer_new(controller->base, on_confirm, controller);
     controller->supervisor = supervisor_new(controller->base, controller->options.run_dir, &callbacks);
     enum weft_code code = startup_load(controller);
@@ -318,13 +325,21 @@ static void close_parts(struct controller *controller)
     if (controller->monitor)
         monitor_free(controller->monitor);
     api_server_free(controller->api);
-    if (controller->supervisor)
+    guest_services_free(controller->guests);
+    outside_free(controller->outside);
+    if (controller->supervisor) {
+        bool stops = !controller->options.keep_dataplane && !supervisor_adopted(controller->supervisor);
         supervisor_free(controller->supervisor, !controller->options.keep_dataplane);
+        if (stops && controller->store)
+            reserved_ports_apply(controller->store, NULL);
+    }
     bench_free(controller->bench);
     if (controller->confirm_timer)
         event_free(controller->confirm_timer);
     if (controller->taps)
         taps_free(controller->taps);
+    if (controller->model)
+        host_interface_tidy(controller->model, controller->options.run_dir);
     if (controller->model)
         model_free(controller->model);
     json_decref(controller->ids);

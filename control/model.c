@@ -102,11 +102,12 @@ static void uplinks_build(const struct model_check *check)
     const char *name;
     model->uplinks = zeroed(json_object_size(uplinks), sizeof(*model->uplinks));
     json_object_foreach (uplinks, name, table) {
-        model->uplinks[model->uplink_count++] = (struct model_uplink){
+        model->uplinks[model->uplink_count] = (struct model_uplink){
             .name = name,
             .device = json_string_value(json_object_get(table, "device")),
             .mtu = (uint32_t)number_of(table, "mtu", 1500),
         };
+        model_uplink_build(&model->uplinks[model->uplink_count++], table);
     }
 }
 
@@ -123,6 +124,7 @@ static void segment_build(const struct model_check *check, struct model_tenant *
     segment->isolate_ports = bool_of(table, "isolate-ports", false);
     segment->macs = (uint32_t)number_of(table, "macs", 0);
     segment->statics = json_object_get(table, "static");
+    model_network_build(segment, table);
     const char *uplink = json_string_value(json_object_get(table, "uplink"));
     if (!uplink)
         return;
@@ -254,6 +256,8 @@ static void tenants_build(const struct model_check *check, const char *run_dir)
             .name = tenant_name,
             .limit_ports = number_of(limits, "ports", -1),
             .limit_macs = number_of(limits, "macs", 0),
+            .limit_sessions = (uint32_t)number_of(limits, "sessions", 0),
+            .limit_guest_sessions = (uint32_t)number_of(limits, "sessions-per-guest", 0),
             .segments = model->segments + model->segment_count,
             .ports = model->ports + model->port_count,
         };
@@ -261,6 +265,10 @@ static void tenants_build(const struct model_check *check, const char *run_dir)
             segment_build(check, tenant, name, table);
         json_object_foreach (json_object_get(tenant_table, "ports"), name, table)
             port_build(check, tenant, name, table, run_dir);
+        for (unsigned i = 0; i < tenant->segment_count; i++) {
+            json_t *nat = json_object_get(tenant_table, "nat");
+            model_nat_build(check, &tenant->segments[i], json_object_get(nat, tenant->segments[i].name));
+        }
         model->segment_count += tenant->segment_count;
         model->port_count += tenant->port_count;
     }
@@ -274,6 +282,8 @@ void model_free(struct model *model)
         free(model->ports[i].trunk);
         free(model->ports[i].addresses);
     }
+    for (unsigned i = 0; i < model->segment_count; i++)
+        model_nat_free(&model->segments[i]);
     free(model->tenants);
     free(model->uplinks);
     free(model->segments);

@@ -15,16 +15,32 @@
 
 #define MODEL_FULL_NAME_SIZE 64u
 #define MODEL_SOCKET_SIZE    108u /* sockaddr_un's */
+#define MODEL_INTERFACE_SIZE 16u  /* IFNAMSIZ */
 
 struct model_tenant {
     const char *name;
     uint32_t id;
-    int64_t limit_ports; /* -1: none */
-    int64_t limit_macs;  /* 0: none */
+    int64_t limit_ports;                           /* -1: none */
+    int64_t limit_macs;                            /* 0: none */
+    uint32_t limit_sessions, limit_guest_sessions; /* 0: none */
+    uint32_t router_id;                            /* of its router: its own number */
     struct model_segment *segments;
     unsigned segment_count;
     struct model_port *ports;
     unsigned port_count;
+};
+
+struct model_address {
+    uint8_t family; /* 4, 6 */
+    uint8_t bytes[16];
+};
+
+/* An address in a network. */
+struct model_prefix {
+    uint8_t family; /* 0: none */
+    uint8_t length;
+    uint8_t network[16];
+    uint8_t address[16];
 };
 
 struct model_uplink {
@@ -32,6 +48,48 @@ struct model_uplink {
     uint32_t id; /* of its port in the dataplane */
     const char *device;
     uint32_t mtu;
+    char netdev[MODEL_INTERFACE_SIZE];        /* the kernel's interface that the device shares; "": none */
+    struct model_prefix own[2];               /* its own addresses where the kernel has none: IPv4, IPv6 */
+    struct model_address gateways[2];         /* the same: family 0: none */
+    uint16_t port_first, port_last;           /* for address translation */
+    bool is_outside;                          /* a segment of mode nat leaves by it */
+    uint32_t outside_port;                    /* the router's port there */
+    uint32_t outside_segment, outside_tenant; /* 0: an untagged bridged segment is there already */
+};
+
+/* Port forward of a segment of mode nat. */
+struct model_forward {
+    uint8_t protocol; /* 6, 17 */
+    uint16_t first, last;
+    uint16_t to_first;
+    struct model_port *to;
+    struct model_address address; /* family 0: the uplink's own */
+};
+
+/* A guest with an outside address of its own. */
+struct model_pin {
+    struct model_port *port;
+    struct model_address address;
+};
+
+struct model_nat {
+    struct model_address *addresses; /* none: the uplink's own */
+    unsigned address_count;
+    struct model_forward *forwards;
+    unsigned forward_count;
+    struct model_pin *pins;
+    unsigned pin_count;
+    bool endpoint_independent_filter;
+};
+
+struct model_dhcp {
+    bool enabled;
+    uint8_t first[4], last[4];
+    uint32_t lease; /* seconds */
+    uint8_t dns[3][4];
+    unsigned dns_count;
+    bool dns_set;
+    char domain[MODEL_FULL_NAME_SIZE];
 };
 
 struct model_segment {
@@ -46,11 +104,16 @@ struct model_segment {
     bool isolate_ports;
     uint32_t macs;   /* 0: none */
     json_t *statics; /* MAC: port; NULL: none */
-};
-
-struct model_address {
-    uint8_t family; /* 4, 6 */
-    uint8_t bytes[16];
+    /* host-only, nat */
+    bool is_host_only, is_nat;
+    struct model_prefix subnets[2]; /* IPv4, IPv6; the address: the gateway's or host's */
+    char host_interface[MODEL_INTERFACE_SIZE];
+    uint32_t mtu;
+    struct model_dhcp dhcp;
+    bool ipv6_nat;
+    struct model_nat nat;
+    uint32_t router_port; /* in the dataplane: of the gateway, or of host-only's DHCP */
+    uint32_t host_port;   /* host-only: of the host's interface */
 };
 
 struct model_port {
@@ -103,14 +166,33 @@ struct model_tenant *model_tenant(const struct model *model, const char *name);
 struct model_uplink *model_uplink(const struct model *model, const char *name);
 struct model_segment *model_segment(const struct model_tenant *tenant, const char *name);
 struct model_port *model_port(const struct model_tenant *tenant, const char *name);
+bool model_has_routers(const struct model *model); /* a port of weft's own that hands frames up */
 bool model_port_in(const struct model_port *port, const struct model_segment *segment);
 
-/* validate.c: what can be wrong between objects. */
 struct model_check {
     struct model *model;
     const struct document_node *root;
     struct diagnostics *diagnostics;
 };
+
+/* model_network.c: subnets, and what address translation names. */
+void model_uplink_build(struct model_uplink *uplink, json_t *table);
+void model_network_build(struct model_segment *segment, json_t *table);
+/* Once the tenant's ports are there. */
+void model_nat_build(const struct model_check *check, struct model_segment *segment, json_t *table);
+void model_nat_free(struct model_segment *segment);
+/* The port's own address of the family in the segment's subnet; NULL: it has none. */
+const struct model_address *model_port_address(const struct model_port *port,
+                                               const struct model_segment *segment, uint8_t family);
+bool model_prefix_has(const struct model_prefix *prefix, uint8_t family, const uint8_t address[16]);
+/* Not the first (network) or, with IPv4, the last (broadcast) address of the prefix. */
+bool model_prefix_host(const struct model_prefix *prefix, const uint8_t address[16]);
+
+/* validate.c: what can be wrong between objects. */
 void model_mistake(const struct model_check *check, enum weft_code code, const char *path, const char *format,
                    ...) __attribute__((format(printf, 4, 5)));
 void model_validate(const struct model_check *check);
+/* Remembers who uses `what`; the one who did before, or NULL. */
+const char *model_claim(json_t *claims, const char *what, const char *who);
+/* validate_network.c: subnets, host-only and nat. */
+void model_validate_network(const struct model_check *check, json_t *claims);

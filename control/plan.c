@@ -44,7 +44,9 @@ static void text_value(struct text *text, json_t *value)
     } else if (json_is_array(value)) {
         json_array_foreach (value, index, element) {
             text_add(text, "%s", index ? "," : "");
+            text_add(text, "%s", json_is_object(element) ? "{" : "");
             text_value(text, element);
+            text_add(text, "%s", json_is_object(element) ? "}" : "");
         }
     } else if (json_is_object(value)) {
         bool first = true;
@@ -66,10 +68,10 @@ static void append(json_t *changes, struct text *text)
     free(text->data);
 }
 
-/* A tenant's segments and ports have lines of their own. */
+/* A tenant's segments, ports and address translation have lines of their own. */
 static bool key_has_lines(const char *key)
 {
-    return strcmp(key, "segments") == 0 || strcmp(key, "ports") == 0;
+    return strcmp(key, "segments") == 0 || strcmp(key, "ports") == 0 || strcmp(key, "nat") == 0;
 }
 
 /* The table's keys with those of tables in it ("limits.ports"). */
@@ -78,7 +80,7 @@ static json_t *flatten(json_t *table)
     json_t *flat = json_object(), *value, *inner;
     const char *key, *inner_key;
     json_object_foreach (table, key, value) {
-        if (strcmp(key, "limits") != 0) {
+        if (strcmp(key, "limits") != 0 && strcmp(key, "dhcp") != 0) {
             if (!key_has_lines(key))
                 json_object_set(flat, key, value);
             continue;
@@ -170,6 +172,7 @@ static void plan_tenant_contents(json_t *changes, const char *tenant, json_t *be
     plan_objects(changes, "segment", tenant, json_object_get(before, "segments"),
                  json_object_get(after, "segments"));
     plan_objects(changes, "port", tenant, json_object_get(before, "ports"), json_object_get(after, "ports"));
+    plan_objects(changes, "nat", tenant, json_object_get(before, "nat"), json_object_get(after, "nat"));
 }
 
 json_t *plan_changes(json_t *before, json_t *after)

@@ -137,9 +137,56 @@ static json_t *check_statics(struct schema_place *place, const struct document_n
     return statics;
 }
 
+/* Ports of the tenant, each with an address. */
+static json_t *check_pins(struct schema_place *place, const struct document_node *node)
+{
+    static const struct schema_key address = {.type = SCHEMA_ADDRESS};
+    if (!is_mapping(place, node))
+        return NULL;
+    json_t *pins = json_object();
+    for (const struct document_node *child = node->first; child; child = child->next) {
+        size_t length = schema_enter(place, child->key);
+        json_t *value = NULL;
+        if (!value_name(child->key))
+            schema_mistake(place, child->key_position, "must be the name of a port");
+        else if (child->kind != DOCUMENT_SCALAR)
+            schema_mistake(place, child->position, "must be an address");
+        else
+            value = schema_scalar(place, &address, child);
+        if (value)
+            json_object_set_new(pins, child->key, value);
+        schema_leave(place, length);
+    }
+    return pins;
+}
+
+static json_t *check_tables(struct schema_place *place, const struct schema_key *row,
+                            const struct document_node *node)
+{
+    const struct schema_key *element = schema_find(row->path, "*");
+    if (node->kind != DOCUMENT_SEQUENCE) {
+        schema_mistake(place, node->position, "must be a list");
+        return NULL;
+    }
+    if (node->child_count > row->maximum)
+        schema_mistake(place, node->position, "more than %lld elements", (long long)row->maximum);
+    json_t *list = json_array();
+    unsigned index = 0;
+    for (const struct document_node *child = node->first; child; child = child->next) {
+        char number[16];
+        snprintf(number, sizeof(number), "%u", index++);
+        size_t length = schema_enter(place, number);
+        json_t *value = check_table(place, element, child);
+        json_array_append_new(list, value ? value : json_object()); /* places keep their numbers */
+        schema_leave(place, length);
+    }
+    return list;
+}
+
 static bool is_list(enum schema_type type)
 {
-    return type == SCHEMA_NAMES || type == SCHEMA_INTEGERS || type == SCHEMA_ADDRESSES;
+    return type == SCHEMA_NAMES || type == SCHEMA_INTEGERS || type == SCHEMA_ADDRESSES ||
+           type == SCHEMA_SUBNETS || type == SCHEMA_PREFIXES || type == SCHEMA_POOL;
 }
 
 static bool list_has(json_t *list, json_t *value)
@@ -194,6 +241,10 @@ static json_t *check_value(struct schema_place *place, const struct schema_key *
         return check_named(place, row, node);
     if (row->type == SCHEMA_STATICS)
         return check_statics(place, node);
+    if (row->type == SCHEMA_PINS)
+        return check_pins(place, node);
+    if (row->type == SCHEMA_TABLES)
+        return check_tables(place, row, node);
     if (is_list(row->type))
         return check_list(place, row, node);
     if (node->kind != DOCUMENT_SCALAR) {

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -149,27 +148,6 @@ static json_t *scalar_mac(struct schema_place *place, const struct document_node
     return json_string(text);
 }
 
-static json_t *scalar_address(struct schema_place *place, const struct document_node *node)
-{
-    uint8_t address[16];
-    char text[VALUE_IP_SIZE];
-    int family = value_ip(node->text, address);
-    if (family < 0) {
-        schema_mistake(place, node->position,
-                       "\"%.60s\" is not an address, like 10.0.0.1 or fd00::1 (without prefix length)",
-                       node->text);
-        return NULL;
-    }
-    inet_ntop(family == 4 ? AF_INET : AF_INET6, address, text, sizeof(text));
-    bool host = family == 4 ? address[0] != 0 && address[0] != 127 && address[0] < 224
-                            : address[0] != 0xff && strcmp(text, "::") != 0 && strcmp(text, "::1") != 0;
-    if (!host) {
-        schema_mistake(place, node->position, "%s cannot be a host's address", text);
-        return NULL;
-    }
-    return json_string(text);
-}
-
 static json_t *scalar_bool(struct schema_place *place, const struct document_node *node)
 {
     if (strcmp(node->text, "true") == 0)
@@ -211,8 +189,6 @@ json_t *schema_scalar(struct schema_place *place, const struct schema_key *row,
         return scalar_text(place, node, value_name(node->text), "a name (a-z, 0-9 and -, 31 at most)");
     case SCHEMA_MAC:
         return scalar_mac(place, node);
-    case SCHEMA_ADDRESSES:
-        return scalar_address(place, node);
     case SCHEMA_PATH:
         return scalar_text(place, node, value_path(node->text), "an absolute path without . or ..");
     case SCHEMA_INTERFACE:
@@ -221,6 +197,6 @@ json_t *schema_scalar(struct schema_place *place, const struct schema_key *row,
     case SCHEMA_DEVICE:
         return scalar_device(place, row, node);
     default:
-        return NULL;
+        return schema_network_scalar(place, row, node);
     }
 }

@@ -21,3 +21,6 @@ void schema_mistake(struct schema_place *place, struct document_position positio
 /* NULL: mistaken, and said so. */
 json_t *schema_scalar(struct schema_place *place, const struct schema_key *row,
                       const struct document_node *node);
+/* schema_network.c: the same for addresses, prefixes, ranges and ports. */
+json_t *schema_network_scalar(struct schema_place *place, const struct schema_key *row,
+                              const struct document_node *node);

@@ -21,8 +21,9 @@
 struct tap {
     struct tap *next;
     char name[IFNAMSIZ];
-    unsigned count;
+    unsigned count; /* 0: adopted */
     int fds[DP_QUEUES_MAX];
+    int hold; /* of an adopted one: a queue without traffic; else -1 */
 };
 
 struct taps {
@@ -38,6 +39,8 @@ static void tap_free(struct tap *tap)
 {
     for (unsigned i = 0; i < tap->count; i++)
         close(tap->fds[i]);
+    if (tap->hold >= 0)
+        close(tap->hold);
     free(tap);
 }
 
@@ -52,7 +55,7 @@ void taps_free(struct taps *taps)
 static bool tap_wanted(const struct tap *tap, const struct dp_port *ports, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (ports[i].type == DP_PORT_TAP && ports[i].queues == tap->count &&
+        if (ports[i].type == DP_PORT_TAP && (ports[i].queues == tap->count || tap->hold >= 0) &&
             strcmp(ports[i].device, tap->name) == 0)
             return true;
     }
@@ -92,6 +95,7 @@ static struct tap *tap_new(const struct dp_port *port, char *text, size_t size)
     struct tap *tap = calloc(1, sizeof(*tap));
     if (!tap)
         return NULL;
+    tap->hold = -1;
     snprintf(tap->name, sizeof(tap->name), "%.15s", port->device);
     while (tap->count < port->queues) {
         int fd = queue_open(tap->name);
@@ -145,6 +149,20 @@ static int tap_set_up(const struct dp_port *port, char *text, size_t size)
     return error ? -EIO : 0;
 }
 
+/* What held the interface until it was opened here is of no more use. */
+static void taps_release(struct taps *taps, const char *name)
+{
+    for (struct tap **link = &taps->first; *link;) {
+        struct tap *tap = *link;
+        if (tap->hold < 0 || strcmp(tap->name, name) != 0) {
+            link = &tap->next;
+            continue;
+        }
+        *link = tap->next;
+        tap_free(tap);
+    }
+}
+
 int taps_open(struct taps *taps, const struct dp_port *port, int fds[DP_QUEUES_MAX], char *text, size_t size)
 {
     struct tap *tap = taps->first;
@@ -168,8 +186,44 @@ int taps_open(struct taps *taps, const struct dp_port *port, int fds[DP_QUEUES_M
     if (error && !own) {
         tap_free(tap);
     } else if (!own) {
+        taps_release(taps, tap->name);
         tap->next = taps->first;
         taps->first = tap;
     }
     return error;
+}
+
+/* A queue of the interface that another process holds, detached at once: the kernel gives it no frames, but
+ * the interface stays for as long as it is open. */
+static struct tap *tap_hold(const char *name)
+{
+    struct ifreq request = {.ifr_flags = IFF_DETACH_QUEUE};
+    struct tap *tap = calloc(1, sizeof(*tap));
+    if (!tap)
+        return NULL;
+    snprintf(tap->name, sizeof(tap->name), "%s", name);
+    tap->hold = if_nametoindex(name) ? queue_open(name) : -1;
+    if (tap->hold < 0 || ioctl(tap->hold, TUNSETQUEUE, &request) < 0) {
+        tap_free(tap);
+        return NULL;
+    }
+    return tap;
+}
+
+void taps_adopt(struct taps *taps, const struct dp_port *ports, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct tap *known = taps->first;
+        char name[IFNAMSIZ];
+        if (ports[i].type != DP_PORT_TAP)
+            continue;
+        snprintf(name, sizeof(name), "%.15s", ports[i].device);
+        while (known && strcmp(known->name, name) != 0)
+            known = known->next;
+        struct tap *tap = known ? NULL : tap_hold(name);
+        if (!tap)
+            continue;
+        tap->next = taps->first;
+        taps->first = tap;
+    }
 }

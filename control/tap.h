@@ -19,5 +19,8 @@ void taps_free(struct taps *taps);
 /* Opens `port->queues` queues of the interface `port->device`, sets it up. The descriptors are the caller's.
  */
 int taps_open(struct taps *taps, const struct dp_port *port, int fds[DP_QUEUES_MAX], char *text, size_t size);
+/* Holds those that the dataplane has and this weftd did not open (an earlier one did), so that they survive
+ * the dataplane. */
+void taps_adopt(struct taps *taps, const struct dp_port *ports, size_t count);
 /* Closes those that no port of the list has. */
 void taps_keep(struct taps *taps, const struct dp_port *ports, size_t count);

@@ -56,8 +56,7 @@ static bool was_written(const struct model_check *check, const char *tenant, con
     return check->root && document_find(check->root, path, NULL);
 }
 
-/* Remembers who uses `what`; the one who did before, or NULL. */
-static const char *claim(json_t *claims, const char *what, const char *who)
+const char *model_claim(json_t *claims, const char *what, const char *who)
 {
     json_t *before = json_object_get(claims, what);
     if (before)
@@ -78,14 +77,14 @@ static void validate_segment(const struct model_check *check, const struct model
         return;
     }
     bool bridged = strcmp(segment->mode, "bridged") == 0;
-    if (bridged && !names_uplink)
-        segment_mistake(check, segment, NULL, "mode bridged needs an uplink");
-    if (!bridged && segment->uplink)
+    if ((bridged || segment->is_nat) && !names_uplink)
+        segment_mistake(check, segment, NULL, "mode %s needs an uplink", segment->mode);
+    if (!bridged && !segment->is_nat && segment->uplink)
         segment_mistake(check, segment, "uplink", "mode %s has no uplink", segment->mode);
     if (bridged && segment->uplink) {
         char what[96];
         snprintf(what, sizeof(what), "uplink %s vlan %u", segment->uplink->name, segment->vlan);
-        const char *other = claim(claims, what, segment->full_name);
+        const char *other = model_claim(claims, what, segment->full_name);
         if (other && segment->vlan)
             segment_mistake(check, segment, "vlan", "segment %s has VLAN %u on uplink %s already", other,
                             segment->vlan, segment->uplink->name);
@@ -113,7 +112,7 @@ static void validate_statics(const struct model_check *check, const struct model
             segment_mistake(check, segment, key, "port %s is not in segment %s", port->full_name,
                             segment->full_name);
         snprintf(what, sizeof(what), "%s mac %s", segment->full_name, mac);
-        const char *other = claim(claims, what, port->full_name);
+        const char *other = model_claim(claims, what, port->full_name);
         if (other && strcmp(other, port->full_name) != 0)
             segment_mistake(check, segment, key, "is the address of port %s", other);
     }
@@ -133,7 +132,7 @@ static void validate_trunk(const struct model_check *check, const struct model_p
         }
         char vlan[16];
         snprintf(vlan, sizeof(vlan), "%u", segment->vlan);
-        const char *other = claim(claims, vlan, segment->full_name);
+        const char *other = model_claim(claims, vlan, segment->full_name);
         if (other)
             port_mistake(check, port, "trunk", "segments %s and %s have the same VLAN %s", other,
                          segment->full_name, vlan);
@@ -168,7 +167,7 @@ static void validate_port_kind(const struct model_check *check, const struct mod
         snprintf(what, sizeof(what), "tap %s", port->tap);
     else
         snprintf(what, sizeof(what), "socket %s", port->socket);
-    const char *other = claim(claims, what, port->full_name);
+    const char *other = model_claim(claims, what, port->full_name);
     if (other)
         port_mistake(check, port, port->tap ? "tap" : "socket", "port %s has this %s already", other,
                      port->tap ? "interface" : "socket");
@@ -184,14 +183,14 @@ static void validate_port_addresses(const struct model_check *check, const struc
     if (port->has_mac) {
         snprintf(what, sizeof(what), "%s mac %s", segment->full_name,
                  json_string_value(json_object_get(table, "mac")));
-        const char *other = claim(claims, what, port->full_name);
+        const char *other = model_claim(claims, what, port->full_name);
         if (other && strcmp(other, port->full_name) != 0)
             port_mistake(check, port, "mac", "is the address of port %s in segment %s", other,
                          segment->full_name);
     }
     json_array_foreach (json_object_get(table, "ip"), index, text) {
         snprintf(what, sizeof(what), "%s ip %s", segment->full_name, json_string_value(text));
-        const char *other = claim(claims, what, port->full_name);
+        const char *other = model_claim(claims, what, port->full_name);
         if (other && strcmp(other, port->full_name) != 0)
             port_mistake(check, port, "ip", "%s is an address of port %s in segment %s",
                          json_string_value(text), other, segment->full_name);
@@ -242,7 +241,7 @@ static void validate_uplinks(const struct model_check *check, json_t *claims)
             continue;
         }
         snprintf(what, sizeof(what), "device %.*s", (int)strcspn(uplink->device, ","), uplink->device);
-        const char *other = claim(claims, what, uplink->name);
+        const char *other = model_claim(claims, what, uplink->name);
         if (other)
             model_mistake(check, WEFT_INVALID, path, "is the device of uplink %s", other);
     }
@@ -263,6 +262,26 @@ static void validate_cores(const struct model_check *check)
     }
 }
 
+/* Numbers of the dataplane: weft's own ports and segments need some as well. */
+static void validate_counts(const struct model_check *check)
+{
+    const struct model *model = check->model;
+    unsigned ports = model->port_count + model->uplink_count, segments = model->segment_count;
+    for (unsigned i = 0; i < model->segment_count; i++)
+        ports += model->segments[i].is_host_only ? 2 : model->segments[i].is_nat;
+    for (unsigned i = 0; i < model->uplink_count; i++) {
+        ports += model->uplinks[i].is_outside;
+        segments += model->uplinks[i].is_outside;
+    }
+    if (ports >= DP_PORTS_MAX)
+        model_mistake(check, WEFT_LIMIT, "tenants",
+                      "%u ports, uplinks, and interfaces of host and router; %u are possible", ports,
+                      DP_PORTS_MAX - 1);
+    if (segments >= DP_SEGMENTS_MAX)
+        model_mistake(check, WEFT_LIMIT, "tenants", "%u segments, %u are possible", segments,
+                      DP_SEGMENTS_MAX - 1);
+}
+
 void model_validate(const struct model_check *check)
 {
     const struct model *model = check->model;
@@ -277,11 +296,7 @@ void model_validate(const struct model_check *check)
         validate_statics(check, &model->segments[i], claims);
     for (unsigned i = 0; i < model->tenant_count; i++)
         validate_limits(check, &model->tenants[i]);
-    if (model->port_count + model->uplink_count >= DP_PORTS_MAX)
-        model_mistake(check, WEFT_LIMIT, "tenants", "%u ports and uplinks, %u are possible",
-                      model->port_count + model->uplink_count, DP_PORTS_MAX - 1);
-    if (model->segment_count >= DP_SEGMENTS_MAX)
-        model_mistake(check, WEFT_LIMIT, "tenants", "%u segments, %u are possible", model->segment_count,
-                      DP_SEGMENTS_MAX - 1);
+    model_validate_network(check, claims);
+    validate_counts(check);
     json_decref(claims);
 }

@@ -85,6 +85,70 @@ int value_ip(const char *text, uint8_t address[16])
     return inet_pton(AF_INET6, text, address) == 1 ? 6 : -EINVAL;
 }
 
+int value_prefix(const char *text, uint8_t address[16], unsigned *length)
+{
+    char copy[64];
+    int64_t number;
+    const char *slash = strchr(text, '/');
+    if (!slash || (size_t)(slash - text) >= sizeof(copy))
+        return -EINVAL;
+    snprintf(copy, sizeof(copy), "%.*s", (int)(slash - text), text);
+    int family = value_ip(copy, address);
+    if (family < 0 || value_number(slash + 1, &number) < 0 || number > (family == 4 ? 32 : 128))
+        return -EINVAL;
+    *length = (unsigned)number;
+    return family;
+}
+
+void value_network(uint8_t address[16], int family, unsigned length)
+{
+    for (unsigned i = 0; i < (family == 4 ? 4u : 16u); i++) {
+        unsigned keep = length > 8 * i ? length - 8 * i : 0;
+        if (keep < 8)
+            address[i] &= (uint8_t)(0xff00u >> keep);
+    }
+}
+
+int value_range(const char *text, uint8_t first[4], uint8_t last[4])
+{
+    char copy[INET_ADDRSTRLEN];
+    const char *dash = strchr(text, '-');
+    if (!dash || (size_t)(dash - text) >= sizeof(copy))
+        return -EINVAL;
+    snprintf(copy, sizeof(copy), "%.*s", (int)(dash - text), text);
+    if (inet_pton(AF_INET, copy, first) != 1 || inet_pton(AF_INET, dash + 1, last) != 1 ||
+        memcmp(first, last, 4) > 0)
+        return -EINVAL;
+    return 0;
+}
+
+int value_ports(const char *text, uint16_t *first, uint16_t *last)
+{
+    char copy[8];
+    int64_t from, to;
+    const char *dash = strchr(text, '-');
+    size_t length = dash ? (size_t)(dash - text) : strlen(text);
+    if (length >= sizeof(copy))
+        return -EINVAL;
+    snprintf(copy, sizeof(copy), "%.*s", (int)length, text);
+    if (value_number(copy, &from) < 0 || value_number(dash ? dash + 1 : copy, &to) < 0 || from < 1 ||
+        from > to || to > UINT16_MAX)
+        return -EINVAL;
+    *first = (uint16_t)from;
+    *last = (uint16_t)to;
+    return 0;
+}
+
+int value_target(const char *text, char name[WEFT_NAME_LENGTH + 1], uint16_t *port)
+{
+    const char *colon = strchr(text, ':');
+    uint16_t last;
+    if (!colon || (size_t)(colon - text) > WEFT_NAME_LENGTH || strchr(colon + 1, '-'))
+        return -EINVAL;
+    snprintf(name, WEFT_NAME_LENGTH + 1, "%.*s", (int)(colon - text), text);
+    return value_name(name) ? value_ports(colon + 1, port, &last) : -EINVAL;
+}
+
 bool value_name(const char *text)
 {
     size_t length = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-");

@@ -32,6 +32,9 @@ struct view *view_new(struct controller *controller, unsigned what)
         good = dump(controller, DP_KIND_QUEUE_STATE, &view->queues, &view->queue_count);
     if (good && (what & (VIEW_WORKERS | VIEW_QUEUES)))
         good = dump(controller, DP_KIND_WORKER_STATE, &view->workers, &view->worker_count);
+    if (good && (what & VIEW_NAT))
+        good = dump(controller, DP_KIND_ROUTER_STATE, &view->routers, &view->router_count) &&
+               dump(controller, DP_KIND_NAT_ADDRESS_STATE, &view->nat_addresses, &view->nat_address_count);
     if (good && (what & VIEW_ADDRESSES))
         dump(controller, DP_KIND_FDB_ENTRY, &view->addresses, &view->address_count);
     for (size_t i = 0; i < view->state_count; i++)
@@ -50,6 +53,8 @@ void view_free(struct view *view)
     free(view->queues);
     free(view->workers);
     free(view->addresses);
+    free(view->routers);
+    free(view->nat_addresses);
     free(view);
 }
 

@@ -15,7 +15,10 @@ struct view {
     struct dp_queue_state *queues;
     struct dp_worker_state *workers;
     struct dp_fdb_entry *addresses;
-    size_t state_count, counter_count, queue_count, worker_count, address_count;
+    struct dp_router_state *routers;
+    struct dp_nat_address_state *nat_addresses;
+    size_t state_count, counter_count, queue_count, worker_count, address_count, router_count,
+        nat_address_count;
     uint32_t state_at[DP_PORTS_MAX];   /* index + 1 by port id */
     uint32_t counter_at[DP_PORTS_MAX]; /* the same */
 };
@@ -25,6 +28,7 @@ struct view {
 #define VIEW_QUEUES    2u
 #define VIEW_WORKERS   4u
 #define VIEW_ADDRESSES 8u
+#define VIEW_NAT       16u
 
 struct view *view_new(struct controller *controller, unsigned what);
 void view_free(struct view *view);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "compile.h"
+#include "nat.h"
 #include "router.h"
 #include "storm.h"
 
@@ -201,13 +202,15 @@ static int compile_polls(struct snapshot *snapshot, const struct compile_port *p
     return 0;
 }
 
-struct snapshot *compile(const struct objects *objects, struct fdb *fdb, const struct compile_port *ports)
+struct snapshot *compile(const struct objects *objects, struct fdb *fdb, struct nat *nat,
+                         const struct compile_port *ports)
 {
     struct members members;
     struct snapshot *snapshot = calloc(1, sizeof(*snapshot));
     if (!snapshot)
         return NULL;
     snapshot->fdb = fdb;
+    snapshot->nat = nat;
     int error = sort_members(&members, objects, ports);
     if (!error)
         error = compile_bridges(snapshot, objects);
@@ -221,6 +224,10 @@ struct snapshot *compile(const struct objects *objects, struct fdb *fdb, const s
         error = compile_polls(snapshot, ports);
     if (!error)
         error = compile_routers(snapshot, objects);
+    if (!error && nat) {
+        snapshot->nat_config = nat_config_new(nat, objects);
+        error = snapshot->nat_config ? 0 : -ENOMEM;
+    }
     free(members.sorted);
     if (error) {
         snapshot_free(snapshot);
@@ -250,6 +257,7 @@ void snapshot_free(struct snapshot *snapshot)
         free(snapshot->bridges[id]->outputs);
         free(snapshot->bridges[id]);
     }
+    nat_config_free(snapshot->nat_config);
     routers_free(snapshot);
     free(snapshot);
 }

@@ -14,8 +14,10 @@ struct compile_port {
     uint8_t workers[DP_QUEUES_MAX];
 };
 
-/* `ports`: DP_PORTS_MAX of them, by port id. Queues that are polled: the configured ones. */
-struct snapshot *compile(const struct objects *objects, struct fdb *fdb, const struct compile_port *ports);
+/* `nat`: NULL: nothing is translated. `ports`: DP_PORTS_MAX of them, by port id. Queues that are polled: the
+ * configured ones. */
+struct snapshot *compile(const struct objects *objects, struct fdb *fdb, struct nat *nat,
+                         const struct compile_port *ports);
 
 /* The port's output in the segment; NULL: not a member (or not open). */
 const struct output *snapshot_output(const struct snapshot *snapshot, uint32_t segment, uint32_t port);

@@ -29,6 +29,7 @@
 #include <syslog.h>
 #include "configuration.h"
 #include "fdb.h"
+#include "nat.h"
 #include "worker.h"
 
 struct commit {
@@ -40,14 +41,16 @@ struct commit {
     bool flush_ports[DP_PORTS_MAX];
 };
 
-int configuration_init(struct configuration *configuration, const struct ports_config *ports, struct fdb *fdb)
+int configuration_init(struct configuration *configuration, const struct ports_config *ports, struct fdb *fdb,
+                       struct nat *nat)
 {
     memset(configuration, 0, sizeof(*configuration));
     configuration->fdb = fdb;
+    configuration->nat = nat;
     configuration->objects = objects_new();
     configuration->ports = ports_new(ports);
     if (configuration->objects && configuration->ports)
-        configuration->snapshot = compile(configuration->objects, fdb, ports_view(configuration->ports));
+        configuration->snapshot = compile(configuration->objects, fdb, nat, ports_view(configuration->ports));
     if (!configuration->snapshot) {
         configuration_fini(configuration);
         return -ENOMEM;
@@ -186,10 +189,11 @@ static int prepare(struct commit *commit, struct transaction *transaction, char 
     commit->changes = port_changes_plan(configuration->ports, transaction, text);
     if (!commit->changes)
         return -errno;
-    commit->snapshot = compile(commit->new, configuration->fdb, port_changes_view(commit->changes));
+    commit->snapshot =
+        compile(commit->new, configuration->fdb, configuration->nat, port_changes_view(commit->changes));
     if (commit->snapshot && port_changes_exclusive(commit->changes))
-        commit->interim =
-            compile(commit->old, configuration->fdb, port_changes_interim_view(commit->changes));
+        commit->interim = compile(commit->old, configuration->fdb, configuration->nat,
+                                  port_changes_interim_view(commit->changes));
     if (!commit->snapshot || (port_changes_exclusive(commit->changes) && !commit->interim)) {
         snprintf(text, OBJECT_TEXT_SIZE, "no memory for the compiled configuration");
         return -ENOMEM;
@@ -215,8 +219,8 @@ static int open_ports(struct commit *commit, char *text)
 static void leave_out_closed_ports(struct commit *commit, struct snapshot **spare)
 {
     struct configuration *configuration = commit->configuration;
-    struct snapshot *without =
-        compile(configuration->objects, configuration->fdb, ports_view(configuration->ports));
+    struct snapshot *without = compile(configuration->objects, configuration->fdb, configuration->nat,
+                                       ports_view(configuration->ports));
     if (without) {
         without->generation = configuration->snapshot->generation;
     } else { /* the interim snapshot lacks those ports, and some more, but it is there */
@@ -255,6 +259,8 @@ static void finish(struct commit *commit, struct transaction *transaction)
     set_ageing(commit);
     workers_publish(commit->snapshot);
     workers_quiesce();
+    if (configuration->nat && commit->snapshot)
+        nat_config_changed(configuration->nat, commit->snapshot->nat_config);
     flush_learned(commit);
     finish_statics(commit);
     port_changes_close(commit->changes, commit->new);

@@ -23,17 +23,20 @@
 #include "configuration.h"
 #include "control_thread.h"
 #include "fdb.h"
+#include "nat.h"
 #include "punt.h"
 #include "state.h"
 #include "worker.h"
 
 #define TICK_MS           100
 #define FDB_ADDRESSES_MAX (4u << 20)
+#define NAT_SESSIONS      (4u << 20)
 
 static struct {
     struct event_base *base;
     struct event *tick, *terminate, *interrupt;
     struct fdb *fdb;
+    struct nat *nat;
     struct api_server *server;
     struct configuration configuration;
 } control;
@@ -77,6 +80,7 @@ static void on_tick(evutil_socket_t fd, short what, void *context)
 {
     ports_check(control.configuration.ports);
     fdb_maintain(control.fdb, now_s());
+    nat_maintain(control.nat, now_s());
     punt_tick();
 }
 
@@ -189,12 +193,16 @@ int control_start(const struct options *options)
         control.fdb = fdb_new(FDB_ADDRESSES_MAX, workers_quiesce);
         error = control.fdb ? 0 : -errno;
     }
+    if (!error) {
+        control.nat = nat_new(NAT_SESSIONS, workers_quiesce);
+        error = control.nat ? 0 : -errno;
+    }
     if (!error)
         error = workers_start(options->cores, options->core_count);
     if (!error)
         error = punt_start(control.base);
     if (!error)
-        error = configuration_init(&control.configuration, &ports, control.fdb);
+        error = configuration_init(&control.configuration, &ports, control.fdb, control.nat);
     if (error)
         control_log(LOG_ERR, "the dataplane could not start: %s", strerror(-error));
     if (!error)
@@ -218,6 +226,7 @@ void control_stop(void)
     configuration_fini(&control.configuration);
     if (control.fdb)
         fdb_free(control.fdb);
+    nat_free(control.nat);
     struct event *events[] = {control.tick, control.terminate, control.interrupt};
     for (unsigned i = 0; i < sizeof(events) / sizeof(events[0]); i++)
         if (events[i])

@@ -95,6 +95,15 @@ static void quote(uint8_t *to, const struct routed *about, uint32_t size)
     }
 }
 
+/* The sender of a translated packet knows it by other addresses. */
+static void send_error(struct program *program, const struct routed *about, struct packet *packet)
+{
+    if (about->flags & ROUTED_F_TRANSLATED)
+        router_nat_error(program, about, packet);
+    else
+        router_emit(program, about->in, packet);
+}
+
 /* Is the packet one that may be reported at all (RFC 1122, 3.2.2)? */
 static bool reportable_ipv4(const struct routed *about)
 {
@@ -130,7 +139,7 @@ void icmp_error_ipv4(struct program *program, const struct routed *about, uint8_
     uint16_t checksum = (uint16_t)~checksum_fold(checksum_sum(icmp, ICMP_HEADER_SIZE + size));
     memcpy(icmp + 2, &checksum, sizeof(checksum));
     router_copy_finish(packet, ETHERNET_HEADER_SIZE + IPV4_HEADER_SIZE + ICMP_HEADER_SIZE + size);
-    router_emit(program, about->in, packet);
+    send_error(program, about, packet);
 }
 
 /* RFC 4443, 2.4 (e). A packet too big is told to the senders of multicasts too, which are not routed here. */
@@ -168,7 +177,7 @@ void icmp_error_ipv6(struct program *program, const struct routed *about, uint8_
     uint16_t checksum = (uint16_t)~ipv6_sum(ip + 8, ip + 24, IP_PROTO_ICMPV6, icmp, length);
     memcpy(icmp + 2, &checksum, sizeof(checksum));
     router_copy_finish(packet, ETHERNET_HEADER_SIZE + IPV6_HEADER_SIZE + length);
-    router_emit(program, in, packet);
+    send_error(program, about, packet);
 }
 
 /* Sequence numbers and flags of the reset. */

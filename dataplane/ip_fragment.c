@@ -83,7 +83,7 @@ static void keep_queued(struct router_stage *stage, unsigned before)
     }
 }
 
-static void send_piece(struct program *program, const struct interface *out, struct packet *piece,
+void router_send_piece(struct program *program, const struct interface *out, struct packet *piece,
                        uint64_t mac)
 {
     struct router_stage *stage = program->router;
@@ -123,7 +123,7 @@ static bool cut(struct program *program, const struct packet *packet, const stru
         own[10] = own[11] = 0;
         uint16_t checksum = (uint16_t)~checksum_fold(checksum_sum(own, header));
         memcpy(own + 10, &checksum, sizeof(checksum));
-        send_piece(program, out, piece, mac);
+        router_send_piece(program, out, piece, mac);
         offset += size;
     }
     return true;

@@ -259,6 +259,14 @@ uint64_t interface_static(const struct interface *interface, const uint8_t addre
     }
 }
 
+uint64_t router_neighbour_known(struct program *program, const struct router_way *way)
+{
+    uint64_t mac = interface_static(way->out, way->hop);
+    struct neighbour *neighbour = mac ? NULL : neighbour_find(interface_port(way->out), way->hop);
+    uint64_t value = neighbour ? neighbour_value(neighbour) : 0;
+    return value & NEIGHBOUR_F_USABLE ? value & NEIGHBOUR_MAC_MASK : mac;
+}
+
 uint64_t router_neighbour(struct program *program, struct routed *routed, const struct router_way *way)
 {
     uint64_t mac = interface_static(way->out, way->hop);
@@ -317,40 +325,64 @@ void router_send(struct program *program, const struct interface *out, struct pa
 
 /* One packet of the queue */
 
-static void route(struct program *program, struct routed *routed)
+/* Its interface and headers. False: it is accounted for. */
+static bool prepare(struct program *program, struct routed *routed)
 {
     struct packet *packet = routed->packet;
     struct frame_info *info = &routed->info;
-    const struct ingress *ingress = program->snapshot->ingress[routed->port];
+    routed->in = NULL;
     if (!packet) {
         router_drop(program, routed, DP_DROP_TX_FULL);
-        return;
+        return false;
     }
-    routed->in = ingress->interface;
-    if (!routed->in || !parse_l2(packet, info) || info->l3_offset != ETHERNET_HEADER_SIZE) {
+    const struct interface *in = program->snapshot->ingress[routed->port]->interface;
+    if (!in || !parse_l2(packet, info) || info->l3_offset != ETHERNET_HEADER_SIZE) {
         router_taken(program, routed);
-        return;
-    }
-    bool group = info->flags & FRAME_F_MULTICAST;
-    if (info->ethertype == ETHERTYPE_ARP) {
-        router_arp(program, routed);
-        return;
+        return false;
     }
     if (!parse_l3(packet, info)) {
         router_drop(program, routed, DP_DROP_L3_MALFORMED);
-        return;
+        return false;
     }
-    if (!(info->flags & (FRAME_F_IPV4 | FRAME_F_IPV6))) {
+    if (!(info->flags & (FRAME_F_IPV4 | FRAME_F_IPV6)) && info->ethertype != ETHERTYPE_ARP) {
         router_taken(program, routed);
-        return;
+        return false;
     }
-    trim(packet, info->l3_end);
-    if (routed->flags & ROUTED_F_FAILED)
+    routed->in = in;
+    if (info->ethertype != ETHERTYPE_ARP)
+        trim(packet, info->l3_end);
+    return true;
+}
+
+static void route(struct program *program, struct routed *routed)
+{
+    uint16_t flags = routed->info.flags;
+    bool group = flags & FRAME_F_MULTICAST;
+    if (routed->info.ethertype == ETHERTYPE_ARP)
+        router_arp(program, routed);
+    else if (__builtin_expect(routed->flags & ROUTED_F_FAILED, 0))
         fail(program, routed);
-    else if (info->flags & FRAME_F_IPV4)
+    else if (__builtin_expect(routed->flags & ROUTED_F_TRANSLATED, 0))
+        router_nat_resumed(program, routed);
+    else if (flags & FRAME_F_IPV4)
         (group ? router_group_ipv4 : router_forward_ipv4)(program, routed);
     else
         (group ? router_group_ipv6 : router_forward_ipv6)(program, routed);
+}
+
+static void run_pass(struct program *program, struct routed *working, unsigned count, uint32_t from)
+{
+    unsigned ready = 0;
+    for (unsigned i = 0; i < count; i++) {
+        working[i].from = from;
+        if (prepare(program, &working[i]))
+            working[ready++] = working[i];
+    }
+    if (program->snapshot->nat_config)
+        router_nat_prefetch(program, working, ready);
+    for (unsigned i = 0; i < ready; i++)
+        route(program, &working[i]);
+    router_flush(program);
 }
 
 /* What is left after the last pass goes round in circles. */
@@ -371,11 +403,7 @@ void router_run(struct program *program, uint32_t from)
         stage->queue = stage->working;
         stage->working = working;
         stage->count = 0;
-        for (unsigned i = 0; i < count; i++) {
-            working[i].from = pass ? 0 : from;
-            route(program, &working[i]);
-        }
-        router_flush(program);
+        run_pass(program, working, count, pass ? 0 : from);
     }
     drop_rest(program);
     stage->copies_used = 0;

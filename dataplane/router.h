@@ -36,6 +36,7 @@ struct static_neighbour {
 /* A router interface as configured; part of the snapshot. */
 struct interface {
     struct ingress *ingress; /* its port, where its frames come from */
+    uint32_t id;             /* the port's */
     struct router *router;
     uint32_t flags; /* DP_INTERFACE_F_* */
     uint32_t mtu;   /* bytes of L3 packet */
@@ -44,10 +45,13 @@ struct interface {
     uint8_t ipv4[16];                 /* all zero: none */
     uint8_t ipv6[16];
     uint8_t link_local[16];
+    /* Where the tenant's interface is translated to: [0] IPv6, [1] IPv4; NULL: not at all. */
+    const struct interface *outside[2];
     uint32_t neighbour_mask; /* slots - 1 */
     struct static_neighbour *neighbours;
 };
 
+/* A tenant's router; or an outside interface with its own routes: several uplinks are several outsides. */
 struct router {
     uint32_t id; /* tenant; 0: outside */
     struct route_table *ipv4, *ipv6;

@@ -18,12 +18,6 @@
 #define OPTION_SSRR     137u
 #define LINK_LOCAL_IPV4 0xa9feu /* 169.254/16, RFC 3927 */
 
-/* Where a packet goes and how it gets there. */
-struct path {
-    const struct router *router; /* whose packet it is */
-    const struct route *route;
-};
-
 /* Well-formed options, and no source route among them (RFC 7126, 4.3, 4.4: drop). */
 static bool options_legal(const uint8_t *ip, uint32_t size)
 {
@@ -56,6 +50,16 @@ static bool ipv4_legal(const struct routed *routed)
     return size == IPV4_HEADER_MIN || options_legal(ip, size);
 }
 
+static bool is_link_local(const uint8_t address[16])
+{
+    return address[0] == 0xfe && (address[1] & 0xc0) == 0x80;
+}
+
+static bool is_ipv4(const struct routed *routed)
+{
+    return routed->info.flags & FRAME_F_IPV4;
+}
+
 /* Bytes of the largest IP packet that leaves: of one segment, for a TSO frame. */
 static uint32_t largest(const struct routed *routed)
 {
@@ -65,28 +69,102 @@ static uint32_t largest(const struct routed *routed)
     return end - routed->info.l3_offset;
 }
 
-/* The route leads on to a link, or the packet is accounted for. */
-static bool path_usable_ipv4(struct program *program, struct routed *routed, const struct route *route)
+static void unreachable(struct program *program, struct routed *routed, const struct route *route)
 {
-    if (__builtin_expect(!route || route->kind == ROUTE_BROADCAST, 0)) {
-        router_drop(program, routed, DP_DROP_L3_NO_ROUTE);
-        if (!route)
-            icmp_error_ipv4(program, routed, ICMP_UNREACHABLE, ICMP_UNREACHABLE_NET, 0);
-        return false;
-    }
-    if (__builtin_expect(routed->packet->data[ETHERNET_HEADER_SIZE + 8] <= 1, 0)) {
-        router_drop(program, routed, DP_DROP_L3_TTL);
-        icmp_error_ipv4(program, routed, ICMP_TIME_EXCEEDED, 0, 0);
-        return false;
-    }
-    return true;
+    router_drop(program, routed, DP_DROP_L3_NO_ROUTE);
+    if (is_ipv4(routed) && !route)
+        icmp_error_ipv4(program, routed, ICMP_UNREACHABLE, ICMP_UNREACHABLE_NET, 0);
+    else if (!is_ipv4(routed))
+        icmp_error_ipv6(program, routed, ICMPV6_UNREACHABLE,
+                        route ? ICMPV6_UNREACHABLE_SCOPE : ICMPV6_UNREACHABLE_ROUTE, 0);
 }
 
-static bool too_big_ipv4(struct program *program, struct routed *routed, const struct interface *out)
+bool router_route_usable(struct program *program, struct routed *routed, const struct route *route)
 {
-    router_drop(program, routed, DP_DROP_L3_MTU);
-    icmp_error_ipv4(program, routed, ICMP_UNREACHABLE, ICMP_UNREACHABLE_BIG, out->mtu); /* RFC 1191, 4 */
+    const uint8_t *ip = routed->packet->data + ETHERNET_HEADER_SIZE;
+    if (__builtin_expect(
+            !route || route->kind == ROUTE_BROADCAST || (!is_ipv4(routed) && is_link_local(ip + 8)), 0)) {
+        unreachable(program, routed, route);
+        return false;
+    }
+    return router_hops_left(program, routed);
+}
+
+bool router_hops_left(struct program *program, struct routed *routed)
+{
+    const uint8_t *ip = routed->packet->data + ETHERNET_HEADER_SIZE;
+    if (__builtin_expect(ip[is_ipv4(routed) ? 8 : 7] > 1, 1))
+        return true;
+    router_drop(program, routed, DP_DROP_L3_TTL);
+    if (is_ipv4(routed))
+        icmp_error_ipv4(program, routed, ICMP_TIME_EXCEEDED, 0, 0);
+    else
+        icmp_error_ipv6(program, routed, ICMPV6_TIME_EXCEEDED, 0, 0);
     return false;
+}
+
+bool router_size_fits(struct program *program, struct routed *routed, const struct interface *out,
+                      bool *fragment)
+{
+    const uint8_t *ip = routed->packet->data + ETHERNET_HEADER_SIZE;
+    *fragment = false;
+    if (__builtin_expect(largest(routed) <= out->mtu, 1))
+        return true;
+    if (is_ipv4(routed) && !(ip[6] & IPV4_DF)) {
+        *fragment = true;
+        return true;
+    }
+    router_drop(program, routed, DP_DROP_L3_MTU);
+    if (is_ipv4(routed))
+        icmp_error_ipv4(program, routed, ICMP_UNREACHABLE, ICMP_UNREACHABLE_BIG, out->mtu); /* RFC 1191, 4 */
+    else
+        icmp_error_ipv6(program, routed, ICMPV6_TOO_BIG, 0, out->mtu);
+    return false;
+}
+
+void router_deliver(struct program *program, struct routed *routed, const struct router *router,
+                    const uint8_t destination[16])
+{
+    const struct route *route = route_lookup(is_ipv4(routed) ? router->ipv4 : router->ipv6, destination);
+    if (!router_route_usable(program, routed, route) ||
+        !router_may_leave(program, routed, router, route->interface))
+        return;
+    if (__builtin_expect(route->kind == ROUTE_LOCAL, 0)) { /* translated to the router's own address */
+        router_drop(program, routed, DP_DROP_L3_LOCAL);
+        return;
+    }
+    const struct interface *out = route->interface;
+    bool fragment;
+    if (!router_size_fits(program, routed, out, &fragment))
+        return;
+    struct router_way way = {out, route->kind == ROUTE_VIA ? route->next_hop : destination};
+    uint64_t mac = router_neighbour(program, routed, &way);
+    if (__builtin_expect(mac != 0, 1))
+        router_leave(program, routed, out, mac, fragment);
+}
+
+void router_leave(struct program *program, struct routed *routed, const struct interface *out, uint64_t mac,
+                  bool fragment)
+{
+    if (__builtin_expect(fragment, 0)) {
+        ip_fragment(program, routed, out, mac);
+        return;
+    }
+    router_taken(program, routed);
+    router_send(program, out, routed->packet, mac);
+}
+
+/* A packet that is not for the router itself. */
+static void onward(struct program *program, struct routed *routed, const uint8_t destination[16],
+                   const struct route *route)
+{
+    const struct interface *in = routed->in;
+    if (__builtin_expect(in->flags & DP_INTERFACE_F_NO_FORWARD, 0))
+        router_drop(program, routed, DP_DROP_L3_NO_ROUTE);
+    else if (!route && in->outside[is_ipv4(routed)])
+        router_nat_outbound(program, routed, destination);
+    else
+        router_deliver(program, routed, in->router, destination);
 }
 
 void router_forward_ipv4(struct program *program, struct routed *routed)
@@ -99,107 +177,48 @@ void router_forward_ipv4(struct program *program, struct routed *routed)
         return;
     }
     address_map(destination, ip + 16);
-    const struct router *router = in->router;
-    const struct route *route = route_lookup(router->ipv4, destination);
-    if (address_equal(destination, in->ipv4) || (route && route->kind == ROUTE_LOCAL)) {
+    if (in->router->id == 0) {
+        router_nat_inbound(program, routed, destination);
+        return;
+    }
+    const struct route *route = route_lookup(in->router->ipv4, destination);
+    if (address_equal(destination, in->ipv4) || (route && route->kind == ROUTE_LOCAL))
         router_local_ipv4(program, routed);
-        return;
-    }
-    if (load_be16(ip + 12) == LINK_LOCAL_IPV4 || load_be16(ip + 16) == LINK_LOCAL_IPV4 || ip[16] >= 224) {
+    else if (load_be16(ip + 12) == LINK_LOCAL_IPV4 || load_be16(ip + 16) == LINK_LOCAL_IPV4 || ip[16] >= 224)
         router_drop(program, routed, DP_DROP_L3_MALFORMED);
-        return;
-    }
-    if (router->id == 0 || in->flags & DP_INTERFACE_F_NO_FORWARD) { /* the outside gets in by sessions only */
-        router_drop(program, routed, router->id ? DP_DROP_L3_NO_ROUTE : DP_DROP_L3_LOCAL);
-        return;
-    }
-    if (!path_usable_ipv4(program, routed, route) ||
-        !router_may_leave(program, routed, router, route->interface))
-        return;
-    const struct interface *out = route->interface;
-    bool fragment = largest(routed) > out->mtu;
-    if (__builtin_expect(fragment && ip[6] & IPV4_DF, 0)) {
-        too_big_ipv4(program, routed, out);
-        return;
-    }
-    struct router_way way = {out, route->kind == ROUTE_VIA ? route->next_hop : destination};
-    uint64_t mac = router_neighbour(program, routed, &way);
-    if (__builtin_expect(!mac, 0))
-        return;
-    if (__builtin_expect(fragment, 0)) {
-        ip_fragment(program, routed, out, mac);
-        return;
-    }
-    router_taken(program, routed);
-    router_send(program, out, routed->packet, mac);
+    else
+        onward(program, routed, destination, route);
 }
 
-static bool is_link_local(const uint8_t address[16])
-{
-    return address[0] == 0xfe && (address[1] & 0xc0) == 0x80;
-}
-
-/* Multicast, unspecified, loopback, IPv4-mapped sources; the same destinations but for multicast. */
+/* Multicast, unspecified, loopback, IPv4-mapped addresses have no way through a router. */
 static bool ipv6_legal(const uint8_t *ip)
 {
     static const uint8_t loopback[16] = {[15] = 1};
     const uint8_t *source = ip + 8, *destination = ip + 24;
-    return source[0] != 0xff && !address_is_zero(source) && !address_is_zero(destination) &&
-           !address_equal(source, loopback) && !address_equal(destination, loopback) &&
-           !address_is_ipv4(source) && !address_is_ipv4(destination);
-}
-
-static bool path_usable_ipv6(struct program *program, struct routed *routed, const struct route *route)
-{
-    const uint8_t *ip = routed->packet->data + ETHERNET_HEADER_SIZE;
-    if (__builtin_expect(!route || is_link_local(ip + 8), 0)) {
-        uint8_t code = route ? ICMPV6_UNREACHABLE_SCOPE : ICMPV6_UNREACHABLE_ROUTE;
-        router_drop(program, routed, DP_DROP_L3_NO_ROUTE);
-        icmp_error_ipv6(program, routed, ICMPV6_UNREACHABLE, code, 0);
-        return false;
-    }
-    if (__builtin_expect(ip[7] <= 1, 0)) {
-        router_drop(program, routed, DP_DROP_L3_TTL);
-        icmp_error_ipv6(program, routed, ICMPV6_TIME_EXCEEDED, 0, 0);
-        return false;
-    }
-    return true;
+    return source[0] != 0xff && destination[0] != 0xff && !address_is_zero(source) &&
+           !address_is_zero(destination) && !address_equal(source, loopback) &&
+           !address_equal(destination, loopback) && !address_is_ipv4(source) && !address_is_ipv4(destination);
 }
 
 void router_forward_ipv6(struct program *program, struct routed *routed)
 {
-    const uint8_t *ip = routed->packet->data + ETHERNET_HEADER_SIZE, *destination = ip + 24;
+    const uint8_t *ip = routed->packet->data + ETHERNET_HEADER_SIZE;
     const struct interface *in = routed->in;
-    const struct router *router = in->router;
-    const struct route *route = route_lookup(router->ipv6, destination);
-    bool local = address_equal(destination, in->link_local) || address_equal(destination, in->ipv6) ||
-                 (route && route->kind == ROUTE_LOCAL);
-    /* duplicate address detection asks from the unspecified address, but asks groups: not here */
-    if (__builtin_expect(!ipv6_legal(ip) || destination[0] == 0xff, 0)) {
+    uint8_t destination[16];
+    if (__builtin_expect(!ipv6_legal(ip), 0)) {
         router_drop(program, routed, DP_DROP_L3_MALFORMED);
         return;
     }
-    if (local) {
+    memcpy(destination, ip + 24, 16);
+    const struct route *route = route_lookup(in->router->ipv6, destination);
+    if (address_equal(destination, in->link_local))
         router_local_ipv6(program, routed);
-        return;
-    }
-    if (router->id == 0 || in->flags & DP_INTERFACE_F_NO_FORWARD || is_link_local(destination)) {
-        router_drop(program, routed, router->id ? DP_DROP_L3_NO_ROUTE : DP_DROP_L3_LOCAL);
-        return;
-    }
-    if (!path_usable_ipv6(program, routed, route) ||
-        !router_may_leave(program, routed, router, route->interface))
-        return;
-    const struct interface *out = route->interface;
-    if (__builtin_expect(largest(routed) > out->mtu, 0)) {
-        router_drop(program, routed, DP_DROP_L3_MTU);
-        icmp_error_ipv6(program, routed, ICMPV6_TOO_BIG, 0, out->mtu);
-        return;
-    }
-    struct router_way way = {out, route->kind == ROUTE_VIA ? route->next_hop : destination};
-    uint64_t mac = router_neighbour(program, routed, &way);
-    if (__builtin_expect(!mac, 0))
-        return;
-    router_taken(program, routed);
-    router_send(program, out, routed->packet, mac);
+    else if (in->router->id == 0)
+        router_nat_inbound(program, routed, destination);
+    else if (address_equal(destination, in->ipv6) || (route && route->kind == ROUTE_LOCAL))
+        router_local_ipv6(program, routed);
+    else if (is_link_local(destination))
+        router_drop(program, routed, DP_DROP_L3_NO_ROUTE);
+    else
+        onward(program, routed, destination, route);
 }

@@ -21,9 +21,10 @@
 #define PORT_DHCP_CLIENT 68u
 
 /* The router answers for the address. */
-static bool arp_answers(const struct interface *in, const uint8_t target[16])
+static bool arp_answers(const struct program *program, const struct interface *in, const uint8_t target[16])
 {
-    return !(in->flags & DP_INTERFACE_F_ASK_KERNEL) && address_equal(target, in->ipv4);
+    return (!(in->flags & DP_INTERFACE_F_ASK_KERNEL) && address_equal(target, in->ipv4)) ||
+           router_nat_answers(program, in, target);
 }
 
 /* An answer that we wait for, or news about an address that we know: to the control thread. */
@@ -69,7 +70,7 @@ void router_arp(struct program *program, struct routed *routed)
     if (memcmp(arp + 8, packet->data + 6, 6) == 0)
         router_seen(program, routed, sender, arp + 8,
                     operation == ARP_REPLY && memcmp(arp + 18, in->mac, 6) == 0, true);
-    if (operation != ARP_REQUEST || !arp_answers(in, target) || address_equal(sender, target))
+    if (operation != ARP_REQUEST || !arp_answers(program, in, target) || address_equal(sender, target))
         return;
     router_turn(packet, in);
     store_be16(arp + 6, ARP_REPLY);
@@ -185,6 +186,14 @@ static void echo_ipv6(struct program *program, struct routed *routed)
     ip[7] = HOP_COUNT;
     router_turn(packet, routed->in);
     router_emit(program, routed->in, packet);
+}
+
+void router_echo(struct program *program, struct routed *routed)
+{
+    if (routed->info.flags & FRAME_F_IPV4)
+        echo_ipv4(program, routed);
+    else
+        echo_ipv6(program, routed);
 }
 
 void router_local_ipv6(struct program *program, struct routed *routed)

@@ -65,10 +65,11 @@ static bool options_read(struct message *message, uint32_t from, uint8_t wanted)
     return true;
 }
 
-static bool is_ours(const struct interface *in, const uint8_t address[16])
+static bool is_ours(const struct program *program, const struct interface *in, const uint8_t address[16])
 {
-    return !(in->flags & DP_INTERFACE_F_ASK_KERNEL) &&
-           (address_equal(address, in->ipv6) || address_equal(address, in->link_local));
+    return (!(in->flags & DP_INTERFACE_F_ASK_KERNEL) &&
+            (address_equal(address, in->ipv6) || address_equal(address, in->link_local))) ||
+           router_nat_answers(program, in, address);
 }
 
 /* An advertisement of `target`, to who asked; to all nodes if the asker has no address yet (7.2.4). */
@@ -114,7 +115,7 @@ static void solicitation(struct program *program, struct routed *routed, struct 
         return;
     if (message->link_layer && memcmp(message->link_layer, routed->packet->data + 6, 6) == 0)
         router_seen(program, routed, message->source, message->link_layer, false, true);
-    if (is_ours(routed->in, target))
+    if (is_ours(program, routed->in, target))
         advertise(program, routed, message, target);
 }
 

@@ -9,9 +9,39 @@
 
 /* The neighbour's MAC; 0: the packet was dropped or waits, and is accounted for. */
 uint64_t router_neighbour(struct program *program, struct routed *routed, const struct router_way *way);
+/* The same without consequences; 0: not known now. */
+uint64_t router_neighbour_known(struct program *program, const struct router_way *way);
 /* False: dropped. `router`: whose packet it is. */
 bool router_may_leave(struct program *program, const struct routed *routed, const struct router *router,
                       const struct interface *out);
+/* router_forward.c. False: dropped and reported. A route there is and it may be used, hops are left; hops are
+ * left; the size is no more than the interface's, or *fragment. */
+bool router_route_usable(struct program *program, struct routed *routed, const struct route *route);
+bool router_hops_left(struct program *program, struct routed *routed);
+bool router_size_fits(struct program *program, struct routed *routed, const struct interface *out,
+                      bool *fragment);
+/* From the router's table on. */
+void router_deliver(struct program *program, struct routed *routed, const struct router *router,
+                    const uint8_t destination[16]);
+/* Everything is known: accounts for the packet and sends it, in pieces if it must. */
+void router_leave(struct program *program, struct routed *routed, const struct interface *out, uint64_t mac,
+                  bool fragment);
+/* router_nat.c: a packet to the outside, where the tenant's router knows no way; one from the outside; one
+ * that was translated already, and waited. */
+void router_nat_outbound(struct program *program, struct routed *routed, const uint8_t destination[16]);
+void router_nat_inbound(struct program *program, struct routed *routed, const uint8_t destination[16]);
+void router_nat_resumed(struct program *program, struct routed *routed);
+/* An ICMP error about a packet that was translated, to who sent it. */
+void router_nat_error(struct program *program, const struct routed *about, struct packet *packet);
+/* The outside interface answers ARP and neighbour solicitations for the translated address. */
+bool router_nat_answers(const struct program *program, const struct interface *in, const uint8_t address[16]);
+/* Brings sessions of packets that will be translated nearer. */
+void router_nat_prefetch(struct program *program, struct routed *working, unsigned count);
+/* router_local.c */
+void router_echo(struct program *program, struct routed *routed);
+/* ip_fragment.c: sends a packet whose memory is used again right after. */
+void router_send_piece(struct program *program, const struct interface *out, struct packet *piece,
+                       uint64_t mac);
 /* Ethernet header, hop count, and out of the interface. */
 void router_send(struct program *program, const struct interface *out, struct packet *packet, uint64_t mac);
 /* router_local.c: `address` says it has `mac`: told to the control thread if it is a neighbour of ours. */

@@ -16,6 +16,8 @@
 struct fdb;
 struct ingress;
 struct interface;
+struct nat;
+struct nat_config;
 struct router;
 
 /* One way out of a segment: a member. */
@@ -54,12 +56,14 @@ struct poll_queue {
 struct snapshot {
     uint64_t generation;
     struct fdb *fdb;
+    struct nat *nat;                         /* sessions; NULL: none */
+    struct nat_config *nat_config;           /* NULL: nothing is translated */
     struct ingress *ingress[DP_PORTS_MAX];   /* by port id; NULL: no such port */
     struct bridge *bridges[DP_SEGMENTS_MAX]; /* by segment id */
     unsigned poll_count[DP_WORKERS_MAX];
     struct poll_queue *polls[DP_WORKERS_MAX]; /* receive queues of each worker */
     unsigned router_count, interface_count;
-    struct router *routers;       /* the first one is the outside */
+    struct router *routers;       /* one a tenant, one an outside interface */
     struct interface *interfaces; /* router.h */
 };
 

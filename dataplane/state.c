@@ -5,6 +5,7 @@
 #include "api_session.h"
 #include "counters.h"
 #include "fdb.h"
+#include "nat.h"
 #include "neighbour.h"
 #include "state.h"
 #include "worker.h"
@@ -86,6 +87,42 @@ static size_t read_fdb(const struct configuration *configuration, uint64_t *curs
     return count;
 }
 
+static bool read_router_state(const struct configuration *configuration, uint64_t cursor, void *object)
+{
+    if (cursor >= objects_count(configuration->objects, DP_KIND_ROUTER))
+        return false;
+    const struct dp_router *router = objects_at(configuration->objects, DP_KIND_ROUTER, cursor);
+    memset(object, 0, sizeof(struct dp_router_state));
+    nat_router_state(configuration->nat, router->id, object);
+    ((struct dp_router_state *)object)->id = router->id;
+    return true;
+}
+
+static bool read_nat_address_state(const struct configuration *configuration, uint64_t cursor, void *object)
+{
+    if (cursor >= objects_count(configuration->objects, DP_KIND_NAT_ADDRESS))
+        return false;
+    struct dp_nat_address_state *state = object;
+    const struct dp_nat_address *address = objects_at(configuration->objects, DP_KIND_NAT_ADDRESS, cursor);
+    memset(state, 0, sizeof(*state));
+    nat_address_state(configuration->nat, address, state);
+    state->port = address->port;
+    memcpy(state->address, address->address, sizeof(state->address));
+    return true;
+}
+
+static size_t read_sessions(const struct configuration *configuration, uint64_t *cursor,
+                            struct dp_session *sessions, size_t capacity)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    unsigned count =
+        nat_sessions(configuration->nat, cursor, (uint32_t)now.tv_sec, sessions, (unsigned)capacity);
+    if (count == 0)
+        *cursor = API_CURSOR_END;
+    return count;
+}
+
 static size_t read_neighbours(uint64_t *cursor, struct dp_neighbour_state *states, size_t capacity)
 {
     struct timespec now;
@@ -109,6 +146,15 @@ size_t state_read(const struct configuration *configuration, enum dp_kind kind, 
         return read_range(configuration, read_worker_state, size, workers_count(), cursor, objects, capacity);
     case DP_KIND_FDB_ENTRY:
         return read_fdb(configuration, cursor, objects, capacity);
+    case DP_KIND_ROUTER_STATE:
+        return read_range(configuration, read_router_state, size,
+                          objects_count(configuration->objects, DP_KIND_ROUTER), cursor, objects, capacity);
+    case DP_KIND_NAT_ADDRESS_STATE:
+        return read_range(configuration, read_nat_address_state, size,
+                          objects_count(configuration->objects, DP_KIND_NAT_ADDRESS), cursor, objects,
+                          capacity);
+    case DP_KIND_SESSION:
+        return read_sessions(configuration, cursor, objects, capacity);
     case DP_KIND_NEIGHBOUR_STATE:
         return read_neighbours(cursor, objects, capacity);
     default:

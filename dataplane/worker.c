@@ -30,6 +30,7 @@
 #include <sys/epoll.h>
 #include <time.h>
 #include <unistd.h>
+#include "nat.h"
 #include "tsc.h"
 
 #define QUIESCENT_ROUNDS 16u /* power of two */
@@ -165,10 +166,22 @@ static void sleep_until_kicked(struct worker *worker)
     tick(worker, now);
 }
 
+/* Sessions expire when there is nothing else to do, and while there is once a tick. */
+static void expire_sessions(struct worker *worker, const struct snapshot *snapshot)
+{
+    struct nat_context context = {.nat = snapshot->nat,
+                                  .config = snapshot->nat_config,
+                                  .worker = worker->id,
+                                  .now_s = worker->program.now_s};
+    if (context.config)
+        nat_tick(&context);
+}
+
 static void idle(struct worker *worker, const struct snapshot *snapshot, uint64_t now)
 {
     for (unsigned i = 0; i < PAUSES; i++)
         __builtin_ia32_pause();
+    expire_sessions(worker, snapshot);
     if (!worker->idle_since) {
         worker->idle_since = now;
         return;
@@ -220,8 +233,11 @@ void *worker_run(void *argument)
     for (uint32_t turn = 1; !__atomic_load_n(&worker->stop, __ATOMIC_RELAXED); turn++) {
         const struct snapshot *snapshot = __atomic_load_n(&worker->snapshot, __ATOMIC_ACQUIRE);
         uint64_t now = tsc_now();
-        if (__builtin_expect(now >= worker->tick_at, 0))
+        if (__builtin_expect(now >= worker->tick_at, 0)) {
             tick(worker, now);
+            if (snapshot)
+                expire_sessions(worker, snapshot);
+        }
         if (snapshot)
             round_run(worker, snapshot, now);
         else

@@ -49,7 +49,13 @@ enum weft_code {
     X(PORT, "port", "weft.port.v1")                                                                          \
     X(UPLINK, "uplink", "weft.uplink.v1")                                                                    \
     X(FDB, "fdb", "weft.fdb.v1")                                                                             \
-    X(DROPS, "drops", "weft.drops.v1")
+    X(DROPS, "drops", "weft.drops.v1")                                                                       \
+    X(SESSIONS, "sessions", "weft.sessions.v1")                                                              \
+    X(FORWARD, "forward", "weft.forward.v1")                                                                 \
+    X(LEASE, "lease", "weft.lease.v1")                                                                       \
+    X(NEIGHBOUR, "neighbour", "weft.neighbour.v1")
+
+#define WEFT_SESSIONS_SHOWN 1000 /* of a list, unless `limit` says otherwise */
 
 #define WEFT_SCHEMA_STATUS  "weft.status.v1"
 #define WEFT_SCHEMA_HISTORY "weft.history.v1"
@@ -69,8 +75,10 @@ enum weft_code {
 #define WEFT_EVENTS(X)                                                                                       \
     X("port-up")                                                                                             \
     X("port-down")                                                                                           \
-    X("port-error") /* rings of the port broke or its frontend violated the protocol; text says how */       \
-    X("mac-limit")  /* frames were dropped since the port or its segment reached its limit of addresses */   \
+    X("port-error")    /* rings of the port broke or its frontend violated the protocol; text says how */    \
+    X("session-limit") /* new sessions of a guest or tenant were refused at a limit */                       \
+    X("nat-ports")     /* new sessions were refused since no port of the outside address was free */         \
+    X("mac-limit") /* frames were dropped since the port or its segment reached its limit of addresses */    \
     X("dataplane-started")                                                                                   \
     X("dataplane-adopted")                                                                                   \
     X("dataplane-lost")                                                                                      \

@@ -26,6 +26,16 @@
  *   - INTERFACE: name of a network interface
  *   - DEVICE: KIND:ARGUMENTS
  *   - STATICS: mapping from MAC addresses to ports
+ *   - ADDRESS: one IPv4/IPv6 host address
+ *   - SUBNETS: one or a list of prefixes without host bits, like 10.0.1.0/24
+ *   - PREFIXES: one or a list of addresses with a prefix length, like 203.0.113.2/24
+ *   - RANGE: IPv4 addresses FIRST-LAST
+ *   - PORTS: number or FIRST-LAST
+ *   - TARGET: PORT:NUMBER, a port of the tenant and a TCP or UDP port of its guest
+ *   - POOL: the word uplink, or as ADDRESSES
+ *   - PINS: mapping from ports of the tenant to addresses
+ *   - DOMAIN: host or domain name
+ *   - TABLES: list of tables; * is an element
  *   - ANY: not looked at (refused keys)
  */
 #define WEFT_KEYS(X)                                                                                         \
@@ -40,6 +50,14 @@
     X("uplinks.*.device", DEVICE, 0, 0, "vdev|!af_xdp|!af_packet|!pci", NULL, NULL,                          \
       "vdev:DEVARGS, a DPDK virtual device")                                                                 \
     X("uplinks.*.mtu", INTEGER, 68, 9216, NULL, "1500", NULL, "bytes of IP packet that the uplink carries")  \
+    X("uplinks.*.address", PREFIXES, 0, 2, NULL, NULL, NULL,                                                 \
+      "addresses of weft on the network behind a device that the host's kernel does not have (vdev, "        \
+      "pci), one of IPv4, one of IPv6, each with the network's prefix length")                               \
+    X("uplinks.*.gateway", ADDRESSES, 0, 2, NULL, NULL, NULL,                                                \
+      "next hops of the way out behind such a device")                                                       \
+    X("uplinks.*.ports", PORTS, 1024, 65535, NULL, "32768-49151", NULL,                                      \
+      "ports (TCP, UDP; ICMP ids) of the uplink's own address that address translation may use; the "        \
+      "host's programs are not given them meanwhile (net.ipv4.ip_local_reserved_ports)")                     \
     X("vtep", ANY, 0, 0, NULL, NULL, "VXLAN tunnels to other hosts", "this host's tunnel endpoint")          \
     X("tenants", NAMED, 0, 0, NULL, NULL, NULL,                                                              \
       "who owns segments and ports; tenants never hear each other")                                          \
@@ -49,15 +67,18 @@
     X("tenants.*.limits.macs", COUNT, 1, 1000000, NULL, NULL, NULL,                                          \
       "addresses learned in all of the tenant's segments; segments that set no macs share what the others "  \
       "leave")                                                                                               \
-    X("tenants.*.limits.rate", ANY, 0, 0, NULL, NULL, "rate limits", "bits a second of the tenant")          \
-    X("tenants.*.limits.sessions", ANY, 0, 0, NULL, NULL, "address translation",                             \
+    X("tenants.*.limits.sessions", COUNT, 1, 100000000, NULL, NULL, NULL,                                    \
       "translated sessions of the tenant")                                                                   \
+    X("tenants.*.limits.sessions-per-guest", COUNT, 1, 100000000, NULL, NULL, NULL,                          \
+      "translated sessions of each address of a guest")                                                      \
+    X("tenants.*.limits.rate", ANY, 0, 0, NULL, NULL, "rate limits", "bits a second of the tenant")          \
     X("tenants.*.segments", NAMED, 0, 0, NULL, NULL, NULL, "the tenant's networks")                          \
     X("tenants.*.segments.*", TABLE, 0, 0, NULL, NULL, NULL, "a segment: one layer 2 network")               \
-    X("tenants.*.segments.*.mode", CHOICE, 0, 0, "isolated|bridged|!host-only|!nat", NULL, NULL,             \
-      "isolated: guests reach each other; bridged: and the network behind the uplink")                       \
+    X("tenants.*.segments.*.mode", CHOICE, 0, 0, "isolated|host-only|bridged|nat", NULL, NULL,               \
+      "isolated: guests reach each other; host-only: and the host; bridged: and the network behind "         \
+      "the uplink; nat: and, through address translation, what the uplink leads to")                         \
     X("tenants.*.segments.*.uplink", NAME, 0, 0, NULL, NULL, NULL,                                           \
-      "bridged: the uplink that joins the segment")                                                          \
+      "bridged, nat: the uplink that the segment is joined to or leaves by")                                 \
     X("tenants.*.segments.*.vlan", INTEGER, 1, 4094, NULL, NULL, NULL,                                       \
       "the segment's tag on trunk ports and its uplink")                                                     \
     X("tenants.*.segments.*.ageing", SECONDS, 0, 1000000, NULL, "5m", NULL,                                  \
@@ -68,10 +89,30 @@
       "addresses learned in the segment at most")                                                            \
     X("tenants.*.segments.*.static", STATICS, 0, 0, NULL, NULL, NULL,                                        \
       "addresses that are not learned: MAC to port")                                                         \
-    X("tenants.*.segments.*.subnet", ANY, 0, 0, NULL, NULL, "modes nat and host-only",                       \
-      "addresses of the segment")                                                                            \
-    X("tenants.*.segments.*.host-interface", ANY, 0, 0, NULL, NULL, "mode host-only",                        \
-      "the host's interface")                                                                                \
+    X("tenants.*.segments.*.subnet", SUBNETS, 1, 2, NULL, NULL, NULL,                                        \
+      "host-only, nat: addresses of the segment, like 10.0.1.0/24; an IPv6 prefix may stand beside "         \
+      "it")                                                                                                  \
+    X("tenants.*.segments.*.gateway", ADDRESSES, 1, 2, NULL, "the first of each subnet", NULL,               \
+      "host-only: the host's addresses in the segment; nat: the router's")                                   \
+    X("tenants.*.segments.*.host-interface", INTERFACE, 0, 0, NULL, "weft-SEGMENT, 15 characters", NULL,     \
+      "host-only: name of the host's interface")                                                             \
+    X("tenants.*.segments.*.mtu", INTEGER, 1280, 9216, NULL, "1500", NULL,                                   \
+      "host-only, nat: bytes of IP packet that the host's or router's interface carries")                    \
+    X("tenants.*.segments.*.dhcp", TABLE, 0, 0, NULL, NULL, NULL,                                            \
+      "host-only, nat: how guests are given IPv4 addresses")                                                 \
+    X("tenants.*.segments.*.dhcp.enabled", BOOL, 0, 0, NULL, "true", NULL,                                   \
+      "whether weft answers DHCP in the segment")                                                            \
+    X("tenants.*.segments.*.dhcp.range", RANGE, 0, 0, NULL, "the subnet", NULL,                              \
+      "addresses for guests without ip, FIRST-LAST; those of ports and the gateway are left out")            \
+    X("tenants.*.segments.*.dhcp.lease-time", SECONDS, 120, 31536000, NULL, "1h", NULL,                      \
+      "how long a guest may use an address without asking again")                                            \
+    X("tenants.*.segments.*.dhcp.dns", ADDRESSES, 0, 3, NULL, "nat: the gateway", NULL,                      \
+      "name servers that guests are told of, IPv4; [] for none")                                             \
+    X("tenants.*.segments.*.dhcp.domain", DOMAIN, 0, 0, NULL, "TENANT.internal", NULL,                       \
+      "domain that guests are told of")                                                                      \
+    X("tenants.*.segments.*.ipv6", CHOICE, 0, 0, "nat|none", "none", NULL,                                   \
+      "nat: IPv6 to the outside through address translation as well; none: IPv6 inside the tenant "          \
+      "only")                                                                                                \
     X("tenants.*.segments.*.vni", ANY, 0, 0, NULL, NULL, "VXLAN tunnels to other hosts",                     \
       "the segment's overlay id")                                                                            \
     X("tenants.*.segments.*.peers", ANY, 0, 0, NULL, NULL, "VXLAN tunnels to other hosts",                   \
@@ -108,5 +149,25 @@
     X("tenants.*.ports.*.enabled", BOOL, 0, 0, NULL, "true", NULL, "false: link down, nothing in or out")    \
     X("tenants.*.ports.*.rate-in", ANY, 0, 0, NULL, NULL, "rate limits", "bits a second to the guest")       \
     X("tenants.*.ports.*.rate-out", ANY, 0, 0, NULL, NULL, "rate limits", "bits a second from the guest")    \
-    X("tenants.*.nat", ANY, 0, 0, NULL, NULL, "address translation", "address translation of the tenant")    \
+    X("tenants.*.nat", NAMED, 0, 0, NULL, NULL, NULL, "address translation, by segments of mode nat")        \
+    X("tenants.*.nat.*", TABLE, 0, 0, NULL, NULL, NULL, "address translation of a segment")                  \
+    X("tenants.*.nat.*.address", POOL, 1, 64, NULL, "uplink", NULL,                                          \
+      "what guests' addresses are translated to: uplink (the uplink's own), or one or a list of "            \
+      "addresses, which weft answers for")                                                                   \
+    X("tenants.*.nat.*.filtering", CHOICE, 0, 0, "address-and-port|endpoint-independent",                    \
+      "address-and-port", NULL,                                                                              \
+      "whom an open UDP port takes answers from: those that the guest sent to, or everybody (RFC "           \
+      "4787)")                                                                                               \
+    X("tenants.*.nat.*.forwards", TABLES, 0, 1024, NULL, NULL, NULL,                                         \
+      "ports of the outside that lead to a guest")                                                           \
+    X("tenants.*.nat.*.forwards.*", TABLE, 0, 0, NULL, NULL, NULL, "a port forward")                         \
+    X("tenants.*.nat.*.forwards.*.proto", CHOICE, 0, 0, "tcp|udp", NULL, NULL, "protocol")                   \
+    X("tenants.*.nat.*.forwards.*.port", PORTS, 1, 65535, NULL, NULL, NULL,                                  \
+      "port or ports of the outside, like 8443 or 8000-8010")                                                \
+    X("tenants.*.nat.*.forwards.*.to", TARGET, 0, 0, NULL, NULL, NULL,                                       \
+      "port of the tenant and port there, like vm2:443; of several, the first")                              \
+    X("tenants.*.nat.*.forwards.*.address", ADDRESS, 0, 0, NULL, "the first of the segment's", NULL,         \
+      "outside address, one of address")                                                                     \
+    X("tenants.*.nat.*.one-to-one", PINS, 0, 0, NULL, NULL, NULL,                                            \
+      "ports of the tenant that have an outside address of their own: PORT: ADDRESS")                        \
     X("tenants.*.flows", ANY, 0, 0, NULL, NULL, "flow rules", "match/action rules of the tenant")

@@ -180,7 +180,8 @@ static int collect(struct dp_client *client, unsigned leave)
 }
 
 /* A request with one answer of `expected` bytes of body, which stays in the buffer behind the reply. */
-static int transact(struct dp_client *client, enum dp_op op, const void *body, size_t size, size_t expected)
+static int transact_fds(struct dp_client *client, enum dp_op op, const void *body, size_t size,
+                        size_t expected, const int *fds, unsigned fd_count)
 {
     struct dp_reply reply = {0};
     size_t reply_size = 0;
@@ -190,7 +191,7 @@ static int transact(struct dp_client *client, enum dp_op op, const void *body, s
         return -EINVAL;
     int error = collect(client, 0);
     if (!error)
-        error = send_request(client, op, DP_KIND_NONE, body, size, NULL, 0);
+        error = send_request(client, op, DP_KIND_NONE, body, size, fds, fd_count);
     if (!error || error == -EPIPE)
         error = receive_reply(client, &reply, &reply_size);
     if (error)
@@ -203,6 +204,11 @@ static int transact(struct dp_client *client, enum dp_op op, const void *body, s
     if (reply.status < 0)
         snprintf(client->error, sizeof(client->error), "%s", reply.text);
     return reply.status;
+}
+
+static int transact(struct dp_client *client, enum dp_op op, const void *body, size_t size, size_t expected)
+{
+    return transact_fds(client, op, body, size, expected, NULL, 0);
 }
 
 static int connect_socket(const char *path)
@@ -443,6 +449,11 @@ int dp_client_flush(struct dp_client *client, uint32_t segment, uint32_t port)
 {
     struct dp_flush flush = {.segment = segment, .port = port};
     return transact(client, DP_OP_FLUSH, &flush, sizeof(flush), 0);
+}
+
+int dp_client_punt(struct dp_client *client, int fd)
+{
+    return transact_fds(client, DP_OP_PUNT, NULL, 0, 0, &fd, 1);
 }
 
 int dp_client_stop(struct dp_client *client)

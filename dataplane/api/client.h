@@ -52,4 +52,6 @@ int dp_client_next(struct dp_client *client, const void **object);
 int dp_client_dump_all(struct dp_client *client, enum dp_kind kind, void **objects, size_t *count);
 
 int dp_client_flush(struct dp_client *client, uint32_t segment, uint32_t port); /* 0: all */
+/* Hands over one end of the punt channel (struct dp_punt); `fd` is duplicated and stays the caller's. */
+int dp_client_punt(struct dp_client *client, int fd);
 int dp_client_stop(struct dp_client *client); /* returns when the dataplane agreed to end */

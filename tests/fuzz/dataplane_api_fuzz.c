@@ -59,7 +59,7 @@ static int commit(void *context, struct transaction *transaction, char *text)
         while (count > 0)
             close(fds[--count]);
     }
-    struct snapshot *snapshot = compile(objects, NULL, view);
+    struct snapshot *snapshot = compile(objects, NULL, NULL, view);
     if (!snapshot)
         abort();
     check_snapshot(snapshot);

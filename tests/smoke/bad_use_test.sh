@@ -45,7 +45,7 @@ wait_for converged 10
 DATAPLANE=$(dataplane_pid)
 
 # what is not built says so; what is wrong says what is right
-refused 6 '"nat" is not built in this version' segment add acme/n --mode nat
+refused 6 'mode nat needs an uplink' segment add acme/n --mode nat --subnet 10.0.9.0/24
 refused 6 'needs an uplink' segment add acme/n --mode bridged
 refused 6 'has no segment "wbe"; did you mean "web"?' port add acme/p --segment wbe
 refused 6 'is the address of port acme/vm1' port add acme/p --segment web --mac 52:54:00:00:00:01

@@ -206,7 +206,8 @@ static void values_that_are_wrong(void **state)
     refused(*state, SET_TENANT("'limits.porst':1"), WEFT_USAGE, "did you mean \"ports\"?");
     refused(*state, SET_TENANT("'ports':{}"), WEFT_USAGE, "holds objects");
     refused(*state, SET_TENANT("'segments.web':null"), WEFT_USAGE, "holds objects");
-    refused(*state, SET_TENANT("'nat':{}"), WEFT_INVALID, "not built");
+    refused(*state, SET_TENANT("'flows':[]"), WEFT_INVALID, "not built");
+    refused(*state, SET_TENANT("'nat':{}"), WEFT_USAGE, "commands of their own");
     refused(*state, SET_PORT("'queues':'many'"), WEFT_INVALID, "\"many\" is not a number");
     refused(*state, SET_PORT("'queues':true"), WEFT_INVALID, "\"true\" is not a number");
     refused(*state, SET_PORT("'queues':[1]"), WEFT_INVALID, "must be one value");

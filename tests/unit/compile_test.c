@@ -110,7 +110,7 @@ static int setup(void **state)
     fail_always = false;
     memset(open_ports, 0, sizeof(open_ports));
     fdb = fdb_new(1024, workers_quiesce);
-    return fdb ? configuration_init(&configuration, &config, fdb) : -1;
+    return fdb ? configuration_init(&configuration, &config, fdb, NULL) : -1;
 }
 
 static int teardown(void **state)

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include "dp_objects.h"
+#include "nat.h"
 #include "tsc.h"
 
 const uint8_t guest_1_ipv6[16] = {0xfd, 0, 0, 1, [15] = 0x10},
@@ -103,12 +104,21 @@ static void add_segment(struct lab *lab, uint32_t id, uint32_t tenant, struct in
 void lab_compile(struct lab *lab)
 {
     struct snapshot *snapshot = lab->fixture->snapshot;
+    nat_config_free(snapshot->nat_config);
+    snapshot->nat_config = NULL;
     routers_free(snapshot);
     snapshot->routers = NULL;
     snapshot->interfaces = NULL;
     snapshot->router_count = snapshot->interface_count = 0;
     if (compile_routers(snapshot, lab->objects))
         abort();
+    snapshot->nat = lab->nat;
+    if (lab->nat && !(snapshot->nat_config = nat_config_new(lab->nat, lab->objects)))
+        abort();
+    if (lab->nat) {
+        nat_config_changed(lab->nat, snapshot->nat_config);
+        nat_maintain(lab->nat, (uint32_t)(lab->now_ms / 1000));
+    }
 }
 
 struct lab *lab_new(uint32_t flags_1, uint32_t flags_2, uint32_t mtu_2)
@@ -142,9 +152,55 @@ struct lab *lab_new(uint32_t flags_1, uint32_t flags_2, uint32_t mtu_2)
 void lab_free(struct lab *lab)
 {
     neighbours_init(NULL);
+    nat_config_free(lab->fixture->snapshot->nat_config);
+    nat_free(lab->nat);
     fixture_free(lab->fixture);
     objects_free(lab->objects);
     free(lab);
+}
+
+static void no_workers(void)
+{
+}
+
+static void map(uint8_t address[16], uint32_t ipv4)
+{
+    const uint8_t bytes[4] = {(uint8_t)(ipv4 >> 24), (uint8_t)(ipv4 >> 16), (uint8_t)(ipv4 >> 8),
+                              (uint8_t)ipv4};
+    address_map(address, bytes);
+}
+
+static void add_source(struct lab *lab, uint32_t port, uint32_t flags)
+{
+    struct dp_nat_source source = {.port = port, .outside = 91, .flags = flags};
+    map(source.address, OUTSIDE);
+    lab_put(lab, DP_KIND_NAT_SOURCE, &source);
+}
+
+static void add_neighbour(struct lab *lab, uint32_t port, const uint8_t address[16], const char *mac);
+
+void lab_outside(struct lab *lab, uint32_t flags, uint32_t nat_flags, uint32_t mtu)
+{
+    struct dp_interface interface = {.port = 91, .flags = flags, .ipv4_prefix_length = 120};
+    struct dp_nat_address address = {
+        .port = 91, .port_first = 1024, .port_last = 65535, .flags = DP_NAT_F_ANSWER};
+    struct dp_route route = {.router = 0, .prefix_length = 96, .port = 91};
+    if (!lab->nat)
+        lab->nat = nat_new(10000, no_workers);
+    lab->peer = fixture_port(lab->fixture, 4, 9, 0);
+    lab->outside = add_router_port(lab, 91, 9, OUTSIDE_MAC, mtu);
+    add_segment(lab, 90, 9, lab->peer, lab->outside, OUTSIDE_MAC, PEER_MAC);
+    map(interface.ipv4, OUTSIDE);
+    map(address.address, OUTSIDE);
+    map(route.prefix, 0);
+    map(route.next_hop, PEER);
+    lab_put(lab, DP_KIND_INTERFACE, &interface);
+    lab_put(lab, DP_KIND_NAT_ADDRESS, &address);
+    lab_put(lab, DP_KIND_ROUTE, &route);
+    add_neighbour(lab, 91, route.next_hop, PEER_MAC);
+    add_source(lab, 11, nat_flags);
+    add_source(lab, 31, nat_flags);
+    lab_compile(lab);
 }
 
 static void add_neighbour(struct lab *lab, uint32_t port, const uint8_t address[16], const char *mac)

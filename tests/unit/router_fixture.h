@@ -7,6 +7,9 @@
  *   guest 1 --- segment 10 --- port 11 [router 1] port 21 --- segment 20 --- guest 2
  *   10.0.1.10   fd00:1::/64    10.0.1.1         10.0.2.1      fd00:2::/64    10.0.2.20
  *   guest 3 --- segment 30 --- port 31 [router 2]                            tenant 2, 10.0.1.0/24
+ *
+ * With lab_outside: tenant 1's port 11 and tenant 2's port 31 are translated to 192.0.2.1.
+ *   [port 91: outside, 192.0.2.1/24] --- segment 90 --- peer 4, 192.0.2.99, the way to everywhere else
  */
 #include "frame.h"
 #include "objects.h"
@@ -23,6 +26,10 @@
 #define GUEST_2      0x0a000214u
 #define ROUTER_1     0x0a000101u
 #define ROUTER_2     0x0a000201u
+#define PEER_MAC     "\x02\x00\x00\x00\x00\x63"
+#define OUTSIDE_MAC  "\x02\x00\x00\x00\x00\xf9"
+#define OUTSIDE      0xc0000201u
+#define PEER         0xc0000263u
 
 extern const uint8_t guest_1_ipv6[16], guest_2_ipv6[16], router_1_ipv6[16], router_2_ipv6[16];
 
@@ -31,6 +38,8 @@ struct lab {
     struct objects *objects;
     struct ingress *guest_1, *guest_2, *guest_3;
     struct ingress *router_1, *router_2, *router_3;
+    struct ingress *peer, *outside; /* lab_outside */
+    struct nat *nat;
     uint64_t now_ms;
     unsigned asked; /* questions to the controller */
     uint32_t asked_port;
@@ -44,6 +53,8 @@ void lab_free(struct lab *lab);
 /* Adds an object; in force after lab_compile. */
 void lab_put(struct lab *lab, enum dp_kind kind, const void *object);
 void lab_compile(struct lab *lab);
+/* Adds the outside. flags: of its interface; nat_flags: of the sources; mtu: of its port */
+void lab_outside(struct lab *lab, uint32_t flags, uint32_t nat_flags, uint32_t mtu);
 /* Adds static neighbours for both guests, both families. */
 void lab_neighbours(struct lab *lab);
 void lab_send(struct lab *lab, struct ingress *from, const struct flat *flat);

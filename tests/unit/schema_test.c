@@ -158,8 +158,23 @@ static void segments_and_uplinks(void **state)
             "\"af_xdp\" is not built in this version");
     refused("version: 1\nuplinks: {l: {device: eth0}}\n", 2, 23, "uplinks.l.device",
             "must be KIND:ARGUMENTS, like vdev:net_null0");
-    refused("version: 1\ntenants: {a: {segments: {w: {mode: nat}}}}\n", 2, 36, "tenants.a.segments.w.mode",
-            "\"nat\" is not built in this version");
+    refused("version: 1\ntenants: {a: {segments: {w: {subnet: 10.0.1.1/24}}}}\n", 2, 38,
+            "tenants.a.segments.w.subnet",
+            "10.0.1.1/24 has bits behind its prefix; did you mean \"10.0.1.0/24\"?");
+    refused("version: 1\ntenants: {a: {segments: {w: {subnet: 10.0.1.0/31}}}}\n", 2, 38,
+            "tenants.a.segments.w.subnet", "a subnet has a prefix length of 8 to 30, not 31");
+    refused("version: 1\ntenants: {a: {nat: {w: {forwards: [{proto: tcp}, {port: 0}]}}}}\n", 2, 57,
+            "tenants.a.nat.w.forwards.1.port", "\"0\" is not a port or a range of ports, like 8000-8010");
+    refused("version: 1\ntenants: {a: {nat: {w: {forwards: [{to: vm2}]}}}}\n", 2, 41,
+            "tenants.a.nat.w.forwards.0.to", "\"vm2\" is not PORT:NUMBER, like vm2:443");
+    refused("version: 1\ntenants: {a: {nat: {w: {one-to-one: {vm2: 203.0.113}}}}}\n", 2, 43,
+            "tenants.a.nat.w.one-to-one.vm2",
+            "\"203.0.113\" is not an address, like 10.0.0.1 or fd00::1 (without prefix length)");
+    refused("version: 1\nuplinks: {l: {ports: 40000-30000}}\n", 2, 22, "uplinks.l.ports",
+            "\"40000-30000\" is not a port or a range of ports, like 8000-8010");
+    refused("version: 1\ntenants: {a: {segments: {w: {dhcp: {range: 10.0.0.9-10.0.0.1}}}}}\n", 2, 44,
+            "tenants.a.segments.w.dhcp.range",
+            "\"10.0.0.9-10.0.0.1\" is not a range of addresses, like 10.0.1.100-10.0.1.200");
     refused("version: 1\ntenants: {a: {segments: {w: {static: {01:00:00:00:00:01: p}}}}}\n", 2, 39,
             "tenants.a.segments.w.static.01:00:00:00:00:01",
             "must be a unicast MAC address, like 52:54:00:00:00:01");

@@ -190,7 +190,7 @@ static void what_the_dataplane_cannot_hold(void **state)
     assert_null(build(text, "/run/weft", &diagnostics));
     assert_int_equal(diagnostics.count, 1);
     assert_int_equal(diagnostics.items[0].code, WEFT_LIMIT);
-    assert_string_equal(diagnostics.items[0].message, "4096 ports and uplinks, 4095 are possible");
+    assert_string_equal(diagnostics.items[0].message, "4096 ports, uplinks, and interfaces of host and router; 4095 are possible");
     diagnostics_clear(&diagnostics);
     free(text);
     assert_null(build(
@@ -205,7 +205,7 @@ static void a_mistake_is_said_once(void **state)
 {
     refused("tenants: {a: {segments: {s: {mode: isolate}}}}\n", WEFT_INVALID, 1, 36,
             "tenants.a.segments.s.mode",
-            "\"isolate\" is not one of: isolated, bridged; did you mean \"isolated\"?");
+            "\"isolate\" is not one of: isolated, host-only, bridged, nat; did you mean \"isolated\"?");
     refused("tenants: {a: {segments: {s: {mode: isolated}}, ports: {p: {segment: S}}}}\n", WEFT_INVALID, 1,
             69, "tenants.a.ports.p.segment", "\"S\" is not a name (a-z, 0-9 and -, 31 at most)");
     refused("uplinks: {l: {device: x}}\n", WEFT_INVALID, 1, 23, "uplinks.l.device",

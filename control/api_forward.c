@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * forward.add and forward.del: one port forward, changed in a copy of the configuration in force, which is
+ * then applied like a file.
+ */
+#include <stdio.h>
+#include <string.h>
+#include "api_call.h"
+#include "schema.h"
+
+#define ROW "tenants.*.nat.*.forwards.*"
+
+/* What a request names. */
+struct forward_request {
+    struct model_segment *segment;
+    json_t *tree;    /* a copy of the configuration */
+    json_t *nat;     /* the segment's table in it */
+    json_t *list;    /* forwards */
+    json_t *forward; /* as asked for, typed */
+};
+
+static json_t *mapping_below(json_t *table, const char *key)
+{
+    if (!json_object_get(table, key))
+        json_object_set_new(table, key, json_object());
+    return json_object_get(table, key);
+}
+
+/* One key of the forward, typed by the schema. */
+static bool take_key(struct api_call *call, struct forward_request *request, const char *key,
+                     struct diagnostics *diagnostics)
+{
+    json_t *value = json_object_get(call->params, key);
+    if (!value)
+        return true;
+    json_t *typed = schema_value(schema_find(ROW, key), value, key, diagnostics);
+    if (typed)
+        json_object_set_new(request->forward, key, typed);
+    return typed != NULL;
+}
+
+static bool open_request(struct api_call *call, struct forward_request *request)
+{
+    static const char *const keys[] = {"proto", "port", "to", "address"};
+    struct diagnostics diagnostics = {0};
+    *request = (struct forward_request){0};
+    if (!api_find_segment(call, api_string(call, "segment"), &request->segment))
+        return false;
+    if (!request->segment->is_nat) {
+        outcome_fail(&call->outcome, WEFT_INVALID,
+                     "segment %s is of mode %s; only mode nat has port forwards", request->segment->full_name,
+                     request->segment->mode);
+        return false;
+    }
+    request->forward = json_object();
+    bool good = true;
+    for (unsigned i = 0; i < 4; i++)
+        good &= take_key(call, request, keys[i], &diagnostics);
+    if (!good) {
+        outcome_invalid(&call->outcome, &diagnostics, NULL);
+        return false;
+    }
+    request->tree = json_deep_copy(call->controller->model->config);
+    json_t *tenants = json_object_get(request->tree, "tenants");
+    json_t *tenant = json_object_get(tenants, request->segment->tenant->name);
+    request->nat = mapping_below(mapping_below(tenant, "nat"), request->segment->name);
+    request->list = json_object_get(request->nat, "forwards");
+    if (!request->list) {
+        request->list = json_array();
+        json_object_set_new(request->nat, "forwards", request->list);
+    }
+    return true;
+}
+
+static void close_request(struct forward_request *request)
+{
+    json_decref(request->tree);
+    json_decref(request->forward);
+}
+
+static bool same_key(json_t *a, json_t *b, const char *key)
+{
+    json_t *left = json_object_get(a, key), *right = json_object_get(b, key);
+    return left == right || (left && right && json_equal(left, right));
+}
+
+/* Index of the forward of the same outside ports; -1: none. */
+static int find_forward(const struct forward_request *request)
+{
+    size_t index;
+    json_t *forward;
+    json_array_foreach (request->list, index, forward) {
+        if (same_key(forward, request->forward, "proto") && same_key(forward, request->forward, "port") &&
+            same_key(forward, request->forward, "address"))
+            return (int)index;
+    }
+    return -1;
+}
+
+/* Tables that say nothing are not there. */
+static void tidy(struct forward_request *request)
+{
+    json_t *tenants = json_object_get(request->tree, "tenants");
+    json_t *tenant = json_object_get(tenants, request->segment->tenant->name);
+    json_t *nat = json_object_get(tenant, "nat");
+    if (json_array_size(request->list) == 0)
+        json_object_del(request->nat, "forwards");
+    if (json_object_size(request->nat) == 0)
+        json_object_del(nat, request->segment->name);
+    if (json_object_size(nat) == 0)
+        json_object_del(tenant, "nat");
+}
+
+static void apply_request(struct api_call *call, struct forward_request *request)
+{
+    struct change change = {.by = call->uid,
+                            .dry_run = api_bool(call, "dry_run"),
+                            .expected = api_integer(call, "expect_generation", -1)};
+    tidy(request);
+    apply_tree(call->controller, request->tree, &change, &call->outcome);
+    api_answer_change(call);
+}
+
+void api_forward_add(struct api_call *call)
+{
+    struct forward_request request;
+    if (open_request(call, &request)) {
+        int index = find_forward(&request);
+        json_t *before = json_array_get(request.list, (size_t)index);
+        if (index >= 0 && !same_key(before, request.forward, "to")) {
+            outcome_fail(&call->outcome, WEFT_CONFLICT,
+                         "%s port %s of segment %s leads to %s; \"weft forward del\" it first",
+                         api_string(call, "proto"), api_string(call, "port"), request.segment->full_name,
+                         json_string_value(json_object_get(before, "to")));
+        } else {
+            if (index < 0)
+                json_array_append(request.list, request.forward);
+            apply_request(call, &request);
+        }
+    }
+    close_request(&request);
+}
+
+void api_forward_del(struct api_call *call)
+{
+    struct forward_request request;
+    if (open_request(call, &request)) {
+        int index = find_forward(&request);
+        if (index >= 0)
+            json_array_remove(request.list, (size_t)index);
+        apply_request(call, &request);
+    }
+    close_request(&request);
+}

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "api_nat.h"
+#include "datagram.h"
+#include "values.h"
+
+#define ENDPOINT_SIZE (VALUE_IP_SIZE + 10u)
+
+static const char *wide_text(const uint8_t address[16], char text[VALUE_IP_SIZE])
+{
+    bool ipv4 = address_is_mapped(address);
+    return inet_ntop(ipv4 ? AF_INET : AF_INET6, address + (ipv4 ? 12 : 0), text, VALUE_IP_SIZE);
+}
+
+/* 10.0.1.10:443, [fd00::1]:443 */
+static const char *endpoint_text(const uint8_t address[16], uint16_t port, char text[ENDPOINT_SIZE])
+{
+    char host[VALUE_IP_SIZE];
+    wide_text(address, host);
+    snprintf(text, ENDPOINT_SIZE, address_is_mapped(address) ? "%s:%u" : "[%s]:%u", host, port);
+    return text;
+}
+
+static const char *protocol_name(uint8_t protocol)
+{
+    return protocol == 6 ? "tcp" : protocol == 17 ? "udp" : protocol == 1 ? "icmp" : "icmpv6";
+}
+
+static const char *session_state(uint8_t state)
+{
+    static const char *const names[] = {"?", "new", "established", "closing", "closed"};
+    return state < sizeof(names) / sizeof(names[0]) ? names[state] : "?";
+}
+
+static const struct model_segment *segment_of(const struct model *model, uint32_t router_port)
+{
+    for (unsigned i = 0; i < model->segment_count; i++) {
+        if (router_port && model->segments[i].router_port == router_port)
+            return &model->segments[i];
+    }
+    return NULL;
+}
+
+static const struct model_uplink *uplink_of(const struct model *model, uint32_t outside_port)
+{
+    for (unsigned i = 0; i < model->uplink_count; i++) {
+        if (outside_port && model->uplinks[i].outside_port == outside_port)
+            return &model->uplinks[i];
+    }
+    return NULL;
+}
+
+static bool segment_wanted(const struct nat_filter *filter, const struct model_segment *segment)
+{
+    return (!filter->tenant || segment->tenant == filter->tenant) &&
+           (!filter->segment || segment == filter->segment) &&
+           (!filter->port || model_port_in(filter->port, segment));
+}
+
+/* The port whose configured address it is; NULL: nobody's. */
+static const struct model_port *port_of(const struct model_segment *segment, const uint8_t address[16])
+{
+    for (unsigned i = 0; i < segment->tenant->port_count; i++) {
+        const struct model_port *port = &segment->tenant->ports[i];
+        for (unsigned k = 0; model_port_in(port, segment) && k < port->address_count; k++) {
+            uint8_t wide[16];
+            if (port->addresses[k].family == 4)
+                address_map(wide, port->addresses[k].bytes);
+            else
+                memcpy(wide, port->addresses[k].bytes, 16);
+            if (memcmp(wide, address, 16) == 0)
+                return port;
+        }
+    }
+    return NULL;
+}
+
+static json_t *session_item(const struct model_segment *segment, const struct model_uplink *uplink,
+                            const struct model_port *port, const struct dp_session *session)
+{
+    char inside[ENDPOINT_SIZE], outside[ENDPOINT_SIZE], remote[ENDPOINT_SIZE];
+    return json_pack("{s:s, s:s, s:s*, s:s*, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "tenant",
+                     segment->tenant->name, "segment", segment->full_name, "port",
+                     port ? port->full_name : NULL, "uplink", uplink ? uplink->name : NULL, "protocol",
+                     protocol_name(session->protocol), "state", session_state(session->state), "direction",
+                     session->inbound ? "in" : "out", "inside",
+                     endpoint_text(session->inside, session->inside_port, inside), "outside",
+                     endpoint_text(session->translated, session->translated_port, outside), "remote",
+                     endpoint_text(session->remote, session->remote_port, remote), "packets_out",
+                     (json_int_t)session->packets_out, "packets_in", (json_int_t)session->packets_in, "age",
+                     (json_int_t)session->age_s, "expires_in", (json_int_t)session->expires_s);
+}
+
+void nat_list_sessions(struct controller *controller, const struct nat_filter *filter, json_t *items)
+{
+    struct dp_client *client = supervisor_client(controller->supervisor);
+    const void *object = NULL;
+    if (!client)
+        return;
+    int status = dp_client_dump(client, DP_KIND_SESSION);
+    while (status == 0 &&
+           (status = dp_client_next(client, &object)) == 1) { /* to its end, whatever is shown */
+        const struct dp_session *session = object;
+        const struct model_segment *segment = segment_of(controller->model, session->port);
+        status = 0;
+        if ((int64_t)json_array_size(items) >= filter->limit || !segment || !segment_wanted(filter, segment))
+            continue;
+        const struct model_port *port = port_of(segment, session->inside);
+        if (!filter->port || port == filter->port)
+            json_array_append_new(
+                items, session_item(segment, uplink_of(controller->model, session->outside), port, session));
+    }
+    if (status < 0)
+        supervisor_disconnect(controller->supervisor, dp_client_error(client));
+}
+
+void nat_list_forwards(const struct model *model, const struct nat_filter *filter, json_t *items)
+{
+    for (unsigned i = 0; i < model->segment_count; i++) {
+        const struct model_segment *segment = &model->segments[i];
+        if (!segment->is_nat || !segment_wanted(filter, segment))
+            continue;
+        for (unsigned k = 0; k < segment->nat.forward_count; k++) {
+            const struct model_forward *forward = &segment->nat.forwards[k];
+            char ports[16], to[MODEL_FULL_NAME_SIZE + 8], address[VALUE_IP_SIZE] = "uplink";
+            if (filter->port && forward->to != filter->port)
+                continue;
+            snprintf(ports, sizeof(ports), forward->first == forward->last ? "%u" : "%u-%u", forward->first,
+                     forward->last);
+            snprintf(to, sizeof(to), "%s:%u", forward->to->name, forward->to_first);
+            if (forward->address.family)
+                inet_ntop(forward->address.family == 4 ? AF_INET : AF_INET6, forward->address.bytes, address,
+                          sizeof(address));
+            json_array_append_new(
+                items, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "segment", segment->full_name, "protocol",
+                                 protocol_name(forward->protocol), "port", ports, "to", to, "address",
+                                 address, "uplink", segment->uplink ? segment->uplink->name : ""));
+        }
+    }
+}
+
+void nat_list_leases(const struct controller *controller, const struct nat_filter *filter, json_t *items)
+{
+    const struct model *model = controller->model;
+    for (unsigned i = 0; i < model->segment_count; i++) {
+        const struct model_segment *segment = &model->segments[i];
+        if (!segment->router_port || !controller->guests || !segment_wanted(filter, segment))
+            continue;
+        json_t *leases = guest_services_leases(controller->guests, segment), *lease;
+        size_t index;
+        json_array_foreach (leases, index, lease) {
+            const char *port = json_string_value(json_object_get(lease, "port"));
+            if (filter->port && strcmp(port, filter->port->full_name) != 0)
+                continue;
+            json_object_set_new(lease, "segment", json_string(segment->full_name));
+            json_array_append(items, lease);
+        }
+        json_decref(leases);
+    }
+}
+
+void nat_list_neighbours(struct controller *controller, const struct nat_filter *filter, json_t *items)
+{
+    struct dp_client *client = supervisor_client(controller->supervisor);
+    void *objects = NULL;
+    size_t count = 0;
+    if (!client)
+        return;
+    if (dp_client_dump_all(client, DP_KIND_NEIGHBOUR_STATE, &objects, &count) < 0) {
+        supervisor_disconnect(controller->supervisor, dp_client_error(client));
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct dp_neighbour_state *state = (const struct dp_neighbour_state *)objects + i;
+        const struct model_segment *segment = segment_of(controller->model, state->port);
+        const struct model_uplink *uplink = uplink_of(controller->model, state->port);
+        char address[VALUE_IP_SIZE], mac[VALUE_MAC_SIZE];
+        bool all = !filter->tenant && !filter->segment && !filter->port;
+        if (segment ? !segment_wanted(filter, segment) : !uplink || !all)
+            continue;
+        value_mac_text(state->mac, mac);
+        json_array_append_new(items, json_pack("{s:s, s:s, s:s, s:s, s:I}", "interface",
+                                               segment ? segment->full_name : uplink->name, "address",
+                                               wide_text(state->address, address), "mac",
+                                               state->reachable ? mac : "", "state",
+                                               state->is_static   ? "kernel"
+                                               : state->reachable ? "reachable"
+                                                                  : "asked",
+                                               "age", (json_int_t)state->age_s));
+    }
+    free(objects);
+}
+
+static json_t *prefix_json(const struct model_prefix *prefix)
+{
+    char text[VALUE_IP_SIZE];
+    inet_ntop(prefix->family == 4 ? AF_INET : AF_INET6, prefix->address, text, sizeof(text));
+    return json_sprintf("%s/%u", text, prefix->length);
+}
+
+static const char *own_state(const struct view *view, uint32_t port)
+{
+    const struct dp_port_state *state = view_state(view, port);
+    return !state ? "unknown" : state->link ? "up" : "down";
+}
+
+static json_t *dhcp_json(const struct model_dhcp *dhcp)
+{
+    char first[VALUE_IP_SIZE], last[VALUE_IP_SIZE];
+    inet_ntop(AF_INET, dhcp->first, first, sizeof(first));
+    inet_ntop(AF_INET, dhcp->last, last, sizeof(last));
+    json_t *range = json_sprintf("%s-%s", first, last);
+    return json_pack("{s:o, s:I, s:s}", "range", range, "lease_time", (json_int_t)dhcp->lease, "domain",
+                     dhcp->domain);
+}
+
+void nat_item_segment(const struct view *view, const struct model_segment *segment, json_t *item)
+{
+    json_t *gateways = json_array();
+    if (!segment->is_host_only && !segment->is_nat) {
+        json_decref(gateways);
+        return;
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        if (segment->subnets[i].family)
+            json_array_append_new(gateways, prefix_json(&segment->subnets[i]));
+    }
+    json_object_set_new(item, segment->is_nat ? "gateway" : "host_address", gateways);
+    if (segment->is_host_only) {
+        json_object_set_new(item, "host_interface", json_string(segment->host_interface));
+        json_object_set_new(item, "host_state", json_string(own_state(view, segment->host_port)));
+    }
+    if (segment->dhcp.enabled)
+        json_object_set_new(item, "dhcp", dhcp_json(&segment->dhcp));
+    if (!segment->is_nat)
+        return;
+    json_t *addresses = json_array();
+    for (unsigned i = 0; i < segment->nat.address_count; i++) {
+        char text[VALUE_IP_SIZE];
+        inet_ntop(segment->nat.addresses[i].family == 4 ? AF_INET : AF_INET6, segment->nat.addresses[i].bytes,
+                  text, sizeof(text));
+        json_array_append_new(addresses, json_string(text));
+    }
+    if (!segment->nat.address_count)
+        json_array_append_new(addresses, json_string("uplink"));
+    json_object_set_new(item, "nat", addresses);
+    json_object_set_new(item, "forwards", json_integer(segment->nat.forward_count));
+    json_object_set_new(item, "one_to_one", json_integer(segment->nat.pin_count));
+}
+
+void nat_item_tenant(const struct view *view, const struct model_tenant *tenant, json_t *item)
+{
+    for (size_t i = 0; i < view->router_count; i++) {
+        const struct dp_router_state *state = &view->routers[i];
+        if (state->id != tenant->id)
+            continue;
+        json_object_set_new(item, "sessions", json_integer((json_int_t)state->sessions));
+        json_object_set_new(item, "sessions_created", json_integer((json_int_t)state->sessions_created));
+        json_object_set_new(item, "sessions_refused", json_integer((json_int_t)state->sessions_refused));
+    }
+}
+
+void nat_item_uplink(const struct view *view, const struct model_uplink *uplink, json_t *item)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < view->nat_address_count; i++) {
+        const struct dp_nat_address_state *state = &view->nat_addresses[i];
+        char text[VALUE_IP_SIZE];
+        if (state->port != uplink->outside_port)
+            continue;
+        json_array_append_new(
+            list, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}", "address", wide_text(state->address, text),
+                            "ports", (json_int_t)state->ports, "tcp_used", (json_int_t)state->tcp_used,
+                            "udp_used", (json_int_t)state->udp_used, "icmp_used",
+                            (json_int_t)state->icmp_used, "refused", (json_int_t)state->refused));
+    }
+    if (uplink->is_outside)
+        json_object_set_new(item, "nat_ports", json_sprintf("%u-%u", uplink->port_first, uplink->port_last));
+    if (json_array_size(list))
+        json_object_set(item, "nat", list);
+    json_decref(list);
+}
+
+void nat_own_ports(const struct model *model,
+                   void (*visit)(void *context, uint32_t port, const char *name,
+                                 const struct model_segment *segment),
+                   void *context)
+{
+    char name[MODEL_FULL_NAME_SIZE + 16];
+    for (unsigned i = 0; i < model->segment_count; i++) {
+        const struct model_segment *segment = &model->segments[i];
+        snprintf(name, sizeof(name), "%s:host", segment->full_name);
+        if (segment->host_port)
+            visit(context, segment->host_port, name, segment);
+        snprintf(name, sizeof(name), "%s:router", segment->full_name);
+        if (segment->router_port)
+            visit(context, segment->router_port, name, segment);
+    }
+    for (unsigned i = 0; i < model->uplink_count; i++) {
+        snprintf(name, sizeof(name), "%s:router", model->uplinks[i].name);
+        if (model->uplinks[i].outside_port)
+            visit(context, model->uplinks[i].outside_port, name, NULL);
+    }
+}
