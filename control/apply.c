@@ -41,10 +41,14 @@ static void confirm_name(char name[48], uint64_t generation)
     snprintf(name, 48, "confirm.%" PRIu64 ".json", generation);
 }
 
-static int open_tap(void *context, const struct dp_port *port, int fds[DP_QUEUES_MAX], char *text,
-                    size_t size)
+static int open_descriptors(void *context, const struct dp_port *port, int fds[DP_PORT_FDS_MAX], char *text,
+                            size_t size)
 {
-    return taps_open(context, port, fds, text, size);
+    struct controller *controller = context;
+    if (port->type != DP_PORT_TAP)
+        return uplinks_open(controller->uplinks, port, fds, text, size);
+    int error = taps_open(controller->taps, port, fds, text, size);
+    return error ? error : (int)port->queues;
 }
 
 /* Makes the dataplane and the host's interfaces hold these objects, which are the model's. 0 or -errno with
@@ -55,7 +59,7 @@ static int program_objects(struct controller *controller, const struct model *mo
     const char *run_dir = controller->options.run_dir;
     controller->programmed_hash = 0;
     struct dp_client *client = supervisor_client(controller->supervisor);
-    struct reconcile_taps taps = {open_tap, controller->taps};
+    struct reconcile_opener opener = {open_descriptors, controller};
     if (!client) {
         const char *reason = supervisor_reason(controller->supervisor);
         snprintf(text, size, "the dataplane is not running%s%s", *reason ? ": " : "", reason);
@@ -68,12 +72,13 @@ static int program_objects(struct controller *controller, const struct model *mo
             snprintf(text, size, "the dataplane takes no punt channel: %s", dp_client_error(client));
     }
     if (!error)
-        error = reconcile(client, want, &taps, text, size);
+        error = reconcile(client, want, &opener, text, size);
     if (error == -ECONNRESET || error == -ETIMEDOUT || error == -EPROTO || error == -EPIPE)
         supervisor_disconnect(controller->supervisor, text);
     const struct object_list *ports = &want->lists[DP_KIND_PORT];
     if (!error) {
         taps_keep(controller->taps, ports->items, ports->count);
+        uplinks_settle(controller->uplinks, ports->items, ports->count);
         taps_adopt(controller->taps, ports->items, ports->count);
         error = host_interface_apply(model, run_dir, text, size);
     }
@@ -109,6 +114,7 @@ void apply_follow(struct controller *controller)
 int apply_reconcile(struct controller *controller)
 {
     struct object_set want = {0};
+    uplinks_look(controller->model, controller->events);
     compile_all(controller, controller->model, controller->generation, &want);
     int error = program_objects(controller, controller->model, &want, controller->trouble,
                                 sizeof(controller->trouble));
@@ -325,6 +331,10 @@ static enum weft_code application_prepare(struct controller *controller, struct 
     application->ids = ids_assign(controller->ids, application->candidate);
     if (!application->ids)
         return outcome_fail(outcome, WEFT_LIMIT, "no number is left for another object");
+    uplinks_look(application->candidate, NULL);
+    if (uplinks_check(application->candidate, controller->model, application->text,
+                      sizeof(application->text)) < 0)
+        return outcome_fail(outcome, WEFT_INVALID, "%s", application->text);
     compile_all(controller, application->candidate, application->generation, &application->objects);
     return WEFT_OK;
 }

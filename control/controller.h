@@ -17,6 +17,7 @@
 #include "store.h"
 #include "supervisor.h"
 #include "tap.h"
+#include "uplink.h"
 #include "weft_api.h"
 
 #define CONTROLLER_TEXT_SIZE 600u
@@ -37,6 +38,8 @@ struct controller {
     struct outside_follower *outside; /* NULL: no netlink */
     struct guests *guests;            /* NULL: in tests that have no loop */
     uint64_t programmed_hash;         /* of what the dataplane was last programmed with; 0: not known */
+    struct uplinks *uplinks;
+    struct link_watch *link_watch;
     struct supervisor *supervisor;
     struct events *events;
     struct api_server *api;

@@ -266,6 +266,17 @@ static void on_failed(void *context, const char *reason)
     api_server_wake(controller->api);
 }
 
+/* The link, the MTU, the queues of an uplink's interface or the interface itself may be others now. */
+static void on_link(void *context)
+{
+    struct controller *controller = context;
+    bool changed = uplinks_look(controller->model, controller->events);
+    if (changed && supervisor_client(controller->supervisor))
+        apply_reconcile(controller);
+    else
+        uplinks_refresh(controller->uplinks);
+}
+
 static void on_event(void *context, json_t *event)
 {
     struct controller *controller = context;
@@ -300,6 +311,7 @@ static enum weft_code open_parts(struct controller *controller)
     controller->base = event_base_new();
     controller->events = events_new(on_event, controller);
     controller->taps = taps_new();
+    controller->uplinks = uplinks_new(controller->options.run_dir);
     controller->bench = bench_new();
     controller->outside = outside_new(controller);
     if (!controller->outside)
@@ -322,6 +334,9 @@ static enum weft_code open_parts(struct controller *controller)
         return WEFT_FAILED;
     }
     controller->monitor = monitor_new(controller);
+    controller->link_watch = link_watch_new(controller->base, on_link, controller);
+    if (!controller->link_watch)
+        log_warning("changes of interfaces are not followed: %s", strerror(errno));
     return WEFT_OK;
 }
 
@@ -343,6 +358,8 @@ static void close_parts(struct controller *controller)
         event_free(controller->confirm_timer);
     if (controller->taps)
         taps_free(controller->taps);
+    link_watch_free(controller->link_watch);
+    uplinks_free(controller->uplinks);
     if (controller->model)
         host_interface_tidy(controller->model, controller->options.run_dir);
     if (controller->model)

@@ -105,7 +105,7 @@ static void uplinks_build(const struct model_check *check)
         model->uplinks[model->uplink_count] = (struct model_uplink){
             .name = name,
             .device = json_string_value(json_object_get(table, "device")),
-            .mtu = (uint32_t)number_of(table, "mtu", 1500),
+            .mtu = (uint32_t)number_of(table, "mtu", 0),
         };
         model_uplink_build(&model->uplinks[model->uplink_count++], table);
     }
@@ -122,6 +122,7 @@ static void segment_build(const struct model_check *check, struct model_tenant *
     segment->vlan = (uint32_t)number_of(table, "vlan", 0);
     segment->ageing = (uint32_t)number_of(table, "ageing", 300);
     segment->isolate_ports = bool_of(table, "isolate-ports", false);
+    segment->follow_uplink = bool_of(table, "follow-uplink", true);
     segment->macs = (uint32_t)number_of(table, "macs", 0);
     segment->statics = json_object_get(table, "static");
     model_network_build(segment, table);

@@ -3,7 +3,7 @@
 /*
  * The configuration with its defaults filled in and its references resolved: what the rest of weftd works
  * with. Built from the typed tree (schema.h), which it keeps a reference to and borrows its strings from;
- * immutable but for ids.
+ * immutable but for ids and what the kernel says of uplinks' interfaces.
  *
  * Threads: weftd has one.
  */
@@ -12,6 +12,7 @@
 #include <jansson.h>
 #include "diagnostics.h"
 #include "document.h"
+#include "link.h"
 
 #define MODEL_FULL_NAME_SIZE 64u
 #define MODEL_SOCKET_SIZE    108u /* sockaddr_un's */
@@ -47,7 +48,9 @@ struct model_uplink {
     const char *name;
     uint32_t id; /* of its port in the dataplane */
     const char *device;
-    uint32_t mtu;
+    uint32_t mtu;           /* as configured; 0: the interface's */
+    bool looked;            /* link is known */
+    struct link_facts link; /* of its interface, as last looked at (uplink.h); all zero: not there */
     char netdev[MODEL_INTERFACE_SIZE];        /* the kernel's interface that the device shares; "": none */
     struct model_prefix own[2];               /* its own addresses where the kernel has none: IPv4, IPv6 */
     struct model_address gateways[2];         /* the same: family 0: none */
@@ -102,8 +105,9 @@ struct model_segment {
     uint32_t vlan;               /* 0: none */
     uint32_t ageing;             /* seconds; 0: never */
     bool isolate_ports;
-    uint32_t macs;   /* 0: none */
-    json_t *statics; /* MAC: port; NULL: none */
+    bool follow_uplink; /* guests are shown the uplink's link */
+    uint32_t macs;      /* 0: none */
+    json_t *statics;    /* MAC: port; NULL: none */
     /* host-only, nat */
     bool is_host_only, is_nat;
     struct model_prefix subnets[2]; /* IPv4, IPv6; the address: the gateway's or host's */

@@ -104,6 +104,15 @@ static bool choice_check(struct schema_place *place, const struct schema_key *ro
     return false;
 }
 
+static json_t *scalar_text(struct schema_place *place, const struct document_node *node, bool valid,
+                           const char *wanted)
+{
+    if (valid)
+        return json_string(node->text);
+    schema_mistake(place, node->position, "\"%.60s\" is not %s", node->text, wanted);
+    return NULL;
+}
+
 static json_t *scalar_device(struct schema_place *place, const struct schema_key *row,
                              const struct document_node *node)
 {
@@ -116,6 +125,9 @@ static json_t *scalar_device(struct schema_place *place, const struct schema_key
     snprintf(kind, sizeof(kind), "%.*s", (int)(colon - node->text), node->text);
     if (!choice_check(place, row, node, kind))
         return NULL;
+    if (strcmp(kind, "vdev") != 0)
+        return scalar_text(place, node, value_interface(colon + 1),
+                           "KIND: and the name of an interface (1 to 15 characters)");
     size_t length = strlen(colon + 1);
     if (length == 0 || length > 200) {
         schema_mistake(place, node->position, "vdev: needs 1 to 200 characters of DPDK device arguments");
@@ -155,15 +167,6 @@ static json_t *scalar_bool(struct schema_place *place, const struct document_nod
     if (strcmp(node->text, "false") == 0)
         return json_false();
     schema_mistake(place, node->position, "\"%.40s\" is not true or false", node->text);
-    return NULL;
-}
-
-static json_t *scalar_text(struct schema_place *place, const struct document_node *node, bool valid,
-                           const char *wanted)
-{
-    if (valid)
-        return json_string(node->text);
-    schema_mistake(place, node->position, "\"%.60s\" is not %s", node->text, wanted);
     return NULL;
 }
 

@@ -47,9 +47,10 @@
       "whether the dataplane uses hugepages; a change restarts the dataplane")                               \
     X("uplinks", NAMED, 0, 0, NULL, NULL, NULL, "ways to the physical network")                              \
     X("uplinks.*", TABLE, 0, 0, NULL, NULL, NULL, "an uplink")                                               \
-    X("uplinks.*.device", DEVICE, 0, 0, "vdev|!af_xdp|!af_packet|!pci", NULL, NULL,                          \
-      "vdev:DEVARGS, a DPDK virtual device")                                                                 \
-    X("uplinks.*.mtu", INTEGER, 68, 9216, NULL, "1500", NULL, "bytes of IP packet that the uplink carries")  \
+    X("uplinks.*.device", DEVICE, 0, 0, "af_packet|af_xdp|vdev|!pci", NULL, NULL,                            \
+      "af_xdp:IF or af_packet:IF, an interface shared with the host; vdev:DEVARGS, a DPDK device")           \
+    X("uplinks.*.mtu", INTEGER, 68, 9216, NULL, "the interface's, else 1500", NULL,                          \
+      "bytes of IP packet that the uplink carries")                                                          \
     X("uplinks.*.address", PREFIXES, 0, 2, NULL, NULL, NULL,                                                 \
       "addresses of weft on the network behind a device that the host's kernel does not have (vdev, "        \
       "pci), one of IPv4, one of IPv6, each with the network's prefix length")                               \
@@ -79,6 +80,8 @@
       "the uplink; nat: and, through address translation, what the uplink leads to")                         \
     X("tenants.*.segments.*.uplink", NAME, 0, 0, NULL, NULL, NULL,                                           \
       "bridged, nat: the uplink that the segment is joined to or leaves by")                                 \
+    X("tenants.*.segments.*.follow-uplink", BOOL, 0, 0, NULL, "true", NULL,                                  \
+      "bridged: guests see link down while the uplink's interface has no link")                              \
     X("tenants.*.segments.*.vlan", INTEGER, 1, 4094, NULL, NULL, NULL,                                       \
       "the segment's tag on trunk ports and its uplink")                                                     \
     X("tenants.*.segments.*.ageing", SECONDS, 0, 1000000, NULL, "5m", NULL,                                  \

@@ -32,6 +32,8 @@ def _library():
             ("driver_rx_queue", pointer, [pointer, ctypes.c_uint]), ("driver_tx_queue", pointer, [pointer, ctypes.c_uint]),
             ("driver_transmit", ctypes.c_int, [pointer, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_uint32]),
             ("driver_receive", ctypes.c_int, [pointer, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_uint32]),
+            ("driver_frontend", pointer, [pointer]),
+            ("vhost_frontend_get_config", ctypes.c_int, [pointer, ctypes.c_uint32, ctypes.c_char_p, ctypes.c_uint32]),
             ("driver_kick", None, [pointer]), ("driver_wait", ctypes.c_int, [pointer, ctypes.c_int])]:
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
@@ -65,6 +67,14 @@ class Guest:
 
     def reconnect(self):
         return _lib.driver_reconnect(self.device)
+
+    def link_up(self):
+        """The status field of the device's configuration (virtio 1.2, 5.1.4)."""
+        status = ctypes.create_string_buffer(2)
+        result = _lib.vhost_frontend_get_config(_lib.driver_frontend(self.device), 6, status, 2)
+        if result < 0:
+            raise OSError(-result, os.strerror(-result))
+        return bool(status.raw[0] & 1)
 
     def send(self, frame, flags=0, gso_type=0, hdr_len=0, gso_size=0, csum_start=0, csum_offset=0, pair=0):
         header = struct.pack("<BBHHHHH", flags, gso_type, hdr_len, gso_size, csum_start, csum_offset, 0)

@@ -13,7 +13,7 @@ import sys
 FILES = ["vhost/vring.c", "vhost/vring_split.c", "vhost/vring_packed.c", "dataplane/program.c", "dataplane/bridge.c",
          "dataplane/fdb.c", "dataplane/vlan.c", "dataplane/flood.c", "dataplane/output.c", "dataplane/storm.c",
          "dataplane/parse.c", "dataplane/offload.c", "dataplane/checksum.c", "dataplane/segment.c",
-         "dataplane/port_tap.c", "dataplane/port_ethdev.c", "dataplane/port_vhost.c", "dataplane/worker.c"]
+         "dataplane/port_tap.c", "dataplane/packet_socket.c", "dataplane/port_packet.c", "dataplane/port_xdp.c", "dataplane/port_ethdev.c", "dataplane/port_vhost.c", "dataplane/worker.c"]
 FORBIDDEN = [
     (r"\b(malloc|calloc|realloc|free|strdup|mmap|munmap|rte_malloc|rte_zmalloc|aligned_alloc|posix_memalign)\s*\(", "allocation"),
     (r"\b(printf|fprintf|syslog|control_log|rte_log|perror|snprintf)\s*\(", "log"),
