@@ -78,7 +78,7 @@ static int program_objects(struct controller *controller, const struct model *mo
     const struct object_list *ports = &want->lists[DP_KIND_PORT];
     if (!error) {
         taps_keep(controller->taps, ports->items, ports->count);
-        uplinks_settle(controller->uplinks, ports->items, ports->count);
+        uplinks_settle(controller->uplinks, want);
         taps_adopt(controller->taps, ports->items, ports->count);
         error = host_interface_apply(model, run_dir, text, size);
     }

@@ -6,14 +6,15 @@
  * killed dataplane gives the interface back by itself, and weftd may come and go.
  *
  * A weftd that starts finds the programs in use by their names and by the map `about`, which says whose they
- * are: this weftd's run dir, this network namespace, this interface. It takes their maps and goes on with
- * them.
+ * are: this weftd's run dir, this network namespace, this interface. It takes their maps, loads what nobody
+ * holds (a packet port has no weft_xdp) on the same ones, and goes on.
  */
 #include "steer.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/if_link.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -134,8 +135,8 @@ static void look_at_program(struct steer *steer, int fd, const struct steer_abou
             adopt_map(steer, maps[i]);
 }
 
-/* Fills in what is in use of that interface's programs. True: it is whole. */
-static bool steer_find(struct steer *steer, const struct steer_about *about)
+/* Fills in what is in use of that interface's programs: the maps, and those programs that somebody holds. */
+static void steer_find(struct steer *steer, const struct steer_about *about)
 {
     uint32_t id = 0;
     while (bpf_prog_get_next_id(id, &id) == 0) {
@@ -143,25 +144,52 @@ static bool steer_find(struct steer *steer, const struct steer_about *about)
         if (fd >= 0)
             look_at_program(steer, fd, about);
     }
-    return steer->xdp >= 0 && steer->filter >= 0 && steer->tc >= 0 && steer->sockets >= 0 &&
-           steer->hosts >= 0;
 }
 
+static int reuse_maps(const struct steer *steer, struct steer_bpf *object)
+{
+    const struct {
+        struct bpf_map *map;
+        int fd;
+    } maps[] = {{object->maps.hosts, steer->hosts},
+                {object->maps.addresses, steer->addresses},
+                {object->maps.ports, steer->ports},
+                {object->maps.sockets, steer->sockets},
+                {object->maps.about, steer->about}};
+    int error = 0;
+    for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]) && !error; i++)
+        if (maps[i].fd >= 0)
+            error = bpf_map__reuse_fd(maps[i].map, maps[i].fd);
+    return error;
+}
+
+static void take(int *slot, int fd)
+{
+    if (*slot < 0)
+        *slot = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+}
+
+/* Loads the programs that are not there yet, on the maps that are. */
 static int steer_load(struct steer *steer, const struct steer_about *about)
 {
     const uint32_t key = 0;
-    struct steer_bpf *object = steer_bpf__open_and_load();
+    struct steer_bpf *object = steer_bpf__open();
     if (!object)
         return -errno;
-    steer->xdp = dup(bpf_program__fd(object->progs.weft_xdp));
-    steer->filter = dup(bpf_program__fd(object->progs.weft_filter));
-    steer->tc = dup(bpf_program__fd(object->progs.weft_tc));
-    steer->hosts = dup(bpf_map__fd(object->maps.hosts));
-    steer->addresses = dup(bpf_map__fd(object->maps.addresses));
-    steer->ports = dup(bpf_map__fd(object->maps.ports));
-    steer->sockets = dup(bpf_map__fd(object->maps.sockets));
-    steer->about = dup(bpf_map__fd(object->maps.about));
-    int error = bpf_map_update_elem(steer->about, &key, about, BPF_ANY) < 0 ? -errno : 0;
+    int error = reuse_maps(steer, object);
+    if (!error)
+        error = steer_bpf__load(object);
+    if (!error) {
+        take(&steer->xdp, bpf_program__fd(object->progs.weft_xdp));
+        take(&steer->filter, bpf_program__fd(object->progs.weft_filter));
+        take(&steer->tc, bpf_program__fd(object->progs.weft_tc));
+        take(&steer->hosts, bpf_map__fd(object->maps.hosts));
+        take(&steer->addresses, bpf_map__fd(object->maps.addresses));
+        take(&steer->ports, bpf_map__fd(object->maps.ports));
+        take(&steer->sockets, bpf_map__fd(object->maps.sockets));
+        take(&steer->about, bpf_map__fd(object->maps.about));
+        error = bpf_map_update_elem(steer->about, &key, about, BPF_ANY) < 0 ? -errno : 0;
+    }
     steer_bpf__destroy(object);
     return error;
 }
@@ -171,11 +199,11 @@ struct steer *steer_open(const struct steer_about *about, char *text, size_t siz
     libbpf_set_print(on_message);
     last_message[0] = '\0';
     struct steer *steer = steer_new(about->ifindex);
-    if (steer && steer_find(steer, about))
-        return steer;
-    steer_close(steer); /* parts of an earlier one, about to go */
-    steer = steer_new(about->ifindex);
-    int error = steer ? steer_load(steer, about) : -ENOMEM;
+    int error = steer ? 0 : -ENOMEM;
+    if (steer) {
+        steer_find(steer, about);
+        error = steer_load(steer, about);
+    }
     if (!error)
         return steer;
     snprintf(text, size, "the kernel refuses the steering programs: %s%s%s", strerror(-error),
@@ -279,5 +307,89 @@ int steer_set_hosts(const struct steer *steer, uint8_t (*macs)[6], unsigned coun
         if (!is_among(&key, macs, count))
             bpf_map_delete_elem(steer->hosts, &key);
     }
+    return error;
+}
+
+static int slot_of(const struct steer *steer, const uint8_t address[16], struct steer_slot *slot)
+{
+    return bpf_map_lookup_elem(steer->addresses, address, slot) < 0 ? -errno : 0;
+}
+
+/* A slot that no address has. */
+static int slot_free(const struct steer *steer)
+{
+    bool taken[STEER_ADDRESSES_MAX] = {false};
+    struct steer_address key, next;
+    struct steer_slot slot;
+    for (int error = bpf_map_get_next_key(steer->addresses, NULL, &next); !error;
+         error = bpf_map_get_next_key(steer->addresses, &key, &next)) {
+        key = next;
+        if (slot_of(steer, key.bytes, &slot) == 0 && slot.slot < STEER_ADDRESSES_MAX)
+            taken[slot.slot] = true;
+    }
+    for (int i = 0; i < (int)STEER_ADDRESSES_MAX; i++)
+        if (!taken[i])
+            return i;
+    return -ENOSPC;
+}
+
+static void fill_bitmap(struct steer_bitmap *bitmap, const struct steer_range *range)
+{
+    for (uint32_t port = range->first; port <= range->last; port++)
+        bitmap->bytes[port >> 3] |= (uint8_t)(1u << (port & 7));
+}
+
+/* An address keeps its slot; its ports are there before the address is. */
+static int set_address(const struct steer *steer, const uint8_t address[16], const struct steer_range *ranges,
+                       unsigned count)
+{
+    static struct steer_bitmap bitmaps[STEER_KINDS];
+    struct steer_slot slot = {0};
+    bool whole = false;
+    if (slot_of(steer, address, &slot) < 0) {
+        int found = slot_free(steer);
+        if (found < 0)
+            return found;
+        slot.slot = (uint32_t)found;
+    }
+    memset(bitmaps, 0, sizeof(bitmaps));
+    for (unsigned i = 0; i < count; i++) {
+        if (memcmp(ranges[i].address, address, sizeof(ranges[i].address)) != 0)
+            continue;
+        whole |= ranges[i].whole;
+        if (!ranges[i].whole)
+            fill_bitmap(&bitmaps[ranges[i].kind], &ranges[i]);
+    }
+    slot.whole = whole;
+    for (uint32_t kind = 0; kind < STEER_KINDS; kind++) {
+        const uint32_t key = slot.slot * STEER_KINDS + kind;
+        if (bpf_map_update_elem(steer->ports, &key, &bitmaps[kind], BPF_ANY) < 0)
+            return -errno;
+    }
+    return bpf_map_update_elem(steer->addresses, address, &slot, BPF_ANY) < 0 ? -errno : 0;
+}
+
+static bool has_address(const struct steer_range *ranges, unsigned count, const uint8_t address[16])
+{
+    for (unsigned i = 0; i < count; i++)
+        if (memcmp(ranges[i].address, address, sizeof(ranges[i].address)) == 0)
+            return true;
+    return false;
+}
+
+int steer_set_ranges(const struct steer *steer, const struct steer_range *ranges, unsigned count)
+{
+    struct steer_address key, next;
+    int error = 0;
+    bool more = bpf_map_get_next_key(steer->addresses, NULL, &next) == 0;
+    while (more) {
+        key = next;
+        more = bpf_map_get_next_key(steer->addresses, &key, &next) == 0;
+        if (!has_address(ranges, count, key.bytes))
+            bpf_map_delete_elem(steer->addresses, &key);
+    }
+    for (unsigned i = 0; i < count && !error; i++)
+        if (!has_address(ranges, i, ranges[i].address))
+            error = set_address(steer, ranges[i].address, ranges, count);
     return error;
 }

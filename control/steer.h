@@ -32,5 +32,17 @@ const char *steer_mode_name(enum steer_mode mode);
 
 /* Frames that weft_xdp takes at that receive queue go to the AF_XDP socket. 0 or -errno. */
 int steer_set_socket(const struct steer *steer, uint32_t queue, int socket);
+
+/* Ports or ICMP ids of an address that are the switch's: addresses that it translates to. */
+struct steer_range {
+    uint8_t address[16]; /* network order, IPv4 mapped */
+    bool whole;          /* everything to that address; the rest does not matter */
+    enum steer_kind kind;
+    uint16_t first, last;
+};
+/* All of them; what was there before and is not among them goes back to the host. 0 or -errno: -ENOSPC: more
+ * than STEER_ADDRESSES_MAX addresses. */
+int steer_set_ranges(const struct steer *steer, const struct steer_range *ranges, unsigned count);
+
 /* The host's MAC addresses on the interface. 0 or -errno. */
 int steer_set_hosts(const struct steer *steer, uint8_t (*macs)[6], unsigned count);

@@ -27,6 +27,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "log.h"
+#include "uplink_ranges.h"
 
 #define BUFFER_SIZE (8 << 20) /* bytes of a packet socket each way: some hundred 64 KiB frames */
 #define MTU_DEFAULT 1500u
@@ -350,14 +351,6 @@ int uplinks_open(struct uplinks *uplinks, const struct dp_port *port, int fds[DP
     return count;
 }
 
-static bool is_wanted(const struct uplink *uplink, const struct dp_port *ports, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (ports[i].ifindex == uplink->ifindex)
-            return true;
-    return false;
-}
-
 void uplinks_refresh(const struct uplinks *uplinks)
 {
     for (const struct uplink *uplink = uplinks->first; uplink; uplink = uplink->next)
@@ -366,9 +359,33 @@ void uplinks_refresh(const struct uplinks *uplinks)
                       uplink->ifindex);
 }
 
-static void settle(struct uplink *uplink)
+/* The port that the uplink's descriptors were handed to; 0: none. */
+static uint32_t port_of(const struct uplink *uplink, const struct object_set *objects)
+{
+    const struct object_list *list = &objects->lists[DP_KIND_PORT];
+    const struct dp_port *ports = list->items;
+    for (size_t i = 0; i < list->count; i++)
+        if (ports[i].ifindex == uplink->ifindex)
+            return ports[i].id;
+    return 0;
+}
+
+static int steer_translated(const struct uplink *uplink, uint32_t port, const struct object_set *objects)
+{
+    struct steer_range *ranges;
+    unsigned count;
+    int error = uplink_ranges(objects, port, &ranges, &count);
+    if (!error)
+        error = steer_set_ranges(uplink->steer, ranges, count);
+    free(ranges);
+    return error;
+}
+
+static void settle(struct uplink *uplink, uint32_t port, const struct object_set *objects)
 {
     int error = refresh(uplink);
+    if (!error)
+        error = steer_translated(uplink, port, objects);
     for (unsigned i = 0; i < uplink->pending_count && !error; i++)
         error = steer_set_socket(uplink->steer, i, uplink->pending[i]);
     if (error)
@@ -378,12 +395,25 @@ static void settle(struct uplink *uplink)
     uplink->pending_count = 0;
 }
 
-void uplinks_settle(struct uplinks *uplinks, const struct dp_port *ports, size_t count)
+/* After a start: the uplinks whose descriptors an earlier weftd handed over. */
+static void find_known(struct uplinks *uplinks, const struct object_set *objects)
 {
+    const struct object_list *list = &objects->lists[DP_KIND_PORT];
+    const struct dp_port *ports = list->items;
+    char text[400] = "";
+    for (size_t i = 0; i < list->count; i++)
+        if (ports[i].ifindex && !uplink_get(uplinks, ports[i].ifindex, text, sizeof(text)))
+            log_error("uplink %s: %s", ports[i].name, text);
+}
+
+void uplinks_settle(struct uplinks *uplinks, const struct object_set *objects)
+{
+    find_known(uplinks, objects);
     for (struct uplink **link = &uplinks->first; *link;) {
         struct uplink *uplink = *link;
-        if (is_wanted(uplink, ports, count)) {
-            settle(uplink);
+        uint32_t port = port_of(uplink, objects);
+        if (port) {
+            settle(uplink, port, objects);
             link = &uplink->next;
         } else {
             *link = uplink->next;

@@ -7,7 +7,7 @@
  * Threads: weftd has one.
  */
 #include <stddef.h>
-#include "dataplane_api.h"
+#include "compile.h"
 #include "events.h"
 #include "model.h"
 #include "steer.h"
@@ -31,9 +31,9 @@ int uplinks_open(struct uplinks *uplinks, const struct dp_port *port, int fds[DP
                  size_t size);
 /* The host's MAC addresses may be others now. */
 void uplinks_refresh(const struct uplinks *uplinks);
-/* The dataplane holds these ports: their sockets are served, the programs know the host's addresses; what
- * other ports had is forgotten. */
-void uplinks_settle(struct uplinks *uplinks, const struct dp_port *ports, size_t count);
+/* The dataplane holds these objects: the sockets of uplinks are served, the steering programs know the host's
+ * addresses and what is translated; what other uplinks had is forgotten. */
+void uplinks_settle(struct uplinks *uplinks, const struct object_set *objects);
 
 /* A frame and the 256 bytes that XDP wants in front share a page (dataplane/port_xdp.c). */
 #define UPLINK_XDP_MTU_MAX 3498u

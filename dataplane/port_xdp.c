@@ -70,10 +70,13 @@ static void send_out(struct xdp_socket *xdp)
     for (unsigned kicks = 0; kicks < XDP_TX_CHUNKS / 16 && left; kicks++) {
         if (!(__atomic_load_n(xdp->tx.flags, __ATOMIC_RELAXED) & XDP_RING_NEED_WAKEUP))
             break; /* the driver looks by itself */
-        bool again = !kick(xdp) && errno == EAGAIN;
+        int error = kick(xdp) ? 0 : errno;
         left = __atomic_load_n(xdp->tx.consumer, __ATOMIC_ACQUIRE) != xdp->tx.own;
-        if (!again)
-            break;
+        if (error == EAGAIN)
+            continue;
+        left &=
+            error == 0 || error == EBUSY || error == ENOBUFS; /* else down or gone: not before the next tx */
+        break;
     }
     __atomic_store_n(&xdp->unsent, left, __ATOMIC_RELAXED);
 }

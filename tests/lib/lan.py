@@ -34,6 +34,11 @@ def ip(*arguments):
     subprocess.run(["ip", *arguments], check=True)
 
 
+def sysctl(key, value):
+    with open(f"/proc/sys/net/{key}", "w", encoding="ascii") as setting:
+        setting.write(str(value))
+
+
 def nic(name):
     """What `ip` says of an interface of the host."""
     return json.loads(subprocess.run(["ip", "-j", "-d", "link", "show", name], check=True, capture_output=True).stdout)[0]
@@ -91,8 +96,7 @@ class Namespace:
         wait_for(lambda: os.path.exists(f"/proc/sys/net/ipv4/conf/{tap}"), tap)
         if "b" + tap not in os.listdir("/proc/sys/net/ipv4/conf"):
             ip("link", "add", "b" + tap, "type", "bridge", "mcast_snooping", "0")
-            with open(f"/proc/sys/net/ipv4/conf/b{tap}/arp_ignore", "w", encoding="ascii") as setting:
-                setting.write("8")  # a wire, not another way to the host
+            sysctl(f"ipv4/conf/b{tap}/arp_ignore", 8)  # a wire, not another way to the host
             ip("link", "add", "v" + tap, "type", "veth", "peer", "name", "eth0", "netns", self.pid)
             ip("link", "set", "v" + tap, "master", "b" + tap, "up")
             ip("link", "set", "b" + tap, "up")

@@ -13,7 +13,7 @@ import signal
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
-from lan import Host, Namespace, check_released, enter_host, ip, nic, transfer  # noqa: E402
+from lan import Host, Namespace, check_released, enter_host, ip, nic, sysctl, transfer  # noqa: E402
 from weft import Weft, wait_for  # noqa: E402
 
 KIND, TAP = sys.argv[1] if len(sys.argv) > 1 else "af_packet", f"wt{os.getpid()}"
@@ -49,7 +49,9 @@ def main():
     with Namespace() as lan, Namespace() as guest:
         lan.veth("up0", "lan0")
         lan.ip("addr", "add", "10.0.0.1/24", "dev", "lan0")
+        lan.ip("addr", "add", "10.0.1.1/24", "dev", "lan0")
         ip("addr", "add", "10.0.0.9/24", "dev", "up0")
+        sysctl("ipv4/conf/all/arp_ignore", 1)  # an interface answers for its own address only
         with Weft(CONFIG, expect_warnings=True) as weft:
             guest.guest(TAP, "10.0.0.2/24")
             check_guest(lan, guest)
@@ -68,12 +70,13 @@ def main():
             check_guest(lan, guest)
             check_host(lan)
             ip("link", "add", "mv0", "link", "up0", "type", "macvlan")  # an address of the host that nobody has seen
-            ip("addr", "add", "10.0.0.8/24", "dev", "mv0")
+            ip("addr", "add", "10.0.1.8/24", "dev", "mv0")
             ip("link", "set", "mv0", "up")
             weft.start()
             assert weft.dataplane_pid() == pid and check_steering() == program, "not adopted"
             check_guest(lan, guest)
-            wait_for(lambda: lan.ping("10.0.0.8"), "the host's second address", 20)
+            wait_for(lambda: lan.ping("10.0.1.8"), "the host's second address", 20)
+            assert nic("mv0")["address"] in lan.run("ip", "neigh", "show", "10.0.1.8").stdout
             ip("link", "del", "mv0")
             print("controller killed: adopted")
 
