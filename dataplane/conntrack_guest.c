@@ -54,7 +54,7 @@ static uint32_t guest_new(struct nat *nat, const struct index_tables *tables, ui
     if (id)
         pool->free = nat->guests[id].next_free;
     else if (pool->fresh < pool->capacity)
-        id = pool->fresh++;
+        id = __atomic_fetch_add(&pool->fresh, 1, __ATOMIC_RELAXED);
     spin_unlock(&pool->lock);
     if (!id) {
         __atomic_store_n(&nat->grow_wanted, 1, __ATOMIC_RELAXED);
@@ -76,10 +76,9 @@ static uint32_t guest_new(struct nat *nat, const struct index_tables *tables, ui
     return 0;
 }
 
-uint32_t guest_join(struct nat *nat, const uint64_t address[2], uint16_t interface, uint32_t limit,
-                    enum dp_drop *drop)
+uint32_t guest_join(struct nat *nat, uint64_t hash, const uint64_t address[2], uint16_t interface,
+                    uint32_t limit, enum dp_drop *drop)
 {
-    uint64_t hash = guest_hash(nat, address, interface);
     uint32_t *stripe = guest_stripe(nat, hash);
     spin_lock(stripe);
     const struct index_tables *tables = index_tables(&nat->guest_index);

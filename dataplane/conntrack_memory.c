@@ -3,10 +3,10 @@
  * Memory of the session table, which is the control thread's affair.
  *
  * Theory of operation. Addresses for the most sessions there may be are reserved at the start and cost
- * nothing. Sessions, their cold halves and guests get pages from the low end on, in steps of 65,536 sessions
- * that double what is there, when half of it is in use. A worker that is faster than that is refused
- * (NAT_TABLE_FULL) until the next call, and says that it wants more. Pages are touched here, so no worker
- * faults.
+ * nothing. Sessions (both halves) get pages from the low end on, 65,536 at first, then as many again as are
+ * there, when half of them are in use. Guests the same, by their own use: they are few as a rule. A worker
+ * that is faster than that is refused (NAT_TABLE_FULL) until the next call, and says that it wants more.
+ * Pages are touched here, so no worker faults.
  *
  * The index is sized for the sessions that have memory. A larger one is published together with the old one
  * (one pointer), then every stripe is taken once: from there on nobody enters anything into the old one.
@@ -21,8 +21,9 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 
-#define HUGEPAGE (2u << 20) /* bytes */
-#define MOVED    131072u    /* objects that change to the new index a call */
+#define HUGEPAGE     (2u << 20) /* bytes */
+#define PAGE_OBJECTS 1024u      /* whole pages of each kind of object: a small table has no more */
+#define MOVED        131072u    /* objects that change to the new index a call */
 
 _Static_assert(SESSIONS_CHUNK * sizeof(struct guest) % HUGEPAGE == 0, "memory comes in whole huge pages");
 _Static_assert(SESSIONS_CHUNK * sizeof(struct session_cold) % HUGEPAGE == 0, "");
@@ -50,20 +51,22 @@ void conntrack_unmap(void *memory, size_t size)
         munmap(memory, (size + HUGEPAGE - 1) / HUGEPAGE * HUGEPAGE);
 }
 
-/* `count` objects of `size` from `first` on in a reserved range. */
+/* `count` objects of `size` from `first` on in a reserved range. Huge pages for what is whole ones. */
 static int commit(void *base, size_t size, uint32_t first, uint32_t count)
 {
     uint8_t *from = (uint8_t *)base + first * size;
     size_t bytes = count * size;
-    void *memory = mmap(from, bytes, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_HUGETLB, -1, 0);
+    void *memory = MAP_FAILED;
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+    if (((uintptr_t)from | bytes) % HUGEPAGE == 0)
+        memory = mmap(from, bytes, PROT_READ | PROT_WRITE, flags | MAP_HUGETLB, -1, 0);
     if (memory == MAP_FAILED) {
-        memory = mmap(from, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+        memory = mmap(from, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
         if (memory == MAP_FAILED)
             return -ENOMEM;
-        madvise(memory, bytes, MADV_HUGEPAGE);
+        madvise(memory, bytes, MADV_HUGEPAGE); /* a wish */
     }
-    memset(memory, 0, bytes);
+    memset(memory, 0, bytes); /* touched now, so that no worker faults */
     return 0;
 }
 
@@ -188,31 +191,46 @@ static void index_move(struct nat *nat, struct index *index, const struct pool *
         index_finish(nat, index);
 }
 
-static int pool_extend(struct pool *pool, uint32_t capacity)
+static void pool_extend(struct pool *pool, uint32_t capacity)
 {
     spin_lock(&pool->lock);
     __atomic_store_n(&pool->capacity, capacity, __ATOMIC_RELAXED);
     spin_unlock(&pool->lock);
-    return 0;
 }
 
-/* Memory for the sessions of `capacity` chunks' worth, and an index to match. */
-static int extend(struct nat *nat, uint32_t capacity)
+/* Pages for the objects up to `capacity`. Those that have some are left alone. */
+static int pool_commit(const struct pool *pool, void *base, size_t size, uint32_t capacity)
 {
-    uint32_t from = (nat->session_pool.capacity + SESSIONS_CHUNK - 1) / SESSIONS_CHUNK * SESSIONS_CHUNK;
-    uint32_t to = (capacity + SESSIONS_CHUNK - 1) / SESSIONS_CHUNK * SESSIONS_CHUNK;
-    if (to > from && (commit(nat->sessions, sizeof(struct session), from, to - from) < 0 ||
-                      commit(nat->cold, sizeof(struct session_cold), from, to - from) < 0 ||
-                      commit(nat->guests, sizeof(struct guest), from, to - from) < 0))
+    uint32_t from = (pool->capacity + SESSIONS_CHUNK - 1) / SESSIONS_CHUNK * SESSIONS_CHUNK;
+    uint32_t step = pool->limit < SESSIONS_CHUNK ? PAGE_OBJECTS : SESSIONS_CHUNK;
+    uint32_t to = (capacity + step - 1) / step * step;
+    return to > from ? commit(base, size, from, to - from) : 0;
+}
+
+static int extend_sessions(struct nat *nat, uint32_t capacity)
+{
+    struct pool *pool = &nat->session_pool;
+    if (pool_commit(pool, nat->sessions, sizeof(struct session), capacity) < 0 ||
+        pool_commit(pool, nat->cold, sizeof(struct session_cold), capacity) < 0 ||
+        pool_commit(pool, nat->free_sessions, sizeof(uint32_t), capacity) < 0 ||
+        index_begin(nat, &nat->index, capacity * SESSION_ENTRIES) < 0)
         return -ENOMEM;
-    if (index_begin(nat, &nat->index, capacity * SESSION_ENTRIES) < 0)
-        return -ENOMEM;
-    /* Guests are few as a rule: theirs grows later (conntrack_grow). */
-    pool_extend(&nat->session_pool, capacity);
+    pool_extend(pool, capacity);
     for (unsigned i = 0; i < ENDPOINT_STRIPES; i++) {
         spin_lock(&nat->endpoints[i].lock);
         spin_unlock(&nat->endpoints[i].lock);
     }
+    return 0;
+}
+
+static int extend_guests(struct nat *nat, uint32_t capacity)
+{
+    struct pool *pool = &nat->guest_pool;
+    if (pool_commit(pool, nat->guests, sizeof(struct guest), capacity) < 0 ||
+        index_begin(nat, &nat->guest_index, capacity) < 0)
+        return -ENOMEM;
+    pool_extend(pool, capacity);
+    guest_barrier(nat);
     return 0;
 }
 
@@ -236,32 +254,19 @@ void conntrack_grow(struct nat *nat)
     if (nat->index.tables->old.buckets)
         index_move(nat, &nat->index, sessions, session_move);
     else if (half_used(sessions))
-        extend(nat, times(sessions->capacity, factor, sessions->limit));
-    if (nat->guest_index.tables->old.buckets) {
+        extend_sessions(nat, times(sessions->capacity, factor, sessions->limit));
+    if (nat->guest_index.tables->old.buckets)
         index_move(nat, &nat->guest_index, guests, guest_move);
-    } else if (half_used(guests) && guests->capacity < sessions->capacity) {
-        uint32_t capacity = times(guests->capacity, factor, sessions->capacity);
-        if (index_begin(nat, &nat->guest_index, capacity) == 0) {
-            pool_extend(guests, capacity);
-            guest_barrier(nat);
-        }
-    }
+    else if (half_used(guests))
+        extend_guests(nat, times(guests->capacity, factor, guests->limit));
 }
-
-#define GUESTS_AT_FIRST 4096u
 
 int conntrack_prepare(struct nat *nat)
 {
-    struct pool *sessions = &nat->session_pool, *guests = &nat->guest_pool;
-    uint32_t first = sessions->limit < SESSIONS_CHUNK ? sessions->limit : SESSIONS_CHUNK;
-    if (nat->index.tables)
-        return 0;
-    uint32_t guests_first = first < GUESTS_AT_FIRST ? first : GUESTS_AT_FIRST;
-    if (!nat->guest_index.tables && index_begin(nat, &nat->guest_index, guests_first) < 0)
+    uint32_t limit = nat->session_pool.limit, first = limit < SESSIONS_CHUNK ? limit : SESSIONS_CHUNK;
+    if (!nat->guest_index.tables && extend_guests(nat, first) < 0)
         return -ENOMEM;
-    if (extend(nat, first) < 0)
-        return -ENOMEM;
-    return pool_extend(guests, guests_first);
+    return nat->index.tables ? 0 : extend_sessions(nat, first);
 }
 
 int conntrack_new(struct nat *nat, uint32_t sessions)
@@ -272,7 +277,8 @@ int conntrack_new(struct nat *nat, uint32_t sessions)
     nat->sessions = reserve(rounded * sizeof(struct session), &nat->reserved[0]);
     nat->cold = reserve(rounded * sizeof(struct session_cold), &nat->reserved[1]);
     nat->guests = reserve(rounded * sizeof(struct guest), &nat->reserved[2]);
-    if (!nat->sessions || !nat->cold || !nat->guests)
+    nat->free_sessions = reserve(rounded * sizeof(uint32_t), &nat->reserved[3]);
+    if (!nat->sessions || !nat->cold || !nat->guests || !nat->free_sessions)
         return -ENOMEM;
     /* Number 0 means none, so numbers end one later than the count. */
     nat->session_pool = (struct pool){.fresh = 1, .capacity = 0, .limit = sessions + 1};
@@ -282,8 +288,8 @@ int conntrack_new(struct nat *nat, uint32_t sessions)
 
 void conntrack_free(struct nat *nat)
 {
-    void *ranges[3] = {nat->sessions, nat->cold, nat->guests};
-    for (unsigned i = 0; i < 3; i++)
+    void *ranges[4] = {nat->sessions, nat->cold, nat->guests, nat->free_sessions};
+    for (unsigned i = 0; i < 4; i++)
         if (ranges[i])
             munmap(ranges[i], nat->reserved[i]);
     tables_free(nat->index.tables);

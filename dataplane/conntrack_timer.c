@@ -50,56 +50,41 @@ void wheel_add(struct nat *nat, struct wheel *wheel, uint32_t id, uint32_t now_s
     *slot = id;
 }
 
-static uint32_t pool_refill(struct nat *nat, struct wheel *wheel)
+static bool pool_refill(struct nat *nat, struct wheel *wheel)
 {
     struct pool *pool = &nat->session_pool;
     uint32_t taken = 0;
     spin_lock(&pool->lock);
-    while (taken < POOL_BATCH) {
-        uint32_t id = pool->free;
-        if (id)
-            pool->free = nat->cold[id].wheel_next;
-        else if (pool->fresh < pool->capacity)
-            id = pool->fresh++;
-        else
-            break;
-        nat->cold[id].wheel_next = wheel->free;
-        wheel->free = id;
-        taken++;
+    while (taken < POOL_BATCH && pool->free)
+        wheel->free[taken++] = nat->free_sessions[--pool->free];
+    while (taken < POOL_BATCH && pool->fresh < pool->capacity) {
+        wheel->free[taken++] = pool->fresh;
+        __atomic_store_n(&pool->fresh, pool->fresh + 1, __ATOMIC_RELAXED);
     }
     spin_unlock(&pool->lock);
-    wheel->count += taken;
+    wheel->free_count = taken;
     return taken;
 }
 
 uint32_t wheel_take_free(struct nat *nat, struct wheel *wheel)
 {
-    if (!wheel->free && !pool_refill(nat, wheel)) {
+    if (!wheel->free_count && !pool_refill(nat, wheel)) {
         __atomic_store_n(&nat->grow_wanted, 1, __ATOMIC_RELAXED);
         return 0;
     }
-    uint32_t id = wheel->free;
-    wheel->free = nat->cold[id].wheel_next;
-    wheel->count--;
-    return id;
+    return wheel->free[--wheel->free_count];
 }
 
 void wheel_give_free(struct nat *nat, struct wheel *wheel, uint32_t id)
 {
     struct pool *pool = &nat->session_pool;
-    nat->cold[id].wheel_next = wheel->free;
-    wheel->free = id;
-    if (++wheel->count < WHEEL_CACHE)
-        return;
-    spin_lock(&pool->lock);
-    for (unsigned i = 0; i < POOL_BATCH; i++) {
-        id = wheel->free;
-        wheel->free = nat->cold[id].wheel_next;
-        nat->cold[id].wheel_next = pool->free;
-        pool->free = id;
+    if (wheel->free_count == WHEEL_CACHE) {
+        spin_lock(&pool->lock);
+        for (unsigned i = 0; i < POOL_BATCH; i++)
+            nat->free_sessions[pool->free++] = wheel->free[--wheel->free_count];
+        spin_unlock(&pool->lock);
     }
-    spin_unlock(&pool->lock);
-    wheel->count -= POOL_BATCH;
+    wheel->free[wheel->free_count++] = id;
 }
 
 static void visit(struct nat *nat, struct wheel *wheel, uint32_t id, uint32_t now_s)

@@ -8,9 +8,9 @@
  * one (TCP: a SYN alone; ICMP: a query; UDP and, for 1:1 addresses, other protocols: anything) and if
  * somebody wants it:
  *
- *   outbound   a 1:1 address of the guest, a forward to this very endpoint (its outside port then serves both
- *              ways), or the interface's pool of addresses (nat_mapping.c)
- *   inbound    a 1:1 address; a forward; a mapping that lets anybody in (endpoint-independent filter)
+ *   outbound   a forward to this very endpoint (its outside port then serves both ways), a 1:1 address of the
+ *              guest, or the interface's pool of addresses (nat_mapping.c)
+ *   inbound    a forward; a 1:1 address; a mapping that lets anybody in (endpoint-independent filter)
  *
  * Everything else is dropped by name, and silently: also an unsolicited SYN, which must not be answered for
  * 6 s because an outbound SYN may follow (simultaneous open), and need not be after that (RFC 5382 REQ-4 a:
@@ -158,6 +158,12 @@ static enum dp_drop request_outbound(const struct nat_context *context, const st
                                         .inside_port = tuple->source_port,
                                         .remote_port = tuple->destination_port,
                                         .protocol = tuple->protocol};
+    if (forward) {
+        uint32_t offset = (uint32_t)__builtin_bswap16(tuple->source_port) - forward->to_first;
+        request->address = forward->address;
+        request->translated_port = __builtin_bswap16((uint16_t)(forward->first + offset));
+        return DP_DROP_COUNT;
+    }
     if (one) {
         request->address = one->address;
         request->translated_port = tuple->source_port;
@@ -166,12 +172,6 @@ static enum dp_drop request_outbound(const struct nat_context *context, const st
     if (tuple->protocol != IP_PROTO_TCP && tuple->protocol != IP_PROTO_UDP &&
         tuple->protocol != IP_PROTO_ICMP && tuple->protocol != IP_PROTO_ICMPV6)
         return DP_DROP_NAT_PROTOCOL;
-    if (forward) {
-        uint32_t offset = (uint32_t)__builtin_bswap16(tuple->source_port) - forward->to_first;
-        request->address = forward->address;
-        request->translated_port = __builtin_bswap16((uint16_t)(forward->first + offset));
-        return DP_DROP_COUNT;
-    }
     request->pool = nat_config_pool(context->nat, interface, tuple->source);
     if (!request->pool)
         return DP_DROP_NAT_NO_PORT;
@@ -221,14 +221,14 @@ static enum dp_drop request_inbound(const struct nat_context *context,
                                         .translated_port = tuple->destination_port,
                                         .protocol = tuple->protocol,
                                         .inbound = true};
-    if (address->one_to_one) {
-        request->interface = address->one_to_one->interface;
-        request->inside_port = tuple->destination_port;
-        memcpy(request->inside, address->one_to_one->inside, 16);
-    } else if (forward) {
+    if (forward) {
         request->interface = forward->interface;
         request->inside_port = __builtin_bswap16((uint16_t)(forward->to_first + (port - forward->first)));
         memcpy(request->inside, forward->inside, 16);
+    } else if (address->one_to_one) {
+        request->interface = address->one_to_one->interface;
+        request->inside_port = tuple->destination_port;
+        memcpy(request->inside, address->one_to_one->inside, 16);
     } else if (tuple->protocol == IP_PROTO_ICMP || tuple->protocol == IP_PROTO_ICMPV6 ||
                !request_mapping(context, address, tuple, request)) {
         return DP_DROP_NAT_NO_SESSION;

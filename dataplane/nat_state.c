@@ -24,7 +24,7 @@ struct nat *nat_new(uint32_t sessions, void (*quiesce)(void))
         return NULL;
     nat->quiesce = quiesce;
     nat->address_count = 1;
-    nat->addresses = conntrack_map(ADDRESSES_MAX * sizeof(*nat->addresses));
+    nat->addresses = conntrack_map(ADDRESSES_MAX * sizeof(struct nat_address *));
     nat->tenants = conntrack_map(TENANTS_MAX * sizeof(*nat->tenants));
     if (!nat->addresses || !nat->tenants || conntrack_new(nat, sessions) < 0) {
         nat_free(nat);
@@ -43,7 +43,7 @@ void nat_free(struct nat *nat)
             nat_address_free(nat, nat->addresses[i]);
     conntrack_free(nat);
     fragments_free(nat);
-    conntrack_unmap(nat->addresses, ADDRESSES_MAX * sizeof(*nat->addresses));
+    conntrack_unmap(nat->addresses, ADDRESSES_MAX * sizeof(struct nat_address *));
     conntrack_unmap(nat->tenants, TENANTS_MAX * sizeof(*nat->tenants));
     conntrack_unmap(nat, sizeof(*nat));
 }
@@ -75,12 +75,12 @@ static bool view_allowed(const struct nat *nat, const struct nat_config *config,
     const struct nat_config_address *address = nat_config_find(config, state->outside, state->address);
     if (!address)
         return false;
-    if (address->one_to_one)
-        return address->one_to_one->interface == interface &&
-               address_equal(address->one_to_one->inside, view->inside);
     const struct nat_forward *forward = nat_config_forward(address, protocol, port);
-    return forward && forward->interface == interface && address_equal(forward->inside, view->inside) &&
-           forward->to_first + (port - forward->first) == __builtin_bswap16(ports_inside(view->ports));
+    if (forward)
+        return forward->interface == interface && address_equal(forward->inside, view->inside) &&
+               forward->to_first + (port - forward->first) == __builtin_bswap16(ports_inside(view->ports));
+    return address->one_to_one && address->one_to_one->interface == interface &&
+           address_equal(address->one_to_one->inside, view->inside);
 }
 
 static uint32_t ids_end(const struct nat *nat)

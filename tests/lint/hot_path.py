@@ -15,7 +15,10 @@ FILES = ["vhost/vring.c", "vhost/vring_split.c", "vhost/vring_packed.c", "datapl
          "dataplane/parse.c", "dataplane/offload.c", "dataplane/checksum.c", "dataplane/segment.c",
          "dataplane/port_tap.c", "dataplane/port_router.c", "dataplane/router.c", "dataplane/router_forward.c",
          "dataplane/router_local.c", "dataplane/router_nd.c", "dataplane/router_nat.c", "dataplane/router_ring.c",
-         "dataplane/icmp.c", "dataplane/ip_fragment.c", "dataplane/port_ethdev.c", "dataplane/port_vhost.c", "dataplane/worker.c"]
+         "dataplane/icmp.c", "dataplane/ip_fragment.c", "dataplane/port_ethdev.c", "dataplane/port_vhost.c", "dataplane/worker.c",
+         "dataplane/conntrack.c", "dataplane/conntrack_index.c", "dataplane/conntrack_create.c", "dataplane/conntrack_guest.c",
+         "dataplane/conntrack_timer.c", "dataplane/conntrack_tcp.c", "dataplane/nat.c", "dataplane/nat_lookup.c",
+         "dataplane/nat_mapping.c", "dataplane/nat_icmp.c", "dataplane/nat_fragment.c", "dataplane/nat_held.c"]
 FORBIDDEN = [
     (r"\b(malloc|calloc|realloc|free|strdup|mmap|munmap|rte_malloc|rte_zmalloc|aligned_alloc|posix_memalign)\s*\(", "allocation"),
     (r"\b(printf|fprintf|syslog|control_log|rte_log|perror|snprintf)\s*\(", "log"),

@@ -38,6 +38,7 @@ struct seen {
 };
 
 struct nat_fixture *nat_fixture_new(uint32_t sessions);
+struct nat_fixture *nat_fixture_with(uint32_t sessions, void (*quiesce)(void)); /* of running workers */
 void nat_fixture_free(struct nat_fixture *fixture);
 void nat_fixture_commit(struct nat_fixture *fixture); /* the objects as they are now */
 void nat_fixture_router(struct nat_fixture *fixture, uint32_t id, uint32_t limit, uint32_t guest_limit);
@@ -65,6 +66,9 @@ void frame_icmp_error(struct flat *flat, struct end source, struct end destinati
                       unsigned code, const struct flat *about, uint32_t part);
 void frame_other(struct flat *flat, struct end source, struct end destination, unsigned proto,
                  uint32_t payload);
+void frame_finish_udp(struct flat *flat);           /* the checksum of a UDP/IPv4 frame that was changed */
+void frame_finish_ipv4(struct flat *flat);          /* the header checksum */
+unsigned frame_pseudo_sum(const struct flat *flat); /* of an IPv4 frame */
 /* All checksums of the frame (inner ones of ICMP errors where they can be told) are right. */
 bool frame_checksums(const struct flat *flat);
 
