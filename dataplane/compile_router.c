@@ -78,64 +78,110 @@ static int add_ipv6(struct prefixes *prefixes, const struct interface *interface
     return error ? error : add_prefix(prefixes, address, interface->ipv6_length, &route);
 }
 
-static int build_tables(const struct snapshot *snapshot, const struct objects *objects, struct router *router)
+static const struct interface *interface_at(const struct snapshot *snapshot, uint32_t port)
 {
-    struct prefixes ipv4 = {0}, ipv6 = {0};
+    return snapshot->ingress[port] ? snapshot->ingress[port]->interface : NULL;
+}
+
+/* What goes into the tables of one router. */
+struct lists {
+    struct prefixes ipv4, ipv6;
+};
+
+static int add_interfaces(const struct snapshot *snapshot, struct lists *lists)
+{
     int error = 0;
     for (unsigned i = 0; i < snapshot->interface_count && !error; i++) {
         const struct interface *interface = &snapshot->interfaces[i];
-        if (interface->router != router || interface->flags & DP_INTERFACE_F_NO_FORWARD)
+        struct lists *own = &lists[interface->router - snapshot->routers];
+        if (interface->flags & DP_INTERFACE_F_NO_FORWARD)
             continue;
         if (!address_is_zero(interface->ipv4))
-            error = add_ipv4(&ipv4, interface);
+            error = add_ipv4(&own->ipv4, interface);
         if (!error && !address_is_zero(interface->ipv6))
-            error = add_ipv6(&ipv6, interface);
+            error = add_ipv6(&own->ipv6, interface);
     }
+    return error;
+}
+
+static int add_routes(const struct snapshot *snapshot, const struct objects *objects, struct lists *lists)
+{
+    int error = 0;
     for (size_t i = 0; i < objects_count(objects, DP_KIND_ROUTE) && !error; i++) {
         const struct dp_route *config = objects_at(objects, DP_KIND_ROUTE, i);
-        const struct ingress *ingress = snapshot->ingress[config->port];
-        const struct interface *interface = ingress ? ingress->interface : NULL;
-        if (!interface || interface->router != router || interface->flags & DP_INTERFACE_F_NO_FORWARD)
+        const struct interface *interface = interface_at(snapshot, config->port);
+        if (!interface || interface->router->id != config->router ||
+            interface->flags & DP_INTERFACE_F_NO_FORWARD)
             continue;
+        struct lists *own = &lists[interface->router - snapshot->routers];
         struct route route = {.interface = interface,
                               .kind = address_is_zero(config->next_hop) ? ROUTE_LINK : ROUTE_VIA};
         memcpy(route.next_hop, config->next_hop, 16);
         bool mapped = config->prefix_length >= 96 && address_is_ipv4(config->prefix);
-        error = add_prefix(mapped ? &ipv4 : &ipv6, config->prefix, config->prefix_length, &route);
+        error = add_prefix(mapped ? &own->ipv4 : &own->ipv6, config->prefix, config->prefix_length, &route);
     }
-    if (!error) {
-        router->ipv4 = route_table_new(ipv4.list, ipv4.count);
-        router->ipv6 = route_table_new(ipv6.list, ipv6.count);
-        error = router->ipv4 && router->ipv6 ? 0 : -ENOMEM;
-    }
-    free(ipv4.list);
-    free(ipv6.list);
     return error;
 }
 
-/* Slots of static neighbours, at most half full; one that is always free ends every search. */
-static int build_neighbours(const struct objects *objects, struct interface *interface)
+static int build_tables(struct snapshot *snapshot, const struct objects *objects)
 {
-    size_t total = objects_count(objects, DP_KIND_NEIGHBOUR);
-    uint32_t count = 0, slots = 2;
-    for (size_t i = 0; i < total; i++)
-        count += ((const struct dp_neighbour *)objects_at(objects, DP_KIND_NEIGHBOUR, i))->port ==
-                 interface->ingress->id;
+    struct lists *lists = calloc(snapshot->router_count + 1, sizeof(*lists));
+    if (!lists)
+        return -ENOMEM;
+    int error = add_interfaces(snapshot, lists);
+    if (!error)
+        error = add_routes(snapshot, objects, lists);
+    for (unsigned i = 0; i < snapshot->router_count; i++) {
+        struct router *router = &snapshot->routers[i];
+        if (!error) {
+            router->ipv4 = route_table_new(lists[i].ipv4.list, lists[i].ipv4.count);
+            router->ipv6 = route_table_new(lists[i].ipv6.list, lists[i].ipv6.count);
+            error = router->ipv4 && router->ipv6 ? 0 : -ENOMEM;
+        }
+        free(lists[i].ipv4.list);
+        free(lists[i].ipv6.list);
+    }
+    free(lists);
+    return error;
+}
+
+/* Slots for `count` static neighbours, at most half full: one that is free ends every search. */
+static int make_room(struct interface *interface, uint32_t count)
+{
+    uint32_t slots = 2;
     while (slots < 2 * (count + 1))
         slots *= 2;
     interface->neighbours = calloc(slots, sizeof(*interface->neighbours));
-    if (!interface->neighbours)
-        return -ENOMEM;
     interface->neighbour_mask = slots - 1;
-    for (size_t i = 0; i < total && count > 0; i++) {
+    return interface->neighbours ? 0 : -ENOMEM;
+}
+
+static void add_neighbour(struct interface *interface, const struct dp_neighbour *config)
+{
+    uint32_t slot = neighbour_hash(config->address) & interface->neighbour_mask;
+    while (!address_is_zero(interface->neighbours[slot].address))
+        slot = (slot + 1) & interface->neighbour_mask;
+    memcpy(interface->neighbours[slot].address, config->address, 16);
+    memcpy(&interface->neighbours[slot].mac, config->mac, 6);
+}
+
+static int build_neighbours(struct snapshot *snapshot, const struct objects *objects)
+{
+    uint32_t counts[DP_PORTS_MAX] = {0};
+    struct interface *interfaces[DP_PORTS_MAX] = {0};
+    size_t total = objects_count(objects, DP_KIND_NEIGHBOUR);
+    for (size_t i = 0; i < total; i++)
+        counts[((const struct dp_neighbour *)objects_at(objects, DP_KIND_NEIGHBOUR, i))->port]++;
+    for (unsigned i = 0; i < snapshot->interface_count; i++) {
+        struct interface *interface = &snapshot->interfaces[i];
+        interfaces[interface->id] = interface;
+        if (make_room(interface, counts[interface->id]))
+            return -ENOMEM;
+    }
+    for (size_t i = 0; i < total; i++) {
         const struct dp_neighbour *config = objects_at(objects, DP_KIND_NEIGHBOUR, i);
-        if (config->port != interface->ingress->id)
-            continue;
-        uint32_t slot = neighbour_hash(config->address) & interface->neighbour_mask;
-        while (!address_is_zero(interface->neighbours[slot].address))
-            slot = (slot + 1) & interface->neighbour_mask;
-        memcpy(interface->neighbours[slot].address, config->address, 16);
-        memcpy(&interface->neighbours[slot].mac, config->mac, 6);
+        if (interfaces[config->port])
+            add_neighbour(interfaces[config->port], config);
     }
     return 0;
 }
@@ -157,19 +203,14 @@ static struct router *router_of(struct snapshot *snapshot, uint32_t id)
     return id == 0 ? &snapshot->routers[snapshot->router_count++] : NULL;
 }
 
-static const struct interface *interface_at(const struct snapshot *snapshot, uint32_t port)
-{
-    return snapshot->ingress[port] ? snapshot->ingress[port]->interface : NULL;
-}
-
 /* Where a tenant's interface is translated to, unless something said so already. */
 static void set_outside(struct snapshot *snapshot, uint32_t port, uint32_t outside, const uint8_t address[16])
 {
-    const struct interface *to = interface_at(snapshot, outside);
+    const struct interface *to = interface_at(snapshot, outside), *from = interface_at(snapshot, port);
     for (unsigned i = 0; i < snapshot->interface_count && to && to->router->id == 0; i++) {
         struct interface *interface = &snapshot->interfaces[i];
         unsigned family = address_is_ipv4(address) ? 1 : 0;
-        if (interface->ingress->id == port && interface->router->id != 0 && !interface->outside[family])
+        if (interface == from && interface->router->id != 0 && !interface->outside[family])
             interface->outside[family] = to;
     }
 }
@@ -187,19 +228,20 @@ static void build_outsides(struct snapshot *snapshot, const struct objects *obje
     }
 }
 
-static int build_interface(struct snapshot *snapshot, const struct objects *objects,
-                           const struct dp_interface *config)
+static void build_interface(struct snapshot *snapshot, const struct objects *objects,
+                            const struct dp_interface *config)
 {
     struct ingress *ingress = snapshot->ingress[config->port];
     const struct dp_port *port = objects_port(objects, config->port);
     if (!ingress || !port || port->type != DP_PORT_ROUTER)
-        return 0;
+        return;
     struct router *router = router_of(snapshot, config->router);
     if (!router)
-        return 0;
+        return;
     struct interface *interface = &snapshot->interfaces[snapshot->interface_count];
     *interface = (struct interface){
         .ingress = ingress,
+        .id = config->port,
         .router = router,
         .flags = config->flags,
         .mtu = port->mtu,
@@ -210,19 +252,14 @@ static int build_interface(struct snapshot *snapshot, const struct objects *obje
     memcpy(interface->ipv4, config->ipv4, 16);
     memcpy(interface->ipv6, config->ipv6, 16);
     make_link_local(interface->link_local, port->mac);
-    int error = build_neighbours(objects, interface);
-    if (error)
-        return error;
     snapshot->interface_count++;
     ingress->interface = interface;
-    return 0;
 }
 
 int compile_routers(struct snapshot *snapshot, const struct objects *objects)
 {
     size_t routers = objects_count(objects, DP_KIND_ROUTER);
     size_t interfaces = objects_count(objects, DP_KIND_INTERFACE);
-    int error = 0;
     if (interfaces == 0)
         return 0;
     snapshot->routers = calloc(routers + interfaces, sizeof(*snapshot->routers));
@@ -232,10 +269,11 @@ int compile_routers(struct snapshot *snapshot, const struct objects *objects)
     for (size_t i = 0; i < routers; i++)
         snapshot->routers[snapshot->router_count++].id =
             ((const struct dp_router *)objects_at(objects, DP_KIND_ROUTER, i))->id;
-    for (size_t i = 0; i < interfaces && !error; i++)
-        error = build_interface(snapshot, objects, objects_at(objects, DP_KIND_INTERFACE, i));
-    for (unsigned i = 0; i < snapshot->router_count && !error; i++)
-        error = build_tables(snapshot, objects, &snapshot->routers[i]);
+    for (size_t i = 0; i < interfaces; i++)
+        build_interface(snapshot, objects, objects_at(objects, DP_KIND_INTERFACE, i));
+    int error = build_neighbours(snapshot, objects);
+    if (!error)
+        error = build_tables(snapshot, objects);
     if (!error)
         build_outsides(snapshot, objects);
     return error;

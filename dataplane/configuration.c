@@ -259,7 +259,7 @@ static void finish(struct commit *commit, struct transaction *transaction)
     set_ageing(commit);
     workers_publish(commit->snapshot);
     workers_quiesce();
-    if (configuration->nat)
+    if (configuration->nat && commit->snapshot)
         nat_config_changed(configuration->nat, commit->snapshot->nat_config);
     flush_learned(commit);
     finish_statics(commit);

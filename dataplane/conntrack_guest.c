@@ -54,7 +54,7 @@ static uint32_t guest_new(struct nat *nat, const struct index_tables *tables, ui
     if (id)
         pool->free = nat->guests[id].next_free;
     else if (pool->fresh < pool->capacity)
-        id = pool->fresh++;
+        id = __atomic_fetch_add(&pool->fresh, 1, __ATOMIC_RELAXED);
     spin_unlock(&pool->lock);
     if (!id) {
         __atomic_store_n(&nat->grow_wanted, 1, __ATOMIC_RELAXED);

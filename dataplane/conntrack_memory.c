@@ -21,8 +21,9 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 
-#define HUGEPAGE (2u << 20) /* bytes */
-#define MOVED    131072u    /* objects that change to the new index a call */
+#define HUGEPAGE     (2u << 20) /* bytes */
+#define PAGE_OBJECTS 1024u      /* whole pages of each kind of object: a small table has no more */
+#define MOVED        131072u    /* objects that change to the new index a call */
 
 _Static_assert(SESSIONS_CHUNK * sizeof(struct guest) % HUGEPAGE == 0, "memory comes in whole huge pages");
 _Static_assert(SESSIONS_CHUNK * sizeof(struct session_cold) % HUGEPAGE == 0, "");
@@ -50,20 +51,22 @@ void conntrack_unmap(void *memory, size_t size)
         munmap(memory, (size + HUGEPAGE - 1) / HUGEPAGE * HUGEPAGE);
 }
 
-/* `count` objects of `size` from `first` on in a reserved range. */
+/* `count` objects of `size` from `first` on in a reserved range. Huge pages for what is whole ones. */
 static int commit(void *base, size_t size, uint32_t first, uint32_t count)
 {
     uint8_t *from = (uint8_t *)base + first * size;
     size_t bytes = count * size;
-    void *memory = mmap(from, bytes, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_HUGETLB, -1, 0);
+    void *memory = MAP_FAILED;
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+    if (((uintptr_t)from | bytes) % HUGEPAGE == 0)
+        memory = mmap(from, bytes, PROT_READ | PROT_WRITE, flags | MAP_HUGETLB, -1, 0);
     if (memory == MAP_FAILED) {
-        memory = mmap(from, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+        memory = mmap(from, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
         if (memory == MAP_FAILED)
             return -ENOMEM;
-        madvise(memory, bytes, MADV_HUGEPAGE);
+        madvise(memory, bytes, MADV_HUGEPAGE); /* a wish */
     }
-    memset(memory, 0, bytes);
+    memset(memory, 0, bytes); /* touched now, so that no worker faults */
     return 0;
 }
 
@@ -199,7 +202,8 @@ static void pool_extend(struct pool *pool, uint32_t capacity)
 static int pool_commit(const struct pool *pool, void *base, size_t size, uint32_t capacity)
 {
     uint32_t from = (pool->capacity + SESSIONS_CHUNK - 1) / SESSIONS_CHUNK * SESSIONS_CHUNK;
-    uint32_t to = (capacity + SESSIONS_CHUNK - 1) / SESSIONS_CHUNK * SESSIONS_CHUNK;
+    uint32_t step = pool->limit < SESSIONS_CHUNK ? PAGE_OBJECTS : SESSIONS_CHUNK;
+    uint32_t to = (capacity + step - 1) / step * step;
     return to > from ? commit(base, size, from, to - from) : 0;
 }
 

@@ -180,8 +180,8 @@ static int add_one_to_ones(struct nat *nat, struct nat_config *config, const str
         address_load(one->inside, object->inside);
         address->answer = true;
         address->one_to_one = one;
-        const struct nat_one_to_one **ones =
-            realloc(interface->one_to_ones, (interface->one_to_one_count + 1) * sizeof(*ones));
+        const struct nat_one_to_one **ones = realloc(
+            interface->one_to_ones, (interface->one_to_one_count + 1) * sizeof(struct nat_one_to_one *));
         if (!ones)
             return -ENOMEM;
         interface->one_to_ones = ones;
@@ -191,7 +191,7 @@ static int add_one_to_ones(struct nat *nat, struct nat_config *config, const str
     for (unsigned i = 0; i < DP_PORTS_MAX; i++)
         if (config->interfaces[i] && config->interfaces[i]->one_to_one_count)
             qsort(config->interfaces[i]->one_to_ones, config->interfaces[i]->one_to_one_count,
-                  sizeof(*config->interfaces[i]->one_to_ones), compare_inside);
+                  sizeof(struct nat_one_to_one *), compare_inside);
     return 0;
 }
 
@@ -221,7 +221,7 @@ static int forwards_of_interfaces(struct nat_config *config)
         for (unsigned j = 0; j < address->forward_count; j++) {
             struct nat_interface *interface = interface_of(config, address->forwards[j].interface->port);
             const struct nat_forward **forwards =
-                realloc(interface->forwards, (interface->forward_count + 1) * sizeof(*forwards));
+                realloc(interface->forwards, (interface->forward_count + 1) * sizeof(struct nat_forward *));
             if (!forwards)
                 return -ENOMEM;
             interface->forwards = forwards;
@@ -231,7 +231,7 @@ static int forwards_of_interfaces(struct nat_config *config)
     for (unsigned i = 0; i < DP_PORTS_MAX; i++)
         if (config->interfaces[i] && config->interfaces[i]->forward_count)
             qsort(config->interfaces[i]->forwards, config->interfaces[i]->forward_count,
-                  sizeof(*config->interfaces[i]->forwards), compare_forward_inside);
+                  sizeof(struct nat_forward *), compare_forward_inside);
     return 0;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Fragments (RFC 4787 REQ-14, RFC 5508 REQ-... by way of IP): translated without reassembly.
+ * Fragments (RFC 4787 REQ-13, REQ-14): translated without reassembly. Copies that wait are in nat_held.c.
  *
  * Theory of operation. Only the first fragment of a datagram has ports. It is translated like any packet, and
  * what its address became is noted under (interface, direction, source, destination, protocol,
@@ -21,186 +21,19 @@
  * list of fragments to release belongs to the worker that translated the first.
  */
 #include "nat_rewrite.h"
-#include "nat_private.h"
+#include "nat_fragment.h"
 
-#include <errno.h>
-
-#define STRIPES       64u
-#define DATAGRAMS     64u /* of a stripe */
-#define RANGES        6u
 #define LIFETIME_S    15u
-#define BLOCKS        2048u
-#define BLOCK_SIZE    2048u /* bytes, with its header */
-#define TENANT_QUOTA  256u
-#define NOBODYS_QUOTA 1024u
 #define DATAGRAM_MAX  65535u
 #define IPV6_FRAGMENT 44u
 #define IPV6_HEADER   40u
 #define IPV6_WALK     8u /* extension headers, as the parser */
-#define NOBODY        0u
-
-enum datagram_state { DATAGRAM_WAITS = 1, DATAGRAM_KNOWN, DATAGRAM_SPOILT };
-
-/* A copied fragment: a chain of blocks, of which the first says what it is. */
-struct held {
-    struct held *next;   /* fragment; of a free block: the next free one */
-    struct held *more;   /* block of the same fragment */
-    uint64_t address[2]; /* translated, once it is released */
-    struct nat_outcome outcome;
-    uint32_t size; /* bytes of the frame */
-    uint16_t tenant;
-    bool outbound;
-    uint8_t pad[1];
-    uint8_t bytes[BLOCK_SIZE - 48];
-};
-_Static_assert(sizeof(struct held) == BLOCK_SIZE, "a block");
-
-struct datagram_key {
-    uint64_t source[2], destination[2];
-    uint32_t identification;
-    uint16_t scope; /* interface it came from */
-    uint8_t protocol;
-    uint8_t outbound;
-};
-
-struct datagram {
-    struct datagram_key key;
-    uint64_t address[2]; /* what the source (outbound) or destination becomes */
-    struct nat_outcome outcome;
-    struct held *held;
-    struct {
-        uint16_t start, end; /* bytes / 8, end rounded up */
-    } ranges[RANGES];
-    uint16_t tenant;
-    uint8_t range_count, state;
-    uint16_t last; /* end of the last fragment, bytes / 8; 0: not seen */
-    uint16_t pad;
-};
-_Static_assert(sizeof(struct datagram) <= 128, "a datagram has 128 bytes");
-
-struct stripe {
-    uint32_t lock;
-    uint32_t tags[DATAGRAMS];      /* of the hash; 0: free */
-    uint32_t deadlines[DATAGRAMS]; /* s */
-    struct datagram datagrams[DATAGRAMS];
-} __attribute__((aligned(64)));
-
-struct fragments {
-    struct stripe stripes[STRIPES];
-    uint32_t next_expiry; /* stripe; any, atomic */
-    uint32_t lock;        /* of the list */
-    struct held *free;
-    struct held blocks[BLOCKS];
-};
 
 /* Where a fragment lies in its datagram, bytes. */
 struct place {
     uint32_t start, end;
     bool more;
 };
-
-int fragments_prepare(struct nat *nat)
-{
-    if (nat->fragments)
-        return 0;
-    struct fragments *fragments = conntrack_map(sizeof(*fragments));
-    if (!fragments)
-        return -ENOMEM;
-    for (unsigned i = 0; i < BLOCKS; i++) {
-        fragments->blocks[i].next = fragments->free;
-        fragments->free = &fragments->blocks[i];
-    }
-    nat->fragments = fragments;
-    return 0;
-}
-
-void fragments_free(struct nat *nat)
-{
-    conntrack_unmap(nat->fragments, sizeof(*nat->fragments));
-}
-
-static bool within_quota(const struct nat *nat, const uint32_t *counter, uint16_t tenant)
-{
-    return __atomic_load_n(counter, __ATOMIC_RELAXED) < (tenant == NOBODY ? NOBODYS_QUOTA : TENANT_QUOTA);
-}
-
-/* The blocks of one fragment. */
-static void held_free(struct nat *nat, struct held *held)
-{
-    struct fragments *fragments = nat->fragments;
-    unsigned count = 0;
-    uint16_t tenant = held->tenant;
-    spin_lock(&fragments->lock);
-    for (struct held *more; held; held = more, count++) {
-        more = held->more;
-        held->next = fragments->free;
-        fragments->free = held;
-    }
-    spin_unlock(&fragments->lock);
-    count_add(&nat->tenants[tenant].held, -(int)count);
-}
-
-static struct held *block_take(struct nat *nat, uint16_t tenant)
-{
-    struct fragments *fragments = nat->fragments;
-    struct held *block = NULL;
-    if (!within_quota(nat, &nat->tenants[tenant].held, tenant))
-        return NULL;
-    spin_lock(&fragments->lock);
-    if (fragments->free) {
-        block = fragments->free;
-        fragments->free = block->next;
-    }
-    spin_unlock(&fragments->lock);
-    if (!block)
-        return NULL;
-    count_add(&nat->tenants[tenant].held, 1);
-    block->next = block->more = NULL;
-    block->tenant = tenant;
-    return block;
-}
-
-/* Where the copy goes on; takes blocks as it needs them. False: no more. */
-static bool held_append(struct nat *nat, struct held **tail, uint32_t *used, const uint8_t *bytes,
-                        uint64_t size)
-{
-    while (size) {
-        if (*used == sizeof((*tail)->bytes)) {
-            struct held *block = block_take(nat, (*tail)->tenant);
-            if (!block)
-                return false;
-            (*tail)->more = block;
-            *tail = block;
-            *used = 0;
-        }
-        uint64_t part = sizeof((*tail)->bytes) - *used;
-        part = part < size ? part : size;
-        memcpy((*tail)->bytes + *used, bytes, part);
-        *used += (uint32_t)part;
-        bytes += part;
-        size -= part;
-    }
-    return true;
-}
-
-static struct held *held_copy(struct nat *nat, const struct packet *packet, uint16_t tenant)
-{
-    struct held *held = NULL, *tail;
-    uint32_t used = 0;
-    if (packet->size > (NAT_RELEASE_SPANS - 1) * sizeof(held->bytes))
-        return NULL;
-    held = tail = block_take(nat, tenant);
-    if (!held)
-        return NULL;
-    held->size = packet->size;
-    bool good = held_append(nat, &tail, &used, packet->data, packet->header_size);
-    for (unsigned i = 0; good && i < packet->span_count; i++)
-        good = held_append(nat, &tail, &used, packet->spans[i].base, packet->spans[i].size);
-    if (good)
-        return held;
-    held_free(nat, held);
-    return NULL;
-}
 
 /* Under the stripe. What it held goes too. */
 static void datagram_free(struct nat *nat, struct stripe *stripe, unsigned i)
@@ -243,7 +76,7 @@ static struct datagram *datagram_get(struct nat *nat, struct stripe *stripe, uin
         else if (stripe->tags[i] == tag && memcmp(&stripe->datagrams[i].key, key, sizeof(*key)) == 0)
             return &stripe->datagrams[i];
     }
-    if (unused < 0 || !within_quota(nat, &nat->tenants[tenant].fragments, tenant))
+    if (unused < 0 || !fragment_within_quota(&nat->tenants[tenant].fragments, tenant))
         return NULL;
     count_add(&nat->tenants[tenant].fragments, 1);
     stripe->tags[unused] = tag;
@@ -466,46 +299,4 @@ enum dp_drop nat_fragment(const struct nat_context *context, uint32_t scope, boo
 unlock:
     spin_unlock(&stripe->lock);
     return drop;
-}
-
-/* The frame as a packet: its beginning in private bytes, the rest where it is. */
-static void packet_fill(struct packet *packet, struct held *held)
-{
-    uint32_t left = held->size, part = left < PACKET_HEADER_MAX ? left : PACKET_HEADER_MAX;
-    packet->data = packet->buffer + PACKET_HEADROOM;
-    memcpy(packet->data, held->bytes, part);
-    packet->size = held->size;
-    packet->header_size = (uint16_t)part;
-    packet->span_count = 0;
-    packet->flags = packet->gso_type = 0;
-    packet->hdr_len = packet->gso_size = packet->csum_start = packet->csum_offset = 0;
-    left -= part;
-    for (uint32_t from = part; held && left; held = held->more, from = 0) {
-        uint32_t size = (uint32_t)sizeof(held->bytes) - from;
-        size = size < left ? size : left;
-        packet->spans[packet->span_count++] = (struct packet_span){held->bytes + from, size};
-        left -= size;
-    }
-}
-
-bool nat_release(const struct nat_context *context, struct packet *packet, struct nat_outcome *outcome)
-{
-    struct nat *nat = context->nat;
-    struct wheel *wheel = &nat->wheels[context->worker];
-    struct frame_info info;
-    if (wheel->released) {
-        held_free(nat, wheel->released);
-        wheel->released = NULL;
-    }
-    struct held *held = wheel->release;
-    if (!held)
-        return false;
-    wheel->release = held->next;
-    wheel->released = held;
-    packet_fill(packet, held);
-    if (!parse_l2(packet, &info) || !parse_l3(packet, &info))
-        return false; /* it was parsed when it came */
-    translate_fragment(packet, &info, held->outbound, held->address);
-    *outcome = held->outcome;
-    return true;
 }

@@ -24,7 +24,7 @@ struct nat *nat_new(uint32_t sessions, void (*quiesce)(void))
         return NULL;
     nat->quiesce = quiesce;
     nat->address_count = 1;
-    nat->addresses = conntrack_map(ADDRESSES_MAX * sizeof(*nat->addresses));
+    nat->addresses = conntrack_map(ADDRESSES_MAX * sizeof(struct nat_address *));
     nat->tenants = conntrack_map(TENANTS_MAX * sizeof(*nat->tenants));
     if (!nat->addresses || !nat->tenants || conntrack_new(nat, sessions) < 0) {
         nat_free(nat);
@@ -43,7 +43,7 @@ void nat_free(struct nat *nat)
             nat_address_free(nat, nat->addresses[i]);
     conntrack_free(nat);
     fragments_free(nat);
-    conntrack_unmap(nat->addresses, ADDRESSES_MAX * sizeof(*nat->addresses));
+    conntrack_unmap(nat->addresses, ADDRESSES_MAX * sizeof(struct nat_address *));
     conntrack_unmap(nat->tenants, TENANTS_MAX * sizeof(*nat->tenants));
     conntrack_unmap(nat, sizeof(*nat));
 }

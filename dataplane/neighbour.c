@@ -380,7 +380,6 @@ static bool look_after(struct router_port *port, struct neighbour *neighbour, ui
             return false;
         if (neighbour->tries == TRIES && usable) { /* silent: ask everybody */
             neighbour->tries = 0;
-            usable = false;
             set_value(neighbour, 0);
         }
         if (neighbour->tries < TRIES) {

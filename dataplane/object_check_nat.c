@@ -172,7 +172,7 @@ static int check_forwards(const struct objects *objects, const struct dp_nat_for
     }
     if (error)
         return error;
-    qsort(sorted, count, sizeof(*sorted), compare_forwards);
+    qsort(sorted, count, sizeof(struct dp_nat_forward *), compare_forwards);
     for (size_t i = 1; i < count; i++)
         if (overlap(sorted[i - 1], sorted[i]))
             return object_refuse(text, -EEXIST, "forwards from %s: ports %u and %u overlap",

@@ -78,6 +78,7 @@ static void router_disarm(struct port *port, unsigned queue)
 {
 }
 
+/* lint: control path */
 static int router_open(struct port *port, const int *fds, unsigned fd_count, char *text)
 {
     struct router_port *private = aligned_alloc(64, sizeof(*private));
@@ -95,6 +96,7 @@ static int router_open(struct port *port, const int *fds, unsigned fd_count, cha
     return 0;
 }
 
+/* lint: control path */
 static void router_close(struct port *port)
 {
     neighbours_port_remove(port->private);

@@ -212,7 +212,7 @@ void router_nat_outbound(struct program *program, struct routed *routed, const u
     const struct route *route = route_lookup(is_ipv4(routed) ? router->ipv4 : router->ipv6, destination);
     if (route && route->kind == ROUTE_LOCAL) /* the host's own: its kernel is not reached by this way */
         route = NULL;
-    if (!router_route_usable(program, routed, route) ||
+    if (!router_route_usable(program, routed, route) || !route ||
         !router_size_fits(program, routed, outside, &fragment))
         return;
     struct router_way way = {outside, route->kind == ROUTE_VIA ? route->next_hop : destination};

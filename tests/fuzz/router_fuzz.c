@@ -71,8 +71,15 @@ static void send_record(struct lab *lab, const uint8_t *record, struct ingress *
 static struct nat *nat;
 static uint64_t now_ms = 1000000;
 
+static void free_nat(void)
+{
+    nat_free(nat);
+}
+
 static void take_nat(struct lab *lab)
 {
+    if (!nat)
+        atexit(free_nat);
     lab->nat = nat;
     lab->now_ms = now_ms;
     lab->fixture->program->now_s = (uint32_t)(now_ms / 1000);

@@ -273,26 +273,34 @@ static bool icmp_is_error(bool ipv4, unsigned type)
     return ipv4 ? type == 3 || type == 4 || type == 11 || type == 12 : type >= 1 && type <= 4;
 }
 
+static bool ip_checksums(const uint8_t *ip, uint32_t size, bool quoted);
+
+/* proto: of the whole header at l4, size: bytes that the IP header declares */
+static bool transport_checksums(const uint8_t *ip, const uint8_t *l4, uint32_t size, unsigned proto)
+{
+    bool ipv4 = ip[0] >> 4 == 4, pseudo = proto == 6 || proto == 17 || proto == 58;
+    if (size < (proto == 6 ? 20u : 8u) || (!pseudo && proto != 1))
+        return true;
+    bool none = proto == 17 && get16(l4 + 6) == 0;
+    if (!none && plain_sum(l4, size, pseudo ? pseudo_sum(ip, size, proto) : 0) != 0xffff)
+        return false;
+    if ((proto == 1 || proto == 58) && icmp_is_error(ipv4, l4[0]))
+        return ip_checksums(l4 + 8, size - 8, true);
+    return true;
+}
+
 /* `size` bytes of an IP packet; less than it says if it is quoted. */
 static bool ip_checksums(const uint8_t *ip, uint32_t size, bool quoted)
 {
+    if (size < 20 || (ip[0] >> 4 == 6 && size < 40))
+        return quoted;
     bool ipv4 = ip[0] >> 4 == 4;
     uint32_t header = ipv4 ? (ip[0] & 15u) * 4 : 40, total = ipv4 ? get16(ip + 2) : get16(ip + 4) + 40;
-    unsigned proto = ipv4 ? ip[9] : ip[6];
-    if (ipv4 && plain_sum(ip, header, 0) != 0xffff)
+    if (header > size || (ipv4 && plain_sum(ip, header, 0) != 0xffff))
         return false;
-    if (size < total || (ipv4 && get16(ip + 6) & 0x3fff) || proto == 44)
-        return quoted || proto == 44 || (ipv4 && get16(ip + 6) & 0x3fff);
-    const uint8_t *l4 = ip + header;
-    uint32_t l4_size = total - header;
-    if ((proto == 6 || proto == 17 || proto == 58) && !(proto == 17 && ipv4 && get16(l4 + 6) == 0) &&
-        plain_sum(l4, l4_size, pseudo_sum(ip, l4_size, proto)) != 0xffff)
-        return false;
-    if (proto == 1 && plain_sum(l4, l4_size, 0) != 0xffff)
-        return false;
-    if ((proto == 1 || proto == 58) && icmp_is_error(ipv4, l4[0]))
-        return ip_checksums(l4 + 8, l4_size - 8, true);
-    return true;
+    if (size < total || total < header || (ipv4 && get16(ip + 6) & 0x3fff))
+        return true; /* a fragment, or not all of it is there */
+    return transport_checksums(ip, ip + header, total - header, ipv4 ? ip[9] : ip[6]);
 }
 
 bool frame_checksums(const struct flat *flat)

@@ -397,7 +397,8 @@ static void put_icmpv6(const char *mac, const uint8_t *source, const uint8_t *de
 static void ipv6_echo_is_answered(void **state)
 {
     struct lab *lab = *state;
-    put_icmpv6(ROUTER_1_MAC, guest_1_ipv6, router_1_ipv6, 128, "\x12\x34\0\1abcdefg", 11);
+    const uint8_t body[11] = {0x12, 0x34, 0, 1, 97, 98, 99, 100, 101, 102, 103};
+    put_icmpv6(ROUTER_1_MAC, guest_1_ipv6, router_1_ipv6, 128, body, sizeof(body));
     lab_send(lab, lab->guest_1, &flat);
     const struct fake_frame *reply = lab_only(lab->guest_1);
     assert_memory_equal(reply->bytes + 22, router_1_ipv6, 16);
@@ -413,7 +414,8 @@ static void solicitation_is_answered(void **state)
     const uint8_t group[16] = {0xff, 2, [11] = 1, 0xff, 0, 0, 1}, none[16] = {0};
     uint8_t body[28] = {0};
     memcpy(body + 4, router_1_ipv6, 16);
-    memcpy(body + 20, "\1\1" GUEST_1_MAC, 8);
+    const uint8_t option[8] = {1, 1, 2, 0, 0, 0, 0, 0xa};
+    memcpy(body + 20, option, sizeof(option));
     put_icmpv6("\x33\x33\xff\0\0\1", guest_1_ipv6, group, 135, body, 28);
     lab_send(lab, lab->guest_1, &flat);
     const struct fake_frame *reply = lab_only(lab->guest_1);

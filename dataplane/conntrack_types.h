@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+/*
+ * What the session table of address translation consists of. For conntrack.h alone; theory of operation in
+ * conntrack.c.
+ *
+ * Threads: stated at each field.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "nat.h"
+
+#define INDEX_SLOTS      15u /* entries of a bucket */
+#define INDEX_FILL       9u  /* entries of a bucket on average, when the table is full */
+#define INDEX_TAIL       64u /* buckets after the last one, so that no probe wraps */
+#define SESSION_ENTRIES  3u  /* index entries of a session: outbound, inbound, inside endpoint */
+#define SESSION_IDS_MASK (NAT_SESSIONS_MAX - 1)
+
+#define ENDPOINT_STRIPES 1024u /* power of two */
+#define GUEST_STRIPES    256u
+#define WHEEL_SLOTS      64u /* seconds; power of two */
+#define WHEEL_DELAY_MAX  60u /* seconds: a session is looked at so often, < WHEEL_SLOTS */
+#define WHEEL_CACHE      64u /* free sessions a worker keeps */
+#define TENANTS_MAX      8192u
+#define ADDRESSES_MAX    65536u
+#define SESSIONS_CHUNK   65536u /* sessions; memory is prepared in multiples of it */
+
+/* session.state: low nibble enum session_phase, and */
+#define SESSION_INBOUND   0x80u /* opened from outside */
+#define SESSION_HALF_OPEN 0x40u /* counted in its tenant's half_open */
+#define SESSION_MAPPED    0x20u /* SESSION_F_OWNS_PORT, where lookups see it */
+#define SESSION_PHASE     0x0fu
+
+enum session_phase {
+    PHASE_NEW = 1,     /* opener's first packets only; TCP: its SYN */
+    PHASE_SYN_BOTH,    /* TCP: both SYNs */
+    PHASE_ESTABLISHED, /* UDP, ICMP, others: answered */
+    PHASE_FIN_OUT,     /* TCP: FIN from inside */
+    PHASE_FIN_IN,
+    PHASE_CLOSED, /* TCP: both FINs, or reset before it was established */
+    PHASE_RESET,  /* TCP: RST in an established session */
+    PHASE_COUNT
+};
+
+/*
+ * What a packet needs. Written by whoever holds the session's endpoint stripe while `generation` is even;
+ * read by any worker, which checks the generation afterwards. last_seen, state and packets change without a
+ * lock. Ports are in network order, as loaded.
+ */
+struct session {
+    uint64_t inside[2]; /* address */
+    uint64_t remote[2];
+    uint64_t ports; /* inside port 0-15, remote port 16-31, translated port 32-47, nat_address.id 48-63 */
+    uint32_t generation; /* even: free, or being written */
+    uint16_t interface;  /* tenant's, port id */
+    uint8_t protocol;
+    uint8_t state;      /* any worker: compare and swap */
+    uint32_t last_seen; /* s, CLOCK_MONOTONIC; any worker, at most once a second */
+    /* out, in; any worker, not atomically: two that count the same direction at once may lose one */
+    uint32_t packets_low[2];
+    uint16_t packets_high[2];
+};
+
+#define SESSION_F_HEAD      1u /* its endpoint's index entry names this session */
+#define SESSION_F_OWNS_PORT 2u /* translated port is allocated from the address's range, for the endpoint */
+
+/* The rest: under the endpoint stripe, but wheel_next under the wheel's lock. */
+struct session_cold {
+    uint32_t wheel_next;     /* in its slot */
+    uint32_t next, previous; /* sessions of the same inside endpoint, a ring */
+    uint32_t guest;          /* its number */
+    uint16_t tenant;         /* nat->tenants */
+    uint8_t flags;           /* SESSION_F_* */
+    uint8_t epoch;           /* of the index that has its entries */
+    uint32_t pad[3];
+};
+
+_Static_assert(sizeof(struct session) == 64, "one cache line");
+_Static_assert(sizeof(struct session_cold) == 32, "half a cache line");
+_Static_assert((sizeof(struct session) + sizeof(struct session_cold) + sizeof(uint32_t)) * INDEX_FILL +
+                       SESSION_ENTRIES * 64 <= /* 121.3 bytes, 4 of them for the list of free ones */
+                   128 * INDEX_FILL,
+               "a session has 128 bytes, index included");
+
+/* An inside address with sessions. Under its guest stripe; `interface` 0: free. */
+struct guest {
+    uint64_t address[2];
+    uint32_t interface;
+    uint32_t sessions;
+    uint32_t next_free; /* under the pool's lock */
+    uint32_t epoch;
+};
+
+struct index_bucket {
+    uint32_t slots[INDEX_SLOTS]; /* tag << 24 | id; 0: free. Compare and swap */
+    uint32_t overflow;           /* entries that wanted this bucket or passed it and are further on; atomic */
+} __attribute__((aligned(64)));
+
+struct index_table {
+    struct index_bucket *buckets; /* NULL: no such table */
+    uint32_t count;               /* buckets without the tail */
+    size_t mapped_size;
+};
+
+/* Immutable; control replaces it as a whole. `old`: entries that are not yet moved, at most times none. */
+struct index_tables {
+    struct index_table current, old;
+    uint8_t epoch; /* of `current`: objects with another one have their entries in `old` */
+};
+
+struct index {
+    struct index_tables *tables; /* control: w (release), workers: r */
+    uint32_t entries_max;        /* what `current` is made for; control */
+    uint32_t moved;              /* objects before this one are in `current`; control */
+};
+
+/* Free objects of a fixed address range, of which the first `capacity` have memory. */
+struct pool {
+    uint32_t lock;
+    uint32_t free;     /* sessions: count in nat->free_sessions; guests: list; under the lock */
+    uint32_t fresh;    /* never used before: from here on; under the lock, read by anyone */
+    uint32_t capacity; /* control: w under the lock */
+    uint32_t limit;    /* control */
+};
+
+struct wheel {
+    uint32_t lock; /* its worker's, and control's when the worker sleeps */
+    uint32_t now;  /* second whose slot is next; 0: not started */
+    uint32_t free_count;
+    uint32_t slots[WHEEL_SLOTS]; /* lists */
+    uint32_t free[WHEEL_CACHE];  /* sessions */
+    struct held *release;        /* worker: fragments that nat_release is to give out */
+    struct held *released;       /* worker: given out, to be freed at the next call */
+} __attribute__((aligned(64)));
+
+/* State of a tenant. Lives while it is configured or has sessions; id: control: w, counters: any, atomic. */
+struct tenant_state {
+    uint32_t id;   /* dp_router.id */
+    uint32_t used; /* control */
+    uint32_t sessions;
+    uint32_t half_open; /* opened from outside and not answered */
+    uint32_t mappings;
+    uint32_t fragments; /* datagrams */
+    uint32_t held;      /* blocks of held fragments */
+    uint32_t pad;
+    uint64_t created, refused;
+} __attribute__((aligned(64)));
+
+/* nat_port.protocol */
+enum nat_protocol { NAT_TCP, NAT_UDP, NAT_ICMP, NAT_PROTOCOLS };
+#define PORT_WORDS 1024u /* of 64 bits: a bit a port */
+
+/* State of an outside address. Lives while it is configured or has sessions. */
+struct nat_address {
+    uint64_t address[2];
+    uint32_t outside; /* interface, port id */
+    uint16_t id;
+    bool configured;                 /* control */
+    uint32_t sessions;               /* any, atomic */
+    uint32_t used[NAT_PROTOCOLS];    /* ports; any, atomic */
+    uint64_t refused;                /* any, atomic */
+    uint64_t *bitmap[NAT_PROTOCOLS]; /* PORT_WORDS, set: taken; any, atomic. NULL: no ports */
+    /* Endpoint-independent filter only: by port, the session that has SESSION_F_HEAD; any, atomic. */
+    uint32_t *heads[NAT_PROTOCOLS];
+};
+
+struct nat {
+    struct session *sessions; /* by id; 0 is none */
+    struct session_cold *cold;
+    struct guest *guests;
+    uint32_t *free_sessions; /* a stack; under the pool's lock */
+    struct index index, guest_index;
+    uint64_t seed[6];
+    struct pool session_pool, guest_pool;
+    struct nat_address **addresses; /* ADDRESSES_MAX; by id, not 0; control: w */
+    uint32_t address_count;         /* ids in use are below; control */
+    struct tenant_state *tenants;   /* TENANTS_MAX; [0] is nobody */
+    struct fragments *fragments;    /* NULL until something is configured */
+    void (*quiesce)(void);
+    size_t reserved[4];   /* bytes of address space */
+    uint32_t grow_wanted; /* a worker found no memory; any: w */
+    struct wheel wheels[DP_WORKERS_MAX];
+    struct {
+        uint32_t lock;
+    } __attribute__((aligned(64))) endpoints[ENDPOINT_STRIPES], guest_stripes[GUEST_STRIPES];
+};
