@@ -151,7 +151,7 @@ static uint64_t run(struct table *table, bool outbound, bool prefetch)
     }
     uint64_t cycles = tsc_now() - before;
     if (worst != DP_DROP_COUNT) {
-        fprintf(stderr, "dropped: %u\n", worst);
+        fprintf(stderr, "dropped: %u\n", (unsigned)worst);
         exit(1);
     }
     return cycles;
