@@ -69,6 +69,8 @@ json_t *item_segment(const struct view *view, const struct model *model, const s
     set_integer_if(item, "vlan", segment->vlan);
     if (segment->uplink)
         json_object_set_new(item, "uplink", json_string(segment->uplink->name));
+    if (segment->uplink)
+        json_object_set_new(item, "follow_uplink", json_boolean(segment->follow_uplink));
     set_integer(item, "ageing", segment->ageing);
     set_integer_if(item, "macs", segment->macs);
     json_object_set_new(item, "isolate_ports", json_boolean(segment->isolate_ports));

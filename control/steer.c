@@ -260,6 +260,13 @@ int steer_attach_tc(const struct steer *steer)
     return fd < 0 ? -errno : fd;
 }
 
+bool steer_tc_attached(const struct steer *steer)
+{
+    int fd = link_find(steer->tc);
+    fd_close(fd);
+    return fd >= 0;
+}
+
 enum steer_mode steer_mode(uint32_t ifindex)
 {
     LIBBPF_OPTS(bpf_xdp_query_opts, options);

@@ -26,6 +26,7 @@ int steer_filter(const struct steer *steer, int socket);
  * attached while somebody holds one. -errno with the reason in `text`. */
 int steer_attach_xdp(const struct steer *steer, char *text, size_t size);
 int steer_attach_tc(const struct steer *steer);
+bool steer_tc_attached(const struct steer *steer);
 /* How an XDP program of anybody is attached to the interface. */
 enum steer_mode steer_mode(uint32_t ifindex);
 const char *steer_mode_name(enum steer_mode mode);

@@ -40,6 +40,7 @@ struct uplink {
     struct uplink *next;
     uint32_t ifindex;
     struct steer *steer;
+    bool warned;
     unsigned pending_count; /* AF_XDP sockets that wait for the dataplane's commit */
     int pending[DP_QUEUES_MAX];
 };
@@ -370,13 +371,20 @@ static uint32_t port_of(const struct uplink *uplink, const struct object_set *ob
     return 0;
 }
 
-static int steer_translated(const struct uplink *uplink, uint32_t port, const struct object_set *objects)
+static int steer_translated(struct uplink *uplink, uint32_t port, const struct object_set *objects)
 {
     struct steer_range *ranges;
     unsigned count;
     int error = uplink_ranges(objects, port, &ranges, &count);
     if (!error)
         error = steer_set_ranges(uplink->steer, ranges, count);
+    bool answers =
+        count > 0 && steer_mode(uplink->ifindex) == STEER_NONE && !steer_tc_attached(uplink->steer);
+    if (answers && !uplink->warned)
+        log_warning("interface %u: the host answers packets of translated connections too (af_packet before "
+                    "Linux 6.6): use af_xdp, or translate to an address that is not the host's",
+                    uplink->ifindex);
+    uplink->warned = answers;
     free(ranges);
     return error;
 }
