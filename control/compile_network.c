@@ -20,6 +20,7 @@
 #include "compile.h"
 #include "compile_network.h"
 #include "datagram.h"
+#include "uplink.h"
 #include "values.h"
 
 #define MAC_PREFIX                                                                                           \
@@ -230,7 +231,8 @@ static bool outside_open(struct outside *outside, const struct model *model, con
 static void outside_interface(const struct outside *outside, struct object_set *set)
 {
     const struct model_uplink *uplink = outside->uplink;
-    uint32_t mtu = outside->link ? outside->link->mtu : uplink->mtu;
+    uint32_t mtu = outside->link && (!uplink->mtu || outside->link->mtu < uplink->mtu) ? outside->link->mtu
+                                                                                       : uplink_mtu(uplink);
     struct dp_port port = router_port(uplink->outside_port, 0, uplink->name,
                                       mtu < 68     ? 68
                                       : mtu > 9216 ? 9216

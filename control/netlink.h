@@ -91,8 +91,8 @@ struct netlink_counts {
 struct netlink_counts netlink_counts(const struct netlink *netlink);
 /* Bytes of the event socket's receive buffer; the kernel has a minimum. */
 int netlink_receive_buffer(struct netlink *netlink, int size);
-/* netlink_read.c: reads links (by name, in place) and tables now. 0 or -errno; -EAGAIN: it changed meanwhile
- * more than once. What was read is sorted. */
+/* netlink_read.c: reads links (by name, in place) and tables (empty before, and after an error) now. 0 or
+ * -errno; -EAGAIN: it changed meanwhile more than once. What was read is sorted. */
 int netlink_read(struct netlink_link *links, size_t link_count, struct netlink_tables *tables,
                  uint64_t *again);
 void netlink_tables_clear(struct netlink_tables *tables);

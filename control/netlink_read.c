@@ -403,24 +403,32 @@ static int read_all(struct reading *reading, struct netlink_link *links, size_t 
     return error;
 }
 
+static int read_once(struct netlink_link *links, size_t link_count, struct netlink_tables *tables)
+{
+    struct reading reading = {.tables = tables};
+    int error = socket_open(&reading.socket); /* a fresh one has no rest of an interrupted dump in it */
+    if (error)
+        return error;
+    error = read_all(&reading, links, link_count);
+    nl_socket_free(reading.socket);
+    return error;
+}
+
 int netlink_read(struct netlink_link *links, size_t link_count, struct netlink_tables *tables,
                  uint64_t *again)
 {
     int error = -EINTR;
     for (int tries = 0; error == -EINTR && tries < TRIES; tries++) {
-        struct reading reading = {.tables = tables};
-        netlink_tables_clear(tables);
+        struct netlink_tables read = {0};
         *again += tries > 0;
-        error = socket_open(&reading.socket); /* a fresh one has no rest of an interrupted dump in it */
+        error = read_once(links, link_count, &read);
         if (error)
-            return error;
-        error = read_all(&reading, links, link_count);
-        nl_socket_free(reading.socket);
+            netlink_tables_clear(&read);
+        else
+            *tables = read;
     }
-    if (error) {
-        netlink_tables_clear(tables);
+    if (error)
         return error == -EINTR ? -EAGAIN : error;
-    }
     /* addresses keep the kernel's order, in which the first is the one to speak from */
     if (tables->route_count)
         qsort(tables->routes, tables->route_count, sizeof(*tables->routes), compare_routes);

@@ -173,7 +173,9 @@ int taps_open(struct taps *taps, const struct dp_port *port, int fds[DP_QUEUES_M
         tap = tap_new(port, text, size);
     if (!tap)
         return errno ? -errno : -ENOMEM;
-    int error = tap_set_up(port, text, size);
+    /* One that its owner has moved to another network namespace is set up there, by its owner. */
+    bool moved = own && if_nametoindex(port->device) == 0;
+    int error = moved ? 0 : tap_set_up(port, text, size);
     for (unsigned i = 0; i < tap->count && !error; i++) {
         fds[i] = fcntl(tap->fds[i], F_DUPFD_CLOEXEC, 0);
         if (fds[i] < 0) {

@@ -133,7 +133,7 @@ void program_emit(struct program *program, struct ingress *ingress, struct packe
 {
     struct bridge *bridge = ingress->native;
     struct port_counters *counters = ingress->port->counters[program->output.io.worker];
-    uint64_t bytes = 0;
+    uint64_t bytes = 0, last_destination = 0, last_source = 0;
     program->ingress = ingress;
     program->counters = counters;
     for (unsigned i = 0; i < count; i++) {
@@ -148,9 +148,15 @@ void program_emit(struct program *program, struct ingress *ingress, struct packe
             continue;
         frame->source = fdb_key(bridge->id, load_8(packets[i]->data + 6) & ADDRESS_MASK);
         frame->destination = fdb_key(bridge->id, load_8(packets[i]->data) & ADDRESS_MASK);
-        frame->source_hash = fdb_hash(program->table, frame->source);
-        frame->destination_hash = fdb_hash(program->table, frame->destination);
-        __builtin_prefetch(fdb_first(program->table, frame->destination_hash));
+        if (frame->source != last_source) {
+            last_source = frame->source;
+            frame->source_hash = fdb_hash(program->table, frame->source);
+        }
+        if (frame->destination != last_destination) {
+            last_destination = frame->destination;
+            frame->destination_hash = fdb_hash(program->table, frame->destination);
+            __builtin_prefetch(fdb_first(program->table, frame->destination_hash));
+        }
     }
     counter_add(&counters->rx_packets, count);
     counter_add(&counters->rx_bytes, bytes);

@@ -13,6 +13,7 @@
  */
 #include "route.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 
 typedef unsigned __int128 address128;
@@ -23,6 +24,7 @@ typedef unsigned __int128 address128;
 struct route_table {
     unsigned count;     /* intervals, >= 1; the first begins at 0 */
     address128 *starts; /* ascending */
+    uint64_t *low;      /* the same of a table of IPv4: what is beyond 64 bits is zero; NULL: IPv6 */
     uint32_t *matches;  /* index in routes; NO_ROUTE */
     struct route *routes;
 };
@@ -35,8 +37,31 @@ static address128 load_address(const uint8_t address[16])
     return (address128)be64toh(high) << 64 | be64toh(low);
 }
 
+static const struct route *matched(const struct route_table *table, size_t interval)
+{
+    uint32_t match = table->matches[interval];
+    return match == NO_ROUTE ? NULL : &table->routes[match];
+}
+
+static const struct route *lookup_low(const struct route_table *table, const uint8_t address[16])
+{
+    uint64_t high, key;
+    memcpy(&high, address, sizeof(high));
+    memcpy(&key, address + 8, sizeof(key));
+    key = high ? UINT64_MAX : be64toh(key);
+    const uint64_t *base = table->low;
+    for (unsigned count = table->count; count > 1;) {
+        unsigned half = count / 2;
+        base += base[half] <= key ? half : 0;
+        count -= half;
+    }
+    return matched(table, (size_t)(base - table->low));
+}
+
 const struct route *route_lookup(const struct route_table *table, const uint8_t address[16])
 {
+    if (table->low)
+        return lookup_low(table, address);
     address128 key = load_address(address);
     const address128 *base = table->starts;
     for (unsigned count = table->count; count > 1;) {
@@ -44,8 +69,7 @@ const struct route *route_lookup(const struct route_table *table, const uint8_t 
         base = base[half] <= key ? base + half : base;
         count -= half;
     }
-    uint32_t match = table->matches[base - table->starts];
-    return match == NO_ROUTE ? NULL : &table->routes[match];
+    return matched(table, (size_t)(base - table->starts));
 }
 
 struct sorted_prefix {
@@ -117,7 +141,16 @@ struct route_table *route_table_new(const struct route_prefix *prefixes, unsigne
     }
     qsort(sorted, count, sizeof(*sorted), compare_prefixes);
     fill(table, sorted, count);
+    bool ipv4 = count > 0;
+    for (unsigned i = 0; i < count; i++)
+        ipv4 = ipv4 && address_is_ipv4(prefixes[i].address) && prefixes[i].length >= 96;
     free(sorted);
+    if (ipv4 && !(table->low = calloc(table->count, sizeof(*table->low)))) {
+        route_table_free(table);
+        return NULL;
+    }
+    for (unsigned i = 0; ipv4 && i < table->count; i++)
+        table->low[i] = (uint64_t)table->starts[i];
     return table;
 }
 
@@ -126,6 +159,7 @@ void route_table_free(struct route_table *table)
     if (!table)
         return;
     free(table->starts);
+    free(table->low);
     free(table->matches);
     free(table->routes);
     free(table);

@@ -149,13 +149,30 @@ static struct port_counters *counters_of(const struct program *program, const st
     return ingress->port->counters[program->output.io.worker];
 }
 
+static void count_taken(struct program *program)
+{
+    struct router_stage *stage = program->router;
+    if (!stage->taken_count)
+        return;
+    const struct ingress *ingress = program->snapshot->ingress[stage->taken_port];
+    struct port_counters *counters = ingress->port->counters[program->output.io.worker];
+    counter_add(&counters->tx_packets, stage->taken_count);
+    counter_add(&counters->tx_bytes, stage->taken_bytes);
+    counter_add(&counters->queues[0].tx_packets, stage->taken_count);
+    counter_add(&counters->queues[0].tx_bytes, stage->taken_bytes);
+    stage->taken_count = 0;
+    stage->taken_bytes = 0;
+}
+
 void router_taken(struct program *program, const struct routed *routed)
 {
-    struct port_counters *counters = counters_of(program, routed);
-    counter_add(&counters->tx_packets, 1);
-    counter_add(&counters->tx_bytes, routed->size);
-    counter_add(&counters->queues[0].tx_packets, 1);
-    counter_add(&counters->queues[0].tx_bytes, routed->size);
+    struct router_stage *stage = program->router;
+    if (__builtin_expect(stage->taken_port != routed->port, 0)) {
+        count_taken(program);
+        stage->taken_port = routed->port;
+    }
+    stage->taken_count++;
+    stage->taken_bytes += routed->size;
 }
 
 void router_drop(struct program *program, const struct routed *routed, enum dp_drop reason)
@@ -375,8 +392,11 @@ static void run_pass(struct program *program, struct routed *working, unsigned c
     unsigned ready = 0;
     for (unsigned i = 0; i < count; i++) {
         working[i].from = from;
-        if (prepare(program, &working[i]))
-            working[ready++] = working[i];
+        if (!prepare(program, &working[i]))
+            continue;
+        if (ready != i)
+            working[ready] = working[i];
+        ready++;
     }
     if (program->snapshot->nat_config)
         router_nat_prefetch(program, working, ready);
@@ -406,6 +426,7 @@ void router_run(struct program *program, uint32_t from)
         run_pass(program, working, count, pass ? 0 : from);
     }
     drop_rest(program);
+    count_taken(program);
     stage->copies_used = 0;
     if (stage->told)
         router_tell(stage);

@@ -144,6 +144,10 @@ struct router_stage {
     unsigned count; /* of the queue */
     unsigned copies_used;
     unsigned emit_count;
+    /* Packets taken at one port that are not in its counters yet: most of a batch came in by one. */
+    uint32_t taken_port;
+    uint32_t taken_count;
+    uint64_t taken_bytes;
     bool told;                                 /* something was put into a ring in this round */
     int wake_fd;                               /* of the control thread; -1: none */
     uint64_t error_interval, resolve_interval; /* TSC cycles, storm_interval() */

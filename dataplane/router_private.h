@@ -23,6 +23,9 @@ bool router_size_fits(struct program *program, struct routed *routed, const stru
 /* From the router's table on. */
 void router_deliver(struct program *program, struct routed *routed, const struct router *router,
                     const uint8_t destination[16]);
+/* From the route on, which was found for the destination; NULL: none. */
+void router_follow(struct program *program, struct routed *routed, const struct router *router,
+                   const uint8_t destination[16], const struct route *route);
 /* Everything is known: accounts for the packet and sends it, in pieces if it must. */
 void router_leave(struct program *program, struct routed *routed, const struct interface *out, uint64_t mac,
                   bool fragment);

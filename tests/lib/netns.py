@@ -7,6 +7,7 @@
         lan.run("ip", "addr", "add", "192.0.2.1/24", "dev", "eth0")
 """
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,12 @@ def enter(argv, resolv_conf=None):
             file.flush()
             os.chmod(file.name, 0o644)
             subprocess.run(["mount", "--bind", file.name, os.path.realpath("/etc/resolv.conf")], check=True)
+
+
+def need(*programs):
+    for program in programs:
+        if not shutil.which(program):
+            skip(f"needs the program {program}")
 
 
 def run(*arguments, check=True, **keywords):

@@ -38,7 +38,7 @@ offers "weft port show " acme/vm1 acme/vm2
 offers "weft port show -T acme v" vm1 vm2
 offers "weft tenant del " acme
 offers "weft uplink set lan0 --mt" --mtu
-offers "weft port add acme/vm9 --segment " web lab
+offers "weft port add acme/vm9 --segment " app lab web
 offers "weft port add acme/vm9 --trunk web,l" web,lab
 offers "weft port add acme/vm9 --trunk=web,l" web,lab
 offers "weft fdb list acme/l" acme/lab

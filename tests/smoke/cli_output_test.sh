@@ -23,7 +23,7 @@ expect 0 weft port list -o json
 expect 0 weft port -o name
 [[ $OUT == $'acme/vm1\nacme/vm2' ]]
 expect 0 weft -o name segment --tenant=acme
-[[ $OUT == $'acme/web\nacme/lab' ]]
+[[ $OUT == $'acme/web\nacme/lab\nacme/app' ]]
 
 # one screen
 expect 0 weft status

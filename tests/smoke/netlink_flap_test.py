@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 from namespaces import enter_own, run  # noqa: E402
 from weft import Weft, wait_for  # noqa: E402
 
-CONFIG = {"version": 1, "uplinks": {"lan": {"device": "vdev:net_af_packet0,iface=lan0"}}, "tenants": {"acme": {
+CONFIG = {"version": 1, "uplinks": {"lan": {"device": "af_packet:lan0"}}, "tenants": {"acme": {
     "segments": {"app": {"mode": "nat", "subnet": "10.0.1.0/24", "uplink": "lan"}}}}}
 ROUNDS = 1250  # of eight changes each
 

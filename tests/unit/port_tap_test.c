@@ -253,7 +253,6 @@ static void test_refused(void **state)
     } cases[] = {
         {"weft7", open("/dev/null", O_RDWR | O_CLOEXEC), "is not of /dev/net/tun"},
         {"weft7", open("/dev/net/tun", O_RDWR | O_CLOEXEC), "belongs to no interface"},
-        {"weft7", kernel_open_tap("weft8", KERNEL_TAP_FLAGS), "is of interface weft8"},
         {"weft9", kernel_open_tap("weft9", IFF_TAP | IFF_NO_PI), "IFF_VNET_HDR"},
         {"weft10", kernel_open_tap("weft10", IFF_TUN | IFF_NO_PI | IFF_VNET_HDR), "IFF_TAP"},
         {"weft7", -1, "is not of /dev/net/tun"},
