@@ -79,12 +79,19 @@ static void facts_of(struct nl_sock *socket, struct rtnl_link *link, struct link
     close(fd);
 }
 
+bool link_facts_equal(const struct link_facts *a, const struct link_facts *b)
+{
+    return a->ifindex == b->ifindex && a->mtu == b->mtu && a->queues == b->queues &&
+           memcmp(a->mac, b->mac, sizeof(a->mac)) == 0 && a->ethernet == b->ethernet &&
+           a->running == b->running && a->wireless == b->wireless && strcmp(a->kind, b->kind) == 0 &&
+           strcmp(a->master, b->master) == 0;
+}
+
 int link_read(const char *name, struct link_facts *facts)
 {
     struct nl_sock *socket = nl_socket_alloc();
     struct rtnl_link *link = NULL;
-    memset(facts, 0, sizeof(*facts)); /* compared as a whole */
-    facts->queues = 1;
+    *facts = (struct link_facts){.queues = 1};
     int error = socket ? nl_connect(socket, NETLINK_ROUTE) : -NLE_NOMEM;
     if (!error)
         error = rtnl_link_get_kernel(socket, 0, name, &link);

@@ -24,6 +24,7 @@ struct link_facts {
     char master[16]; /* bridge or bond that it is a port of; "": none */
 };
 
+bool link_facts_equal(const struct link_facts *a, const struct link_facts *b);
 /* 0 or -errno: -ENODEV: no such interface (facts->ifindex is 0). */
 int link_read(const char *name, struct link_facts *facts);
 struct link_watch;

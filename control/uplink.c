@@ -143,7 +143,7 @@ bool uplinks_look(struct model *model, struct events *events)
         if (error && error != -ENODEV)
             log_warning("uplink %s: the kernel does not say what interface it is: %s", uplink->name,
                         strerror(-error));
-        changed |= memcmp(&before, &uplink->link, sizeof(before)) != 0;
+        changed |= !link_facts_equal(&before, &uplink->link);
         if (uplink->looked && events)
             report(events, uplink, &before);
         uplink->looked = true;
@@ -341,10 +341,8 @@ int uplinks_open(struct uplinks *uplinks, const struct dp_port *port, int fds[DP
 {
     char reason[400] = "";
     struct uplink *uplink = uplink_get(uplinks, port->ifindex, reason, sizeof(reason));
-    int count = uplink ? 0 : errno ? -errno : -ENOMEM;
-    if (uplink)
-        count = refresh(uplink);
-    if (count == 0)
+    int count = uplink ? refresh(uplink) : errno ? -errno : -ENOMEM;
+    if (uplink && count == 0)
         count = port->type == DP_PORT_XDP ? open_xdp(uplink, port, fds, reason, sizeof(reason))
                                           : open_packet(uplink, port, fds, reason, sizeof(reason));
     if (count < 0)

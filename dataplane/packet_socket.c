@@ -97,9 +97,10 @@ static void put_tag_back(struct packet *packet, uint16_t tpid, uint16_t tci)
     packet->data = data;
     packet->size += VLAN_TAG_SIZE;
     packet->header_size += VLAN_TAG_SIZE;
-    packet->hdr_len += VLAN_TAG_SIZE;
-    if (packet->flags)
+    if (packet->flags & VNET_F_NEEDS_CSUM)
         packet->csum_start += VLAN_TAG_SIZE;
+    if (packet->gso_type != VNET_GSO_NONE)
+        packet->hdr_len += VLAN_TAG_SIZE;
 }
 
 /* The kernel's virtio header stands in the headroom right before the frame. */

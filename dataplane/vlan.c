@@ -23,13 +23,14 @@ enum dp_drop vlan_ingress_tagged(const struct ingress *ingress, const struct fra
     return *bridge ? DP_DROP_COUNT : DP_DROP_VLAN_UNKNOWN;
 }
 
-/* The offsets of an offload request count from the start of the frame. */
+/* The offsets of an offload request count from the start of the frame. The header's length too, also without
+ * segmentation: a tap refuses a frame that is shorter than it. */
 static void move_offsets(struct packet *packet, int bytes)
 {
-    if (packet->flags & VNET_F_NEEDS_CSUM)
-        packet->csum_start = (uint16_t)(packet->csum_start + bytes);
-    if (packet->gso_type != VNET_GSO_NONE)
-        packet->hdr_len = (uint16_t)(packet->hdr_len + bytes);
+    if (!(packet->flags & VNET_F_NEEDS_CSUM))
+        return;
+    packet->csum_start = (uint16_t)(packet->csum_start + bytes);
+    packet->hdr_len = (uint16_t)(packet->hdr_len + bytes);
 }
 
 static void pop(struct packet *packet)

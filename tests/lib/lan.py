@@ -141,7 +141,8 @@ class Host:
 def transfer(source, sink, address, size=8 << 20):
     """TCP from a socket in `source` to one in `sink` at `address`; what arrives is what was sent."""
     data, received = os.urandom(size), hashlib.sha256()
-    listener = sink.socket(socket.AF_INET, socket.SOCK_STREAM)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = sink.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((address, 0))
     listener.listen(1)
@@ -156,7 +157,7 @@ def transfer(source, sink, address, size=8 << 20):
 
     thread = threading.Thread(target=receive, daemon=True)
     thread.start()
-    stream = source.socket(socket.AF_INET, socket.SOCK_STREAM)
+    stream = source.socket(family, socket.SOCK_STREAM)
     stream.settimeout(60)
     stream.connect((address, listener.getsockname()[1]))
     stream.sendall(data)

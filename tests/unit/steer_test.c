@@ -87,7 +87,8 @@ static bool passes_filter(void)
 
 static bool kept_from_host(void)
 {
-    LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame, .data_size_in = sizeof(frame));
+    struct bpf_test_run_opts options = {
+        .sz = sizeof(options), .data_in = frame, .data_size_in = sizeof(frame)};
     assert_int_equal(bpf_prog_test_run_opts(tc, &options), 0);
     return options.retval == TC_ACT_SHOT;
 }
