@@ -1,10 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "change.h"
 #include "client.h"
 #include "output.h"
+
+static void print_notes(const json_t *result)
+{
+    size_t i;
+    json_t *line;
+    json_array_foreach (json_object_get(result, "notes"), i, line) {
+        const char *text = json_string_value(line);
+        output_note("%s", text ? text : "");
+    }
+}
 
 void change_print(const struct cli_context *context, const json_t *result)
 {
@@ -14,6 +26,7 @@ void change_print(const struct cli_context *context, const json_t *result)
         const char *text = json_string_value(line);
         output_text(context->out, text ? text : "");
     }
+    print_notes(result);
 }
 
 static void print_summary(const struct cli_context *context, const json_t *result)
@@ -40,6 +53,18 @@ static void print_name(const struct cli_context *context)
         output_text(context->out, name);
 }
 
+void change_show(const struct cli_context *context, const json_t *result)
+{
+    if (context->format == CLI_FORMAT_JSON) {
+        output_json(context->out, result, false);
+    } else if (context->format == CLI_FORMAT_NAME) {
+        print_name(context);
+    } else {
+        change_print(context, result);
+        print_summary(context, result);
+    }
+}
+
 int change_run(struct cli_context *context, const char *method, json_t *params)
 {
     json_t *result;
@@ -52,14 +77,92 @@ int change_run(struct cli_context *context, const char *method, json_t *params)
     int code = client_call(context, method, params, true, &result);
     if (code)
         return code;
-    if (context->format == CLI_FORMAT_JSON) {
-        output_json(context->out, result, false);
-    } else if (context->format == CLI_FORMAT_NAME) {
-        print_name(context);
-    } else {
-        change_print(context, result);
-        print_summary(context, result);
-    }
+    change_show(context, result);
     json_decref(result);
     return WEFT_OK;
+}
+
+/* "a=b,c=d" as an object. */
+static json_t *map_of(const char *text)
+{
+    json_t *map = json_object();
+    while (*text) {
+        size_t length = strcspn(text, ","), name = strcspn(text, "=,");
+        char key[64], value[64] = "";
+        snprintf(key, sizeof(key), "%.*s", (int)name, text);
+        if (name < length)
+            snprintf(value, sizeof(value), "%.*s", (int)(length - name - 1), text + name + 1);
+        json_t *key_text = output_json_string(key);
+        if (length)
+            json_object_set_new(map, json_string_value(key_text), output_json_string(value));
+        json_decref(key_text);
+        text += length + (text[length] == ',');
+    }
+    return map;
+}
+
+/* Appends the parts of a path, without those that say nothing (RFC 3986 5.2.4). */
+static void add_parts(char *path, size_t size, const char *text, size_t length)
+{
+    for (size_t at = 0, part; at < length; at += part + 1) {
+        const char *slash = memchr(text + at, '/', length - at);
+        part = slash ? (size_t)(slash - text) - at : length - at;
+        size_t end = strlen(path);
+        if (part == 2 && memcmp(text + at, "..", 2) == 0)
+            *(strrchr(path, '/') ? strrchr(path, '/') : path) = '\0';
+        else if (part && !(part == 1 && text[at] == '.'))
+            snprintf(path + end, size - end, "/%.*s", (int)part, text + at);
+    }
+}
+
+/* weftd does not know the working directory: a path is sent as it is from the root on. */
+static void add_path(char *list, size_t size, const char *text, size_t length)
+{
+    char directory[PATH_MAX], path[2 * PATH_MAX] = "";
+    if (text[0] == '/') {
+        snprintf(path, sizeof(path), "%.*s", (int)length, text);
+    } else if (getcwd(directory, sizeof(directory))) {
+        add_parts(path, sizeof(path), directory, strlen(directory));
+        add_parts(path, sizeof(path), text, length);
+    }
+    size_t end = strlen(list);
+    snprintf(list + end, size - end, "%s%s", end ? "," : "", path[0] ? path : "/");
+}
+
+static json_t *paths_of(const char *text, bool many)
+{
+    char list[8 * PATH_MAX] = "";
+    for (size_t length; *text; text += length + (text[length] == ',')) {
+        length = many ? strcspn(text, ",") : strlen(text);
+        if (length)
+            add_path(list, sizeof(list), text, length);
+    }
+    return output_json_string(list);
+}
+
+static json_t *value_of(const struct cli_option *option, const char *text)
+{
+    if (option->type == CLI_MAP)
+        return map_of(text);
+    if (option->type == CLI_FILE || option->type == CLI_FILES)
+        return paths_of(text, option->type == CLI_FILES);
+    return output_json_string(text);
+}
+
+/* The options that are keys of weft.yaml. But for paths, their text is sent as it was written: the
+ * controller types it. */
+json_t *change_values(const struct cli_context *context, bool is_set)
+{
+    json_t *values = json_object();
+    for (size_t i = 0; i < context->given_count; i++) {
+        const struct cli_option *option = context->given[i].option;
+        const char *value = context->given[i].value;
+        if (!option->key)
+            continue;
+        if (value[0])
+            json_object_set_new(values, option->key, value_of(option, value));
+        else if (is_set)
+            json_object_set_new(values, option->key, json_null());
+    }
+    return values;
 }

@@ -6,6 +6,22 @@
 #include "commands.h"
 #include "output.h"
 
+/* The port that it is about, or the uplink. */
+static void print_object(FILE *out, const json_t *event)
+{
+    static const struct column tenant = {"", "tenant", NULL, COLUMN_TEXT, false};
+    static const struct column port = {"", "port", NULL, COLUMN_TEXT, false};
+    char text[OUTPUT_CELL_SIZE];
+    if (!json_object_get(event, "port"))
+        return;
+    if (json_object_get(event, "tenant")) {
+        output_cell(text, event, &tenant, true);
+        fprintf(out, "%s/", text);
+    }
+    output_cell(text, event, &port, true);
+    fprintf(out, "%s: ", text);
+}
+
 static int print_event(const json_t *event, void *argument)
 {
     static const struct column time = {"", "time", NULL, COLUMN_TIME, false};
@@ -22,7 +38,9 @@ static int print_event(const json_t *event, void *argument)
         output_cell(words, event, &text, wide);
         if (wide)
             fprintf(context->out, "%lld ", (long long)json_integer_value(json_object_get(event, "sequence")));
-        fprintf(context->out, "%s  %-19s  %s\n", when, what, words);
+        fprintf(context->out, "%s  %-19s  ", when, what);
+        print_object(context->out, event);
+        fprintf(context->out, "%s\n", words);
     }
     /* a reader at the end of a pipe sees each event when it comes */
     return fflush(context->out) ? WEFT_FAILED : WEFT_OK;

@@ -17,13 +17,13 @@ static const struct column sessions_columns[] = {
     {"STATE", "state", NULL, COLUMN_TEXT, false},
     {"DIRECTION", "direction", NULL, COLUMN_TEXT, true},
     {"INSIDE", "inside", NULL, COLUMN_TEXT, false},
-    {"OUTSIDE", "outside", NULL, COLUMN_TEXT, false},
+    {"OUTSIDE", "translated", NULL, COLUMN_TEXT, false},
     {"REMOTE", "remote", NULL, COLUMN_TEXT, false},
     {"UPLINK", "uplink", NULL, COLUMN_TEXT, true},
     {"PKTS-OUT", "packets_out", NULL, COLUMN_COUNT, false},
     {"PKTS-IN", "packets_in", NULL, COLUMN_COUNT, false},
     {"AGE", "age", NULL, COLUMN_SECONDS, false},
-    {"EXPIRES", "expires_in", NULL, COLUMN_SECONDS, true},
+    {"EXPIRES", "expires_s", NULL, COLUMN_SECONDS, true},
     {NULL},
 };
 
@@ -43,7 +43,7 @@ static const struct column lease_columns[] = {
     {"PORT", "port", NULL, COLUMN_TEXT, false},
     {"MAC", "mac", NULL, COLUMN_TEXT, false},
     {"HOSTNAME", "hostname", NULL, COLUMN_TEXT, false},
-    {"EXPIRES", "expires_in", NULL, COLUMN_SECONDS, false},
+    {"EXPIRES", "expires_s", NULL, COLUMN_SECONDS, false},
     {NULL},
 };
 
@@ -53,6 +53,13 @@ static const struct column neighbour_columns[] = {
     {"MAC", "mac", NULL, COLUMN_TEXT, false},
     {"STATE", "state", NULL, COLUMN_TEXT, false},
     {"AGE", "age", NULL, COLUMN_SECONDS, false},
+    {NULL},
+};
+
+static const struct column route_columns[] = {
+    {"INTERFACE", "interface", NULL, COLUMN_TEXT, false},
+    {"PREFIX", "prefix", NULL, COLUMN_TEXT, false},
+    {"NEXT-HOP", "next_hop", NULL, COLUMN_TEXT, false},
     {NULL},
 };
 
@@ -96,6 +103,11 @@ int cmd_lease_list(struct cli_context *context)
 int cmd_neighbour_list(struct cli_context *context)
 {
     return list(context, "neighbour", neighbour_columns);
+}
+
+int cmd_route_list(struct cli_context *context)
+{
+    return list(context, "route", route_columns);
 }
 
 int cmd_forward_list(struct cli_context *context)

@@ -26,6 +26,8 @@ static const struct column tenant_columns[] = {
     {"UP", "ports_up", NULL, COLUMN_COUNT, false},
     PACKETS_AND_BYTES,
     {"DROPS", "drops", NULL, COLUMN_COUNT, false},
+    {"SESSIONS", "sessions", NULL, COLUMN_COUNT, true},
+    {"REFUSED", "sessions_refused", NULL, COLUMN_COUNT, true},
     {"LIMITS", "limits", NULL, COLUMN_TEXT, true},
     {NULL},
 };
@@ -42,6 +44,34 @@ static const struct column segment_columns[] = {
     {"MACS", "macs", NULL, COLUMN_COUNT, true},
     {"ISOLATE-PORTS", "isolate_ports", NULL, COLUMN_YES, true},
     {"STATIC", "static", NULL, COLUMN_TEXT, true},
+    {"GATEWAY", "gateway", "host_address", COLUMN_TEXT, true},
+    {"HOST-INTERFACE", "host_interface", NULL, COLUMN_TEXT, true},
+    {"DHCP", "dhcp", NULL, COLUMN_TEXT, true},
+    {"NAT", "nat", NULL, COLUMN_TEXT, true},
+    {NULL},
+};
+
+/* What `segment show` knows beyond the list. */
+static const struct column segment_details[] = {
+    {"segment", "name", NULL, COLUMN_TEXT, false},
+    {"mode", "mode", NULL, COLUMN_TEXT, false},
+    {"vlan", "vlan", NULL, COLUMN_COUNT, false},
+    {"uplink", "uplink", NULL, COLUMN_TEXT, false},
+    {"gateway", "gateway", NULL, COLUMN_TEXT, false},
+    {"host interface", "host_interface", NULL, COLUMN_TEXT, false},
+    {"host address", "host_address", NULL, COLUMN_TEXT, false},
+    {"host interface is", "host_state", NULL, COLUMN_STATE, false},
+    {"dhcp", "dhcp", NULL, COLUMN_TEXT, false},
+    {"translated to", "nat", NULL, COLUMN_TEXT, false},
+    {"port forwards", "forwards", NULL, COLUMN_COUNT, false},
+    {"1:1 addresses", "one_to_one", NULL, COLUMN_COUNT, false},
+    {"ports", "ports", NULL, COLUMN_COUNT, false},
+    {"ports up", "ports_up", NULL, COLUMN_COUNT, false},
+    {"addresses learned", "addresses", NULL, COLUMN_COUNT, false},
+    {"ageing", "ageing", NULL, COLUMN_SECONDS, false},
+    {"macs", "macs", NULL, COLUMN_COUNT, false},
+    {"isolate-ports", "isolate_ports", NULL, COLUMN_YES, false},
+    {"static", "static", NULL, COLUMN_TEXT, false},
     {NULL},
 };
 
@@ -69,10 +99,18 @@ static const struct column uplink_columns[] = {
     {"STATE", "state", NULL, COLUMN_STATE, false},
     {"DEVICE", "device", NULL, COLUMN_TEXT, false},
     {"MTU", "mtu", NULL, COLUMN_COUNT, false},
+    {"LINK", "link", NULL, COLUMN_TEXT, true},
+    {"MAC", "mac", NULL, COLUMN_TEXT, true},
+    {"INTERFACE-MTU", "interface_mtu", NULL, COLUMN_COUNT, true},
+    {"QUEUES", "interface_queues", NULL, COLUMN_COUNT, true},
+    {"XDP", "xdp", NULL, COLUMN_TEXT, true},
+    {"ZERO-COPY", "zero_copy", NULL, COLUMN_YES, true},
     {"SEGMENTS", "segments", NULL, COLUMN_TEXT, false},
     PACKETS_AND_BYTES,
     {"DROPS-FROM", "drops_from", NULL, COLUMN_COUNT, false},
     {"DROPS-TO", "drops_to", NULL, COLUMN_COUNT, false},
+    {"NAT-PORTS", "nat_ports", NULL, COLUMN_TEXT, true},
+    {"NAT", "nat", NULL, COLUMN_TEXT, true},
     {"ERROR", "error", NULL, COLUMN_TEXT, true},
     {NULL},
 };
@@ -125,14 +163,59 @@ static const struct column queue_columns[] = {
     {"TX-BYTES", "tx_bytes", NULL, COLUMN_BYTES, false}, {NULL},
 };
 
+static const struct column vm_columns[] = {
+    {"MACHINE", "name", NULL, COLUMN_TEXT, false},
+    {"STATE", "state", NULL, COLUMN_STATE, false},
+    {"CPUS", "cpus", NULL, COLUMN_COUNT, false},
+    {"MEMORY", "memory", NULL, COLUMN_BYTES, false},
+    {"UPTIME", "uptime", NULL, COLUMN_SECONDS, false},
+    {"LINK", "link", NULL, COLUMN_YES, false},
+    {"RESTARTS", "restarts", NULL, COLUMN_COUNT, false},
+    {"PENDING", "restart_pending", NULL, COLUMN_YES, false},
+    {"PID", "pid", NULL, COLUMN_TEXT, true},
+    {"MAC", "mac", NULL, COLUMN_TEXT, true},
+    {"KERNEL", "kernel", NULL, COLUMN_TEXT, true},
+    {"DISKS", "disks", NULL, COLUMN_TEXT, true},
+    {"READ", "read_bytes", NULL, COLUMN_BYTES, true},
+    {"WRITTEN", "written_bytes", NULL, COLUMN_BYTES, true},
+    {"CONSOLE", "console_bytes", NULL, COLUMN_BYTES, true},
+    {"REASON", "reason", NULL, COLUMN_TEXT, true},
+    {NULL},
+};
+
+static const struct column vm_details[] = {
+    {"MACHINE", "name", NULL, COLUMN_TEXT, false},
+    {"STATE", "state", NULL, COLUMN_STATE, false},
+    {"REASON", "reason", NULL, COLUMN_TEXT, false},
+    {"RESTART PENDING", "restart_pending", NULL, COLUMN_YES, false},
+    {"PID", "pid", NULL, COLUMN_TEXT, false},
+    {"CPUS", "cpus", NULL, COLUMN_COUNT, false},
+    {"MEMORY", "memory", NULL, COLUMN_BYTES, false},
+    {"HUGEPAGES", "hugepages", NULL, COLUMN_YES, false},
+    {"MAC", "mac", NULL, COLUMN_TEXT, false},
+    {"LINK", "link", NULL, COLUMN_YES, false},
+    {"KERNEL", "kernel", NULL, COLUMN_TEXT, false},
+    {"INITRD", "initrd", NULL, COLUMN_TEXT, false},
+    {"CMDLINE", "cmdline", NULL, COLUMN_TEXT, false},
+    {"DISKS", "disks", NULL, COLUMN_TEXT, false},
+    {"CLOUD-INIT", "cloud_init", NULL, COLUMN_TEXT, false},
+    {"UPTIME", "uptime", NULL, COLUMN_SECONDS, false},
+    {"RESTARTS", "restarts", NULL, COLUMN_COUNT, false},
+    {"RESETS", "resets", NULL, COLUMN_COUNT, false},
+    {"READ", "read_bytes", NULL, COLUMN_BYTES, false},
+    {"WRITTEN", "written_bytes", NULL, COLUMN_BYTES, false},
+    {"CONSOLE", "console_bytes", NULL, COLUMN_BYTES, false},
+    {"CONSOLE LOG", "console_log", NULL, COLUMN_TEXT, false},
+    {NULL},
+};
+
 static const struct noun {
     const char *name;
     const struct column *columns, *details; /* details NULL: those of the list */
 } nouns[] = {
-    {"tenant", tenant_columns, NULL},
-    {"segment", segment_columns, NULL},
-    {"port", port_columns, port_details},
-    {"uplink", uplink_columns, NULL},
+    {"tenant", tenant_columns, NULL},     {"segment", segment_columns, segment_details},
+    {"port", port_columns, port_details}, {"uplink", uplink_columns, NULL},
+    {"vm", vm_columns, vm_details},
 };
 
 static const struct noun *noun_of(const struct cli_context *context)
@@ -184,43 +267,6 @@ int cmd_object_show(struct cli_context *context)
     return WEFT_OK;
 }
 
-/* "a=b,c=d" as an object. */
-static json_t *map_of(const char *text)
-{
-    json_t *map = json_object();
-    while (*text) {
-        size_t length = strcspn(text, ","), name = strcspn(text, "=,");
-        char key[64], value[64] = "";
-        snprintf(key, sizeof(key), "%.*s", (int)name, text);
-        if (name < length)
-            snprintf(value, sizeof(value), "%.*s", (int)(length - name - 1), text + name + 1);
-        json_t *key_text = output_json_string(key);
-        if (length)
-            json_object_set_new(map, json_string_value(key_text), output_json_string(value));
-        json_decref(key_text);
-        text += length + (text[length] == ',');
-    }
-    return map;
-}
-
-/* The options that are keys of weft.yaml. Their text is sent as it was written: the controller types it. */
-static json_t *values_of(const struct cli_context *context, bool is_set)
-{
-    json_t *values = json_object();
-    for (size_t i = 0; i < context->given_count; i++) {
-        const struct cli_option *option = context->given[i].option;
-        const char *value = context->given[i].value;
-        if (!option->key)
-            continue;
-        if (value[0])
-            json_object_set_new(values, option->key,
-                                option->type == CLI_MAP ? map_of(value) : output_json_string(value));
-        else if (is_set)
-            json_object_set_new(values, option->key, json_null());
-    }
-    return values;
-}
-
 static json_t *change_params(const struct cli_context *context)
 {
     json_t *params = json_pack("{ss}", "noun", context->command->noun);
@@ -231,13 +277,13 @@ static json_t *change_params(const struct cli_context *context)
 int cmd_object_add(struct cli_context *context)
 {
     json_t *params = change_params(context);
-    json_object_set_new(params, "values", values_of(context, false));
+    json_object_set_new(params, "values", change_values(context, false));
     return change_run(context, "add", params);
 }
 
 int cmd_object_set(struct cli_context *context)
 {
-    json_t *values = values_of(context, true);
+    json_t *values = change_values(context, true);
     if (json_object_size(values) == 0) {
         json_decref(values);
         output_error("%s set: nothing to set; \"weft %s set --help\" lists what can be set",

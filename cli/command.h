@@ -20,6 +20,7 @@ enum cli_type {
     CLI_DURATION,     /* 30, 30s, 5m, 2h; whole seconds */
     CLI_BOOLEAN,      /* true or false; sent as such */
     CLI_FILE,         /* path of a file, or - for standard input */
+    CLI_FILES,        /* paths, comma separated */
     CLI_MAP,          /* KEY=VALUE, comma separated; sent as an object */
     CLI_TENANT,       /* name of a tenant */
     CLI_SEGMENT,      /* tenant/segment */

@@ -15,6 +15,7 @@
 #define KEYS_SEGMENT "tenants.*.segments.*."
 #define KEYS_PORT    "tenants.*.ports.*."
 #define KEYS_UPLINK  "uplinks.*."
+#define KEYS_VM      "tenants.*.ports.*.vm."
 
 const struct cli_noun cli_nouns[] = {
     {"status", "Look", NULL},
@@ -27,9 +28,11 @@ const struct cli_noun cli_nouns[] = {
     {"segment", "Wire guests", "a tenant's layer 2 networks"},
     {"port", "Wire guests", "a tenant's ports, one for each network card of a guest"},
     {"uplink", "Wire guests", "ways to the physical network"},
+    {"vm", "Wire guests", "machines at ports, which weftd keeps running with weft-vmm(1)"},
     {"forward", "Ways out", "ports of the outside that lead to a guest"},
     {"sessions", "Ways out", "what address translation translates now"},
     {"lease", "Ways out", "addresses that guests were given by DHCP"},
+    {"route", "Ways out", "where the routers send what"},
     {"neighbour", "Ways out", "who has which address, as the routers know it"},
     {"config", "Configure", "the whole configuration, as one document with numbered generations"},
     {"completion", "Help", NULL},
@@ -38,8 +41,7 @@ const struct cli_noun cli_nouns[] = {
 };
 
 /* Words of the documented language whose commands are not in this version. */
-static const char *const reserved_words[] = {"top",  "trace", "reach",  "capture",
-                                             "flow", "vm",    "tunnel", "mirror"};
+static const char *const reserved_words[] = {"top", "trace", "reach", "capture", "flow", "tunnel", "mirror"};
 
 const struct cli_option cli_global_options[] = {
     {"run-dir", 0, false, CLI_FILE, "DIR",
@@ -150,6 +152,18 @@ static const struct cli_option apply_options[] = {
     {"confirm-within", 0, false, CLI_DURATION, "TIME",
      "go back to the generation before unless \"weft config confirm\" comes within TIME"},
     OPTION_EXPECT,
+    {NULL},
+};
+
+#define OPTION_NO_WAIT                                                                                       \
+    {                                                                                                        \
+        "no-wait", 0, false, CLI_FLAG, NULL, "do not wait for the machine"                                   \
+    }
+static const struct cli_option vm_run_options[] = {OPTION_NO_WAIT, OPTION_EXPECT, {NULL}};
+static const struct cli_option vm_wait_options[] = {OPTION_NO_WAIT, {NULL}};
+static const struct cli_option vm_stop_options[] = {
+    {"force", 0, false, CLI_FLAG, NULL, "end it at once, as if its power cord were pulled"},
+    OPTION_NO_WAIT,
     {NULL},
 };
 
@@ -444,6 +458,123 @@ const struct cli_command cli_commands[] = {
      .examples = {"weft uplink del lan9"},
      .run = cmd_object_del},
 
+    {.noun = "vm",
+     .verb = "list",
+     .is_default = true,
+     .common = CLI_OUTPUT | CLI_IN_TENANT,
+     .options = port_list_options,
+     .summary = "list machines, with what they do",
+     .examples = {"weft vm list -o wide", "weft vm --watch"},
+     .run = cmd_object_list},
+    {.noun = "vm",
+     .verb = "show",
+     .common = CLI_OUTPUT | CLI_IN_TENANT,
+     .arguments = NAME_PORT,
+     .summary = "show one machine",
+     .examples = {"weft vm show acme/vm2"},
+     .run = cmd_object_show},
+    {.noun = "vm",
+     .verb = "run",
+     .common = CLI_CHANGE | CLI_IN_TENANT,
+     .arguments = NAME_PORT,
+     .keys = KEYS_VM,
+     .options = vm_run_options,
+     .summary = "give a port a machine and start it",
+     .description =
+         "The machine becomes part of the configuration, like one under the port's vm key in weft.yaml(5): "
+         "it stays, weftd keeps it running and starts it again after a crash, until \"weft vm del\". A "
+         "machine "
+         "that is there already with the same values, or that is asked for without any, is started if it is "
+         "off; with other values it is a conflict. The machine is called like its port. Returns when it "
+         "runs.",
+     .examples =
+         {"weft vm run acme/vm1 --kernel vmlinuz --initrd initrd --disk disk.img --memory 512M --cpus 2"},
+     .run = cmd_vm_run},
+    {.noun = "vm",
+     .verb = "set",
+     .common = CLI_CHANGE | CLI_IN_TENANT,
+     .arguments = NAME_PORT,
+     .keys = KEYS_VM,
+     .options = edit_options,
+     .summary = "change a machine; it runs on as it is until \"weft vm restart\"",
+     .description = SET_TEXT,
+     .examples = {"weft vm set acme/vm2 --memory 1G"},
+     .run = cmd_object_set},
+    {.noun = "vm",
+     .verb = "del",
+     .common = CLI_CHANGE | CLI_IN_TENANT,
+     .arguments = NAME_PORT,
+     .options = edit_options,
+     .summary = "take a port's machine away; it is powered off",
+     .description = DEL_TEXT " The port stays.",
+     .examples = {"weft vm del acme/vm2"},
+     .run = cmd_object_del},
+    {.noun = "vm",
+     .verb = "start",
+     .common = CLI_FORMAT | CLI_IN_TENANT,
+     .arguments = NAME_PORT,
+     .options = vm_wait_options,
+     .summary = "start a machine that is off",
+     .examples = {"weft vm start acme/vm2"},
+     .run = cmd_vm_start},
+    {.noun = "vm",
+     .verb = "stop",
+     .common = CLI_FORMAT | CLI_IN_TENANT,
+     .arguments = NAME_PORT,
+     .options = vm_stop_options,
+     .summary = "power a machine off; it stays off until \"weft vm start\"",
+     .description =
+         "Presses the power button. A guest that has not powered off after its stop-timeout (weft.yaml(5), "
+         "30 s) "
+         "is ended. The state is kept in the run directory: when the host starts again, so does the machine.",
+     .examples = {"weft vm stop acme/vm2", "weft vm stop acme/vm2 --force"},
+     .run = cmd_vm_stop},
+    {.noun = "vm",
+     .verb = "restart",
+     .common = CLI_FORMAT | CLI_IN_TENANT,
+     .arguments = NAME_PORT,
+     .options = vm_wait_options,
+     .summary = "power a machine off and start it, as the configuration says now",
+     .examples = {"weft vm restart acme/vm2"},
+     .run = cmd_vm_restart},
+    {.noun = "vm",
+     .verb = "reset",
+     .common = CLI_FORMAT | CLI_IN_TENANT,
+     .arguments = NAME_PORT,
+     .summary = "press a machine's reset button",
+     .examples = {"weft vm reset acme/vm2"},
+     .run = cmd_vm_reset},
+    {.noun = "vm",
+     .verb = "pause",
+     .common = CLI_FORMAT | CLI_IN_TENANT,
+     .arguments = NAME_PORT,
+     .options = vm_wait_options,
+     .summary = "stop a machine's CPUs until \"weft vm resume\"",
+     .examples = {"weft vm pause acme/vm2"},
+     .run = cmd_vm_pause},
+    {.noun = "vm",
+     .verb = "resume",
+     .common = CLI_FORMAT | CLI_IN_TENANT,
+     .arguments = NAME_PORT,
+     .options = vm_wait_options,
+     .summary = "let a paused machine run on",
+     .examples = {"weft vm resume acme/vm2"},
+     .run = cmd_vm_resume},
+    {.noun = "vm",
+     .verb = "console",
+     .common = CLI_IN_TENANT,
+     .arguments = NAME_PORT,
+     .summary = "use a machine's serial console; Ctrl-] leaves it",
+     .description =
+         "Shows the last 64 KiB that the guest said and nobody took, then what it says. Bytes go through as "
+         "they "
+         "are, in both directions: a guest can do to your terminal what any program there can, so that a "
+         "console "
+         "of a guest that you do not trust belongs into a file. A console has one user; the newest has it. "
+         "When "
+         "standard input is not a terminal, its end is not the end: output goes on until the machine ends.",
+     .examples = {"weft vm console acme/vm2"},
+     .run = cmd_vm_console},
     {.noun = "forward",
      .verb = "list",
      .is_default = true,
@@ -494,6 +625,14 @@ const struct cli_command cli_commands[] = {
      .summary = "list addresses that guests were given by DHCP",
      .examples = {"weft lease list", "weft lease list --segment acme/app"},
      .run = cmd_lease_list},
+    {.noun = "route",
+     .verb = "list",
+     .is_default = true,
+     .common = CLI_OUTPUT | CLI_IN_TENANT,
+     .summary = "list routes of the tenants' routers and of the outside",
+     .description = "Those of an uplink that is shared with the host are the host's own (ip route).",
+     .examples = {"weft route list", "weft route -T acme"},
+     .run = cmd_route_list},
     {.noun = "neighbour",
      .verb = "list",
      .is_default = true,

@@ -115,6 +115,7 @@ static void offer_value(const struct completion *completion, enum cli_type type,
         offer_choices(completion, "true|false");
         break;
     case CLI_FILE:
+    case CLI_FILES:
         fprintf(completion->out, "%s\n", COMPLETE_FILES);
         break;
     case CLI_TENANT:

@@ -184,12 +184,14 @@ static void put_key(const char *path, const char *type, long long minimum, long 
         puts(".");
     }
     static const char *const lists[] = {"INTEGERS", "NAMES", "ADDRESSES", "SUBNETS",
-                                        "PREFIXES", "POOL",  "TABLES"};
+                                        "PREFIXES", "POOL",  "TABLES",    "PATHS"};
     bool is_list = false;
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
         is_list |= strcmp(type, lists[i]) == 0;
     if (maximum > minimum && is_list)
         printf("At most %lld.\n", maximum);
+    else if (maximum > minimum && strcmp(type, "TEXT") == 0)
+        printf("At most %lld characters.\n", maximum);
     else if (maximum > minimum)
         printf("From %lld to %lld.\n", minimum, maximum);
     put_key_value("Default:", fallback);

@@ -12,7 +12,7 @@
 #include "weft_keys.h"
 
 #define OBJECTS_MAX 8
-#define OPTIONS_MAX 32
+#define OPTIONS_MAX 64
 
 enum key_type {
     KEY_TABLE,
@@ -28,6 +28,9 @@ enum key_type {
     KEY_MAC,
     KEY_ADDRESSES,
     KEY_PATH,
+    KEY_PATHS,
+    KEY_TEXT,
+    KEY_SIZE,
     KEY_INTERFACE,
     KEY_DEVICE,
     KEY_STATICS,
@@ -70,6 +73,9 @@ static const struct {
     [KEY_MAC] = {CLI_TEXT, "MAC"},
     [KEY_ADDRESSES] = {CLI_LIST, "ADDRESS,..."},
     [KEY_PATH] = {CLI_FILE, "PATH"},
+    [KEY_PATHS] = {CLI_FILES, "PATH,..."},
+    [KEY_TEXT] = {CLI_TEXT, "TEXT"},
+    [KEY_SIZE] = {CLI_TEXT, "SIZE"},
     [KEY_INTERFACE] = {CLI_TEXT, "INTERFACE"},
     [KEY_DEVICE] = {CLI_TEXT, "DEVICE"},
     [KEY_STATICS] = {CLI_MAP, "MAC=PORT,..."},

@@ -47,6 +47,18 @@ bool api_find_segment(struct api_call *call, const char *name, struct model_segm
 bool api_find_port(struct api_call *call, const char *name, struct model_port **port);
 bool api_find_uplink(struct api_call *call, const char *name, struct model_uplink **uplink);
 
+bool api_find_vm(struct api_call *call, const char *name,
+                 struct model_port **port); /* a port with a machine */
+
+void api_vm_run(struct api_call *call);
+void api_vm_start(struct api_call *call);
+void api_vm_stop(struct api_call *call);
+void api_vm_restart(struct api_call *call);
+void api_vm_reset(struct api_call *call);
+void api_vm_pause(struct api_call *call);
+void api_vm_resume(struct api_call *call);
+void api_vm_console(struct api_call *call);
+
 void api_add(struct api_call *call);
 void api_set(struct api_call *call);
 void api_del(struct api_call *call);

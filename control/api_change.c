@@ -41,6 +41,9 @@ static bool target_edit(struct api_call *call, const struct target *target, json
 static bool objects_exist(struct api_call *call, const struct target *target)
 {
     struct model_tenant *tenant;
+    struct model_port *port;
+    if (!target->objects && target->kind == TARGET_VM)
+        return api_find_port(call, api_string(call, "name"), &port);
     return target->objects || api_find_tenant(call, target->tenant, &tenant);
 }
 
@@ -75,7 +78,7 @@ static void target_add(struct api_call *call, struct target *target)
         return;
     }
     if (!target->table)
-        json_object_set(target->objects, target->name, table);
+        json_object_set(target->objects, target->key, table);
     if (!target->table || edit_same(target->table, table))
         target_apply(call, target);
     else
@@ -105,6 +108,8 @@ static void fail_missing(struct api_call *call, const struct target *target)
         api_find_segment(call, name, &segment);
     else if (target->kind == TARGET_PORT)
         api_find_port(call, name, &port);
+    else if (target->kind == TARGET_VM)
+        api_find_vm(call, name, &port);
     else
         api_find_uplink(call, name, &uplink);
 }
@@ -130,6 +135,8 @@ static json_t *target_users(const struct target *target)
         return edit_segment_users(target->tree, target->tenant, target->name);
     case TARGET_PORT:
         return edit_port_users(target->tree, target->tenant, target->name);
+    case TARGET_VM:
+        return json_array();
     default:
         return edit_uplink_users(target->tree, target->name);
     }
@@ -146,6 +153,9 @@ static void target_delete(const struct target *target)
         break;
     case TARGET_PORT:
         edit_delete_port(target->tree, target->tenant, target->name);
+        break;
+    case TARGET_VM:
+        json_object_del(target->objects, target->key);
         break;
     default:
         edit_delete_uplink(target->tree, target->name);

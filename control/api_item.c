@@ -69,6 +69,8 @@ json_t *item_segment(const struct view *view, const struct model *model, const s
     set_integer_if(item, "vlan", segment->vlan);
     if (segment->uplink)
         json_object_set_new(item, "uplink", json_string(segment->uplink->name));
+    if (segment->uplink)
+        json_object_set_new(item, "follow_uplink", json_boolean(segment->follow_uplink));
     set_integer(item, "ageing", segment->ageing);
     set_integer_if(item, "macs", segment->macs);
     json_object_set_new(item, "isolate_ports", json_boolean(segment->isolate_ports));
@@ -221,6 +223,27 @@ json_t *item_port(const struct view *view, const struct model_port *port, bool q
     return item;
 }
 
+/* What the host's side of the interface says. */
+static void set_interface(json_t *item, const struct view *view, const struct model_uplink *uplink)
+{
+    const struct link_facts *link = &uplink->link;
+    const struct dp_port_state *state = view_state(view, uplink->id);
+    char mac[VALUE_MAC_SIZE];
+    json_object_set_new(item, "interface", json_string(uplink_argument(uplink->device)));
+    json_object_set_new(item, "link", json_string(!link->ifindex ? "absent" : link->running ? "up" : "down"));
+    if (!link->ifindex)
+        return;
+    value_mac_text(link->mac, mac);
+    json_object_set_new(item, "mac", json_string(mac));
+    set_integer(item, "interface_mtu", link->mtu);
+    set_integer(item, "interface_queues", link->queues);
+    if (uplink_kind(uplink->device) != UPLINK_XDP)
+        return;
+    json_object_set_new(item, "xdp", json_string(steer_mode_name(steer_mode(link->ifindex))));
+    if (state && state->queues_enabled)
+        json_object_set_new(item, "zero_copy", json_boolean(state->features & DP_XDP_F_ZEROCOPY));
+}
+
 json_t *item_uplink(const struct view *view, const struct model *model, const struct model_uplink *uplink)
 {
     json_t *segments = json_array();
@@ -229,7 +252,9 @@ json_t *item_uplink(const struct view *view, const struct model *model, const st
             json_array_append_new(segments, json_string(model->segments[i].full_name));
     }
     json_t *item = json_pack("{s:s, s:s, s:i, s:o}", "name", uplink->name, "device", uplink->device, "mtu",
-                             (int)uplink->mtu, "segments", segments);
+                             (int)uplink_mtu(uplink), "segments", segments);
+    if (uplink_kind(uplink->device) != UPLINK_VDEV)
+        set_interface(item, view, uplink);
     set_state(item, view, uplink->id, true);
     set_counters(item, view, uplink->id);
     nat_item_uplink(view, uplink, item);

@@ -7,6 +7,7 @@
 #include "api_nat.h"
 #include "values.h"
 #include "view.h"
+#include "vm.h"
 
 enum noun {
 #define X(symbol, name, schema) NOUN_##symbol,
@@ -24,11 +25,13 @@ static const struct {
     [NOUN_PORT] = {"port", "weft.port.v1", VIEW_PORTS},
     [NOUN_UPLINK] = {"uplink", "weft.uplink.v1", VIEW_PORTS | VIEW_NAT},
     [NOUN_FDB] = {"fdb", "weft.fdb.v1", VIEW_ADDRESSES},
+    [NOUN_VM] = {"vm", "weft.vm.v1", 0},
     [NOUN_DROPS] = {"drops", "weft.drops.v1", VIEW_PORTS},
     [NOUN_SESSIONS] = {"sessions", "weft.sessions.v1", 0},
     [NOUN_FORWARD] = {"forward", "weft.forward.v1", 0},
     [NOUN_LEASE] = {"lease", "weft.lease.v1", 0},
     [NOUN_NEIGHBOUR] = {"neighbour", "weft.neighbour.v1", 0},
+    [NOUN_ROUTE] = {"route", "weft.route.v1", 0},
 };
 
 /* What a list is narrowed to. */
@@ -101,6 +104,17 @@ static void list_ports(const struct model *model, const struct view *view, const
     }
 }
 
+static void list_vms(const struct controller *controller, const struct filter *filter, json_t *items)
+{
+    const struct model *model = controller->model;
+    for (unsigned i = 0; i < model->port_count; i++) {
+        if (model->ports[i].vm && port_wanted(filter, &model->ports[i]))
+            json_array_append_new(items, vms_item(controller->vms, &model->ports[i]));
+    }
+    if (!filter->tenant && !filter->segment && !filter->port)
+        vms_leaving(controller->vms, items);
+}
+
 static void list_uplinks(const struct model *model, const struct view *view, json_t *items)
 {
     for (unsigned i = 0; i < model->uplink_count; i++)
@@ -157,6 +171,9 @@ static bool list_nat(struct api_call *call, enum noun noun, const struct filter 
         return true;
     case NOUN_NEIGHBOUR:
         nat_list_neighbours(call->controller, &nat, items);
+        return true;
+    case NOUN_ROUTE:
+        nat_list_routes(call->controller, &nat, items);
         return true;
     default:
         return false;
@@ -225,6 +242,9 @@ void api_list(struct api_call *call)
     case NOUN_UPLINK:
         list_uplinks(model, view, items);
         break;
+    case NOUN_VM:
+        list_vms(call->controller, &filter, items);
+        break;
     case NOUN_FDB:
         list_addresses(model, view, &filter, items);
         break;
@@ -251,6 +271,7 @@ void api_show(struct api_call *call)
                  : noun == NOUN_SEGMENT ? api_find_segment(call, name, &segment)
                  : noun == NOUN_PORT    ? api_find_port(call, name, &port)
                  : noun == NOUN_UPLINK  ? api_find_uplink(call, name, &uplink)
+                 : noun == NOUN_VM      ? api_find_vm(call, name, &port)
                                         : false;
     if (!found) {
         if (call->outcome.code == WEFT_OK)
@@ -258,10 +279,11 @@ void api_show(struct api_call *call)
         return;
     }
     struct view *view = view_new(call->controller, nouns[noun].needs | VIEW_QUEUES);
-    json_t *item = tenant    ? item_tenant(view, tenant)
-                   : segment ? item_segment(view, model, segment)
-                   : port    ? item_port(view, port, true)
-                             : item_uplink(view, model, uplink);
+    json_t *item = tenant                    ? item_tenant(view, tenant)
+                   : segment                 ? item_segment(view, model, segment)
+                   : port && noun == NOUN_VM ? vms_item(call->controller->vms, port)
+                   : port                    ? item_port(view, port, true)
+                                             : item_uplink(view, model, uplink);
     view_free(view);
     call->result = json_pack("{s:s, s:[o]}", "schema", nouns[noun].schema, "items", item);
 }

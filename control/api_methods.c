@@ -24,12 +24,20 @@ static void api_hello(struct api_call *call)
                              (json_int_t)call->controller->generation);
 }
 
+/* Where there is something to say beside the changes. */
+static void answer_notes(struct api_call *call)
+{
+    if (json_array_size(call->outcome.notes))
+        json_object_set(call->result, "notes", call->outcome.notes);
+}
+
 void api_answer_change(struct api_call *call)
 {
     if (call->outcome.code != WEFT_OK)
         return;
     call->result = json_pack("{s:b, s:I, s:O}", "changed", call->outcome.changed, "generation",
                              (json_int_t)call->controller->generation, "changes", call->outcome.changes);
+    answer_notes(call);
 }
 
 static const char *filename_of(const struct api_call *call)
@@ -69,9 +77,10 @@ static void api_config_diff(struct api_call *call)
     const char *text = api_string(call, "text");
     struct change change = {.by = call->uid, .dry_run = true, .expected = -1};
     apply_text(call->controller, text, strlen(text), filename_of(call), &change, &call->outcome);
-    if (call->outcome.code == WEFT_OK)
-        call->result =
-            json_pack("{s:b, s:O}", "same", !call->outcome.changed, "changes", call->outcome.changes);
+    if (call->outcome.code != WEFT_OK)
+        return;
+    call->result = json_pack("{s:b, s:O}", "same", !call->outcome.changed, "changes", call->outcome.changes);
+    answer_notes(call);
 }
 
 static void api_config_confirm(struct api_call *call)
@@ -169,6 +178,14 @@ static const struct api_method methods[] = {
     {"config.rollback", api_config_rollback, true, true, "generation:integer? dry_run:bool?"},
     {"config.history", api_config_history, false, true, ""},
     {"config.export", api_config_export, false, true, "generation:integer?"},
+    {"vm.run", api_vm_run, true, true, "name:string values:object? dry_run:bool? expect_generation:integer?"},
+    {"vm.start", api_vm_start, true, true, "name:string"},
+    {"vm.stop", api_vm_stop, true, false, "name:string force:bool?"},
+    {"vm.restart", api_vm_restart, true, true, "name:string"},
+    {"vm.reset", api_vm_reset, true, false, "name:string"},
+    {"vm.pause", api_vm_pause, true, false, "name:string"},
+    {"vm.resume", api_vm_resume, true, false, "name:string"},
+    {"vm.console", api_vm_console, true, false, "name:string"},
     {"bench.open", api_bench_open, true, true, "segment:string to:string? trunk:bool?"},
     {"events", api_events, false, false, "follow:bool? since:integer?"},
     {"doctor", api_doctor, false, false, "fix:bool?"},

@@ -87,11 +87,11 @@ static json_t *session_item(const struct model_segment *segment, const struct mo
                      port ? port->full_name : NULL, "uplink", uplink ? uplink->name : NULL, "protocol",
                      protocol_name(session->protocol), "state", session_state(session->state), "direction",
                      session->inbound ? "in" : "out", "inside",
-                     endpoint_text(session->inside, session->inside_port, inside), "outside",
+                     endpoint_text(session->inside, session->inside_port, inside), "translated",
                      endpoint_text(session->translated, session->translated_port, outside), "remote",
                      endpoint_text(session->remote, session->remote_port, remote), "packets_out",
                      (json_int_t)session->packets_out, "packets_in", (json_int_t)session->packets_in, "age",
-                     (json_int_t)session->age_s, "expires_in", (json_int_t)session->expires_s);
+                     (json_int_t)session->age_s, "expires_s", (json_int_t)session->expires_s);
 }
 
 void nat_list_sessions(struct controller *controller, const struct nat_filter *filter, json_t *items)
@@ -149,13 +149,13 @@ void nat_list_leases(const struct controller *controller, const struct nat_filte
         const struct model_segment *segment = &model->segments[i];
         if (!segment->router_port || !controller->guests || !segment_wanted(filter, segment))
             continue;
-        json_t *leases = guest_services_leases(controller->guests, segment), *lease;
+        json_t *leases = json_array(), *lease;
         size_t index;
+        guests_leases(controller->guests, segment->full_name, leases);
         json_array_foreach (leases, index, lease) {
             const char *port = json_string_value(json_object_get(lease, "port"));
             if (filter->port && strcmp(port, filter->port->full_name) != 0)
                 continue;
-            json_object_set_new(lease, "segment", json_string(segment->full_name));
             json_array_append(items, lease);
         }
         json_decref(leases);
@@ -192,6 +192,75 @@ void nat_list_neighbours(struct controller *controller, const struct nat_filter 
                                                "age", (json_int_t)state->age_s));
     }
     free(objects);
+}
+
+/* Interfaces of the routers: their own networks, and what is configured or the kernel's. */
+static json_t *route_item(const struct model *model, const struct nat_filter *filter, uint32_t port,
+                          const uint8_t prefix[16], uint8_t length, const uint8_t next_hop[16])
+{
+    static const uint8_t none[16];
+    const struct model_segment *segment = segment_of(model, port);
+    const struct model_uplink *uplink = uplink_of(model, port);
+    char text[VALUE_IP_SIZE], hop[VALUE_IP_SIZE];
+    bool all = !filter->tenant && !filter->segment && !filter->port;
+    if (segment ? !segment_wanted(filter, segment) : !uplink || !all)
+        return NULL;
+    unsigned shown = address_is_mapped(prefix) && length >= 96 ? length - 96u : length;
+    json_t *item = json_pack("{s:s, s:s*, s:o}", "interface", segment ? segment->full_name : uplink->name,
+                             "tenant", segment ? segment->tenant->name : NULL, "prefix",
+                             json_sprintf("%s/%u", wide_text(prefix, text), shown));
+    if (memcmp(next_hop, none, sizeof(none)) != 0)
+        json_object_set_new(item, "next_hop", json_string(wide_text(next_hop, hop)));
+    return item;
+}
+
+/* The prefix that an address is in. */
+static void network_of(const uint8_t address[16], uint8_t length, uint8_t network[16])
+{
+    memcpy(network, address, 16);
+    value_network(network, 6, length);
+}
+
+static void list_own_networks(const struct model *model, const struct nat_filter *filter,
+                              const struct dp_interface *interface, json_t *items)
+{
+    static const uint8_t none[16];
+    uint8_t network[16];
+    for (unsigned i = 0; i < 2; i++) {
+        const uint8_t *own = i ? interface->ipv6 : interface->ipv4;
+        uint8_t length = i ? interface->ipv6_prefix_length : interface->ipv4_prefix_length;
+        if (memcmp(own, none, sizeof(none)) == 0)
+            continue;
+        network_of(own, length, network);
+        json_t *item = route_item(model, filter, interface->port, network, length, none);
+        if (item)
+            json_array_append_new(items, item);
+    }
+}
+
+void nat_list_routes(struct controller *controller, const struct nat_filter *filter, json_t *items)
+{
+    struct dp_client *client = supervisor_client(controller->supervisor);
+    void *interfaces = NULL, *routes = NULL;
+    size_t interface_count = 0, route_count = 0;
+    if (!client)
+        return;
+    int error = dp_client_dump_all(client, DP_KIND_INTERFACE, &interfaces, &interface_count);
+    if (!error)
+        error = dp_client_dump_all(client, DP_KIND_ROUTE, &routes, &route_count);
+    if (error)
+        supervisor_disconnect(controller->supervisor, dp_client_error(client));
+    for (size_t i = 0; i < interface_count; i++)
+        list_own_networks(controller->model, filter, (const struct dp_interface *)interfaces + i, items);
+    for (size_t i = 0; i < route_count; i++) {
+        const struct dp_route *route = (const struct dp_route *)routes + i;
+        json_t *item = route_item(controller->model, filter, route->port, route->prefix, route->prefix_length,
+                                  route->next_hop);
+        if (item)
+            json_array_append_new(items, item);
+    }
+    free(interfaces);
+    free(routes);
 }
 
 static json_t *prefix_json(const struct model_prefix *prefix)

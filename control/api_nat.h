@@ -20,6 +20,8 @@ void nat_list_forwards(const struct model *model, const struct nat_filter *filte
 void nat_list_leases(const struct controller *controller, const struct nat_filter *filter, json_t *items);
 void nat_list_neighbours(struct controller *controller, const struct nat_filter *filter, json_t *items);
 
+void nat_list_routes(struct controller *controller, const struct nat_filter *filter, json_t *items);
+
 /* What `show` and `list` of a segment, a tenant and an uplink say beyond the rest. */
 void nat_item_segment(const struct view *view, const struct model_segment *segment, json_t *item);
 void nat_item_tenant(const struct view *view, const struct model_tenant *tenant, json_t *item);

@@ -3,34 +3,32 @@
  * Theory of operation. A client is a bufferevent. Complete lines are taken from its input one by one and
  * answered in order, one in a turn of the event loop: a client that sends many at once does not keep weftd
  * from the others and from its own work. Nobody can make weftd wait or grow: a line that was begun must end
- * within WEFT_API_LINE_SECONDS and WEFT_API_LINE_SIZE; nothing more is read from a client that does not take
- * its answers; one that follows events and does not take them is told so and left out. A request that needs
- * the dataplane while it is starting is kept
- * (`waiting`) until it is there, at most WAIT_SECONDS. A client is freed only from the event loop's
- * callbacks, at their end (client_settle).
+ * within WEFT_API_LINE_SECONDS (once more if it was weftd that had not read what had come) and
+ * WEFT_API_LINE_SIZE; nothing more is read from a client that does not take its answers; one that follows
+ * events and does not take them is told so and left out. A request that needs the dataplane while it is
+ * starting is kept (`waiting`) until it is there, at most WAIT_SECONDS. A client is freed only from the event
+ * loop's callbacks, at their end (client_settle).
  */
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/listener.h>
-#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
-#include "acl.h"
 #include "api_call.h"
+#include "api_roles.h"
 #include "api_server.h"
 #include "bench.h"
-#include "log.h"
 
 #define OUTPUT_PAUSE  (1u << 20) /* bytes not taken: answer nothing more */
 #define FOLLOW_BEHIND (4u << 20) /* bytes not taken: end the stream */
 #define WAIT_SECONDS  10
-#define GROUPS_MAX    256
 
 struct client {
     struct client *next;
@@ -38,12 +36,12 @@ struct client {
     struct bufferevent *buffer;
     struct event *deadline; /* of the line, or of the wait */
     struct event *turn;     /* there may be another complete line */
-    uid_t uid;
-    bool admin, read;
+    struct api_role role;
     bool greeted;
     bool ended;   /* the other end sent everything */
     bool closing; /* when the output is taken */
     bool retried; /* the request, once, since the dataplane died over it */
+    bool overdue; /* the line, and this process did not read all of it in time */
     bool dead;
     json_t *waiting; /* request */
     json_t *follow;  /* id of the request */
@@ -55,7 +53,7 @@ struct api_server {
     char path[128];
     struct client *clients;
     unsigned client_count;
-    gid_t admin_group, read_group; /* (gid_t)-1: there is none */
+    struct api_groups groups;
 };
 
 static void client_send(struct client *client, json_t *line)
@@ -136,7 +134,7 @@ static void client_send_answer(struct client *client, json_t *id, const struct a
 static bool dataplane_was_lost(const struct client *client, const struct api_method *method,
                                const struct api_call *call)
 {
-    return method->waits && method->admin && client->admin && call->outcome.code == WEFT_FAILED &&
+    return method->waits && method->admin && client->role.admin && call->outcome.code == WEFT_FAILED &&
            supervisor_state(call->controller->supervisor) == SUPERVISOR_STARTING;
 }
 
@@ -147,8 +145,8 @@ static void client_answer(struct client *client, json_t *request, const struct a
         .controller = client->server->controller,
         .params = params ? json_incref(params) : json_object(),
         .owner = client,
-        .uid = client->uid,
-        .admin = client->admin,
+        .uid = client->role.uid,
+        .admin = client->role.admin,
     };
     bool was_up = supervisor_state(call.controller->supervisor) == SUPERVISOR_UP;
     call_run(&call, method);
@@ -197,7 +195,7 @@ static const struct api_method *request_method(struct client *client, json_t *re
 static bool method_must_wait(const struct client *client, const struct api_method *method)
 {
     const struct controller *controller = client->server->controller;
-    return method->waits && (!method->admin || client->admin) &&
+    return method->waits && (!method->admin || client->role.admin) &&
            (method->admin || controller->file_pending) &&
            supervisor_state(controller->supervisor) == SUPERVISOR_STARTING;
 }
@@ -238,6 +236,7 @@ static void client_process(struct client *client)
         return;
     char *line = evbuffer_readln(input, &size, EVBUFFER_EOL_LF);
     if (line) {
+        client->overdue = false;
         client_deadline(client, 0);
         client_line(client, line, size);
         free(line);
@@ -331,13 +330,25 @@ static void client_resume(struct client *client)
     client_process(client);
 }
 
+/* The client wrote more than was read of it before its time was over: it was this process that was slow. Then
+ * what is there is read first; once a line, or a client that keeps writing would never be cut. */
+static bool client_was_not_read(struct client *client)
+{
+    int unread = 0;
+    if (client->overdue || ioctl(bufferevent_getfd(client->buffer), FIONREAD, &unread) < 0 || unread == 0)
+        return false;
+    client->overdue = true;
+    client_deadline(client, WEFT_API_LINE_SECONDS);
+    return true;
+}
+
 static void on_deadline(evutil_socket_t fd, short what, void *context)
 {
     struct client *client = context;
     (void)fd, (void)what;
     if (client->waiting) {
         client_resume(client);
-    } else {
+    } else if (!client_was_not_read(client)) {
         client_send_error(client, NULL, WEFT_USAGE, "the line was not finished in time");
         client->closing = true;
     }
@@ -374,33 +385,6 @@ void api_server_publish(struct api_server *server, json_t *event)
     }
 }
 
-static bool has_group(const struct ucred *peer, const gid_t *groups, size_t count, gid_t wanted)
-{
-    if (wanted == (gid_t)-1)
-        return false;
-    for (size_t i = 0; i < count; i++) {
-        if (groups[i] == wanted)
-            return true;
-    }
-    return peer->gid == wanted;
-}
-
-static void client_roles(struct client *client, int fd)
-{
-    struct ucred peer = {.uid = (uid_t)-1, .gid = (gid_t)-1};
-    gid_t groups[GROUPS_MAX];
-    socklen_t size = sizeof(peer), groups_size = sizeof(groups);
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
-        return;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &groups_size) < 0)
-        groups_size = 0;
-    size_t count = groups_size / sizeof(groups[0]);
-    client->uid = peer.uid;
-    client->admin = peer.uid == 0 || peer.uid == geteuid() ||
-                    has_group(&peer, groups, count, client->server->admin_group);
-    client->read = client->admin || has_group(&peer, groups, count, client->server->read_group);
-}
-
 static void on_connection(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address,
                           int length, void *context)
 {
@@ -418,36 +402,18 @@ static void on_connection(struct evconnlistener *listener, evutil_socket_t fd, s
     client->next = server->clients;
     server->clients = client;
     server->client_count++;
-    client_roles(client, fd);
+    client->role = api_role_of_peer(&server->groups, fd);
     bufferevent_setcb(client->buffer, on_read, on_written, on_client_event, client);
     bufferevent_setwatermark(client->buffer, EV_READ, 0, WEFT_API_LINE_SIZE);
     bufferevent_enable(client->buffer, EV_READ | EV_WRITE);
     if (server->client_count > WEFT_API_CLIENTS_MAX) {
         client_send_error(client, NULL, WEFT_LIMIT, "too many clients (64); try again later");
         client->closing = true;
-    } else if (!client->read) {
+    } else if (!client->role.read) {
         client_send_error(client, NULL, WEFT_NOT_PERMITTED,
                           "root, group " WEFT_GROUP_ADMIN " or group " WEFT_GROUP_READ " may speak to weftd");
         client->closing = true;
     }
-}
-
-static gid_t group_id(const char *name)
-{
-    struct group *group = getgrnam(name);
-    return group ? group->gr_gid : (gid_t)-1;
-}
-
-/* The socket's and the run dir's group is weft; weft-ro comes in by an ACL. What it may do, roles say. */
-static void admit_readers(const struct api_server *server)
-{
-    if (server->read_group == (gid_t)-1 || geteuid() != 0)
-        return;
-    int error = acl_allow_group(server->path, server->read_group, 6);
-    if (!error)
-        error = acl_allow_group(server->controller->options.run_dir, server->read_group, 1);
-    if (error)
-        log_notice("group " WEFT_GROUP_READ " cannot reach %s: %s", server->path, strerror(-error));
 }
 
 static int socket_open(struct api_server *server)
@@ -464,13 +430,13 @@ static int socket_open(struct api_server *server)
     if (fd < 0)
         return -errno;
     if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || chmod(server->path, 0660) < 0 ||
-        (server->admin_group != (gid_t)-1 && geteuid() == 0 &&
-         chown(server->path, (uid_t)-1, server->admin_group) < 0)) {
+        (server->groups.admin != (gid_t)-1 && geteuid() == 0 &&
+         chown(server->path, (uid_t)-1, server->groups.admin) < 0)) {
         int error = -errno;
         close(fd);
         return error;
     }
-    admit_readers(server);
+    api_groups_admit_readers(&server->groups, server->path, server->controller->options.run_dir);
     return fd;
 }
 
@@ -480,8 +446,7 @@ struct api_server *api_server_new(struct controller *controller, char *text, siz
     if (!server)
         return NULL;
     server->controller = controller;
-    server->admin_group = group_id(WEFT_GROUP_ADMIN);
-    server->read_group = group_id(WEFT_GROUP_READ);
+    api_groups_find(&server->groups);
     snprintf(server->path, sizeof(server->path), "%.99s/" WEFT_API_SOCKET, controller->options.run_dir);
     int fd = socket_open(server);
     if (fd >= 0)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include "api_call.h"
 #include "view.h"
+#include "vm.h"
 
 static json_t *status_controller(const struct controller *controller)
 {
@@ -87,6 +88,7 @@ static json_t *status_warnings(const struct controller *controller, const struct
              controller->trouble[0] ? controller->trouble : "it is being started");
     if (controller->file_trouble[0])
         warn(warnings, "%s", controller->file_trouble);
+    vms_warn(controller->vms, warnings);
     for (unsigned i = 0; i < model->port_count; i++) {
         const struct dp_port_state *state = view_state(view, model->ports[i].id);
         if (state && state->ring_errors)

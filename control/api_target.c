@@ -11,6 +11,7 @@ static const struct {
     [TARGET_SEGMENT] = {"segment", "segments", "tenants.*.segments.*"},
     [TARGET_PORT] = {"port", "ports", "tenants.*.ports.*"},
     [TARGET_UPLINK] = {"uplink", "uplinks", "uplinks.*"},
+    [TARGET_VM] = {"vm", "ports", "tenants.*.ports.*.vm"},
 };
 #define KIND_COUNT (sizeof(kinds) / sizeof(kinds[0]))
 
@@ -29,7 +30,7 @@ static bool target_noun(struct api_call *call, struct target *target)
     const char *nearest = diagnostics_nearest(noun, words);
     outcome_fail(&call->outcome, WEFT_USAGE,
                  nearest ? "\"%.40s\" cannot be changed; did you mean \"%s\"?"
-                         : "\"%.40s\" cannot be changed; tenant, segment, port and uplink can",
+                         : "\"%.40s\" cannot be changed; tenant, segment, port, uplink and vm can",
                  noun, nearest);
     return false;
 }
@@ -47,7 +48,7 @@ static bool name_part(char part[WEFT_NAME_LENGTH + 1], const char *text, size_t 
 static bool target_name(struct api_call *call, struct target *target)
 {
     const char *name = api_string(call, "name"), *own = name;
-    bool below = target->kind == TARGET_SEGMENT || target->kind == TARGET_PORT;
+    bool below = target->kind != TARGET_TENANT && target->kind != TARGET_UPLINK;
     size_t length = strcspn(name, "/");
     bool good = true;
     if (below) {
@@ -85,7 +86,13 @@ bool target_open(struct api_call *call, struct target *target)
         target->objects = mapping_below(target->tree, group);
         snprintf(target->path, sizeof(target->path), "%s.%s", group, target->name);
     }
-    target->table = json_object_get(target->objects, target->name);
+    target->key = target->name;
+    if (target->kind == TARGET_VM) { /* one in a port's table */
+        target->objects = json_object_get(target->objects, target->name);
+        target->key = "vm";
+        snprintf(target->path, sizeof(target->path), "tenants.%s.ports.%s.vm", target->tenant, target->name);
+    }
+    target->table = json_object_get(target->objects, target->key);
     return true;
 }
 

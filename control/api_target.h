@@ -8,7 +8,7 @@
  */
 #include "api_call.h"
 
-enum target_kind { TARGET_TENANT, TARGET_SEGMENT, TARGET_PORT, TARGET_UPLINK };
+enum target_kind { TARGET_TENANT, TARGET_SEGMENT, TARGET_PORT, TARGET_UPLINK, TARGET_VM };
 
 struct target {
     enum target_kind kind;
@@ -18,8 +18,9 @@ struct target {
     char name[WEFT_NAME_LENGTH + 1];   /* of the object itself */
     char path[160];                    /* tenants.acme.ports.vm1 */
     json_t *tree;                      /* the copy */
-    json_t *objects;                   /* where the object is or will be; NULL: there is no such tenant */
-    json_t *table;                     /* the object; NULL: there is none */
+    json_t *objects; /* where the object is or will be; NULL: there is no such tenant, port */
+    const char *key; /* of the object in it */
+    json_t *table;   /* the object; NULL: there is none */
 };
 
 /* False: outcome says why. */

@@ -35,16 +35,21 @@
 #include "reconcile.h"
 #include "reserved_ports.h"
 #include "schema.h"
+#include "vm.h"
 
 static void confirm_name(char name[48], uint64_t generation)
 {
     snprintf(name, 48, "confirm.%" PRIu64 ".json", generation);
 }
 
-static int open_tap(void *context, const struct dp_port *port, int fds[DP_QUEUES_MAX], char *text,
-                    size_t size)
+static int open_descriptors(void *context, const struct dp_port *port, int fds[DP_PORT_FDS_MAX], char *text,
+                            size_t size)
 {
-    return taps_open(context, port, fds, text, size);
+    struct controller *controller = context;
+    if (port->type != DP_PORT_TAP)
+        return uplinks_open(controller->uplinks, port, fds, text, size);
+    int error = taps_open(controller->taps, port, fds, text, size);
+    return error ? error : (int)port->queues;
 }
 
 /* Makes the dataplane and the host's interfaces hold these objects, which are the model's. 0 or -errno with
@@ -55,7 +60,7 @@ static int program_objects(struct controller *controller, const struct model *mo
     const char *run_dir = controller->options.run_dir;
     controller->programmed_hash = 0;
     struct dp_client *client = supervisor_client(controller->supervisor);
-    struct reconcile_taps taps = {open_tap, controller->taps};
+    struct reconcile_opener opener = {open_descriptors, controller};
     if (!client) {
         const char *reason = supervisor_reason(controller->supervisor);
         snprintf(text, size, "the dataplane is not running%s%s", *reason ? ": " : "", reason);
@@ -63,25 +68,24 @@ static int program_objects(struct controller *controller, const struct model *mo
     }
     int error = host_interface_check(model, run_dir, text, size);
     if (!error && controller->guests && model_has_routers(model)) {
-        error = guest_services_connect(controller->guests, client);
+        error = guests_connect(controller->guests, client);
         if (error)
             snprintf(text, size, "the dataplane takes no punt channel: %s", dp_client_error(client));
     }
     if (!error)
-        error = reconcile(client, want, &taps, text, size);
+        error = reconcile(client, want, &opener, text, size);
     if (error == -ECONNRESET || error == -ETIMEDOUT || error == -EPROTO || error == -EPIPE)
         supervisor_disconnect(controller->supervisor, text);
     const struct object_list *ports = &want->lists[DP_KIND_PORT];
     if (!error) {
         taps_keep(controller->taps, ports->items, ports->count);
+        uplinks_settle(controller->uplinks, want);
         taps_adopt(controller->taps, ports->items, ports->count);
         error = host_interface_apply(model, run_dir, text, size);
     }
     if (!error) {
         controller->programmed_hash = object_set_hash(want);
         reserved_ports_apply(controller->store, model);
-        if (controller->guests)
-            guest_services_update(controller->guests, model);
     }
     return error;
 }
@@ -111,6 +115,7 @@ void apply_follow(struct controller *controller)
 int apply_reconcile(struct controller *controller)
 {
     struct object_set want = {0};
+    uplinks_look(controller->model, controller->events);
     compile_all(controller, controller->model, controller->generation, &want);
     int error = program_objects(controller, controller->model, &want, controller->trouble,
                                 sizeof(controller->trouble));
@@ -255,6 +260,8 @@ static void application_adopt(struct controller *controller, struct application 
     model_free(controller->model);
     json_decref(controller->ids);
     controller->model = application->candidate;
+    if (controller->guests)
+        guests_configure(controller->guests);
     controller->ids = json_incref(application->ids);
     controller->generation = application->generation;
     controller->converged = true;
@@ -320,11 +327,16 @@ static enum weft_code application_prepare(struct controller *controller, struct 
             controller->confirm_generation);
     outcome->changes = plan_changes(controller->model->config, application->candidate->config);
     outcome->changed = json_array_size(outcome->changes) > 0;
+    outcome->notes = vms_notes(controller->vms, application->candidate);
     application->restarts = supervisor_differs(controller->supervisor, application->candidate->config);
     application->generation = controller->generation + 1;
     application->ids = ids_assign(controller->ids, application->candidate);
     if (!application->ids)
         return outcome_fail(outcome, WEFT_LIMIT, "no number is left for another object");
+    uplinks_look(application->candidate, NULL);
+    if (uplinks_check(application->candidate, controller->model, application->text,
+                      sizeof(application->text)) < 0)
+        return outcome_fail(outcome, WEFT_INVALID, "%s", application->text);
     compile_all(controller, application->candidate, application->generation, &application->objects);
     return WEFT_OK;
 }
@@ -344,6 +356,8 @@ enum weft_code apply(struct controller *controller, struct model *candidate, con
                        json_array_size(outcome->changes));
         else
             events_add(controller->events, "config-failed", NULL, 0, "%s", outcome->message);
+        if (code == WEFT_OK)
+            vms_sync(controller->vms);
     }
     model_free(application.candidate);
     json_decref(application.ids);
@@ -351,13 +365,28 @@ enum weft_code apply(struct controller *controller, struct model *candidate, con
     return code;
 }
 
+struct model *apply_candidate(struct controller *controller, const struct document *document,
+                              struct diagnostics *diagnostics)
+{
+    size_t before = diagnostics->count;
+    struct model *model = model_from_document(document, controller->options.run_dir, diagnostics);
+    if (!model)
+        return NULL;
+    struct model_check check = {model, document_root(document), diagnostics, controller->options.run_dir};
+    model_vm_files(&check, controller->model);
+    if (diagnostics->count == before)
+        return model;
+    diagnostics_sort(diagnostics);
+    model_free(model);
+    return NULL;
+}
+
 enum weft_code apply_text(struct controller *controller, const char *text, size_t size, const char *filename,
                           const struct change *change, struct outcome *outcome)
 {
     struct diagnostics diagnostics = {0};
     struct document *document = config_yaml_parse(text, size, &diagnostics);
-    struct model *model =
-        document ? model_from_document(document, controller->options.run_dir, &diagnostics) : NULL;
+    struct model *model = document ? apply_candidate(controller, document, &diagnostics) : NULL;
     document_free(document);
     if (!model)
         return outcome_invalid(outcome, &diagnostics, filename);
@@ -371,7 +400,7 @@ enum weft_code apply_tree(struct controller *controller, json_t *tree, const str
     struct document *document = document_from_json(tree);
     if (!document)
         return outcome_fail(outcome, WEFT_USAGE, "values are nested too deeply or too many");
-    struct model *model = model_from_document(document, controller->options.run_dir, &diagnostics);
+    struct model *model = apply_candidate(controller, document, &diagnostics);
     document_free(document);
     if (!model)
         return outcome_invalid(outcome, &diagnostics, NULL);

@@ -14,6 +14,7 @@
 #include <string.h>
 #include "compile.h"
 #include "compile_network.h"
+#include "uplink.h"
 #include "values.h"
 
 #define FNV_OFFSET 0xcbf29ce484222325u
@@ -203,6 +204,22 @@ static bool port_is_isolated(const struct model_port *port)
     return isolated && !port->tap;
 }
 
+static bool segment_is_cut_off(const struct model_segment *segment)
+{
+    const struct model_uplink *uplink = segment->uplink;
+    return uplink && segment->follow_uplink && uplink_kind(uplink->device) != UPLINK_VDEV &&
+           !uplink->link.running;
+}
+
+/* All that the guest's cable leads to is behind uplinks without link. */
+static bool port_is_cut_off(const struct model_port *port)
+{
+    bool cut_off = port->segment ? segment_is_cut_off(port->segment) : port->trunk_count > 0;
+    for (unsigned i = 0; i < port->trunk_count; i++)
+        cut_off &= segment_is_cut_off(port->trunk[i]);
+    return cut_off && !port->tap;
+}
+
 static uint32_t port_flags(const struct model_port *port)
 {
     uint32_t flags = 0;
@@ -216,6 +233,8 @@ static uint32_t port_flags(const struct model_port *port)
         flags |= DP_PORT_F_ISOLATED;
     if (!port->enabled)
         flags |= DP_PORT_F_DOWN;
+    if (port_is_cut_off(port))
+        flags |= DP_PORT_F_NO_LINK;
     return flags;
 }
 
@@ -244,11 +263,39 @@ static void compile_port(const struct model_port *port, uint32_t socket_group, s
                        port->trunk[i] == port->native ? DP_MEMBER_UNTAGGED : port->trunk[i]->vlan, set);
 }
 
-static void compile_uplink(const struct model_uplink *uplink, struct object_set *set)
+static uint32_t at_least(uint32_t number, uint32_t least)
 {
-    struct dp_port object = {.id = uplink->id, .type = DP_PORT_ETHDEV, .queues = 1, .mtu = uplink->mtu};
+    return number > least ? number : least;
+}
+
+/* A socket a worker that could use one, and not more than the interface has queues. */
+static uint32_t packet_queues(const struct model *model, const struct link_facts *link)
+{
+    json_t *cores = json_object_get(json_object_get(model->config, "dataplane"), "cores");
+    uint32_t workers = at_least((uint32_t)json_array_size(cores), 1), queues = at_least(link->queues, 1);
+    queues = queues < workers ? queues : workers;
+    return queues < DP_QUEUES_MAX ? queues : DP_QUEUES_MAX;
+}
+
+static void compile_uplink(const struct model *model, const struct model_uplink *uplink,
+                           struct object_set *set)
+{
+    const struct link_facts *link = &uplink->link;
+    struct dp_port object = {
+        .id = uplink->id, .type = DP_PORT_ETHDEV, .queues = 1, .mtu = uplink_mtu(uplink)};
     snprintf(object.name, sizeof(object.name), "%s", uplink->name);
-    snprintf(object.device, sizeof(object.device), "%s", strchr(uplink->device, ':') + 1);
+    snprintf(object.device, sizeof(object.device), "%s", uplink_argument(uplink->device));
+    if (uplink_kind(uplink->device) != UPLINK_VDEV) {
+        object.ifindex = link->ifindex;
+        object.flags = link->running ? 0 : DP_PORT_F_NO_LINK;
+    }
+    if (uplink_kind(uplink->device) == UPLINK_PACKET) {
+        object.type = DP_PORT_PACKET;
+        object.queues = packet_queues(model, link);
+    } else if (uplink_kind(uplink->device) == UPLINK_XDP) {
+        object.type = DP_PORT_XDP;
+        object.queues = at_least(link->queues < DP_QUEUES_MAX ? link->queues : DP_QUEUES_MAX - 1, 1) + 1;
+    }
     object_set_add(set, DP_KIND_PORT, &object);
 }
 
@@ -268,7 +315,7 @@ void compile_model(const struct model *model, uint64_t generation, uint32_t sock
                    struct object_set *set)
 {
     for (unsigned i = 0; i < model->uplink_count; i++)
-        compile_uplink(&model->uplinks[i], set);
+        compile_uplink(model, &model->uplinks[i], set);
     for (unsigned i = 0; i < model->port_count; i++)
         compile_port(&model->ports[i], socket_group, set);
     for (unsigned i = 0; i < model->segment_count; i++) {

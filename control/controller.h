@@ -11,12 +11,13 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include "events.h"
-#include "guest_services.h"
+#include "guests.h"
 #include "model.h"
 #include "outside.h"
 #include "store.h"
 #include "supervisor.h"
 #include "tap.h"
+#include "uplink.h"
 #include "weft_api.h"
 
 #define CONTROLLER_TEXT_SIZE 600u
@@ -35,13 +36,16 @@ struct controller {
     struct store *store;
     struct taps *taps;
     struct outside_follower *outside; /* NULL: no netlink */
-    struct guest_services *guests;    /* NULL: in tests that have no loop */
+    struct guests *guests;            /* NULL: in tests that have no loop */
     uint64_t programmed_hash;         /* of what the dataplane was last programmed with; 0: not known */
+    struct uplinks *uplinks;
+    struct link_watch *link_watch;
     struct supervisor *supervisor;
     struct events *events;
     struct api_server *api;
     struct monitor *monitor;
     struct bench *bench;
+    struct vms *vms;       /* NULL: not opened yet */
     uint64_t started_ns;   /* CLOCK_REALTIME */
     uint32_t socket_group; /* of vhost-user sockets; UINT32_MAX: unchanged */
 
@@ -49,6 +53,7 @@ struct controller {
     struct model *model;                     /* of that generation */
     json_t *ids;                             /* ids.h */
     bool file_pending;                       /* the file is to be applied as soon as the dataplane is there */
+    bool ending;                             /* the machines are being powered off */
     bool converged;                          /* the dataplane holds what is in force */
     char trouble[CONTROLLER_TEXT_SIZE];      /* why it does not; "" */
     char file_trouble[CONTROLLER_TEXT_SIZE]; /* why the file was not applied; "" */
@@ -65,6 +70,7 @@ struct outcome {
     char message[CONTROLLER_TEXT_SIZE]; /* unless WEFT_OK */
     json_t *details;                    /* diagnostics, or NULL */
     json_t *changes;                    /* plan.h, or NULL */
+    json_t *notes;                      /* array of texts beside them, or NULL */
     bool changed;
 };
 
@@ -87,6 +93,9 @@ struct change {
 /* apply.c. Makes `candidate` (which it takes) the configuration in force, or changes nothing. */
 enum weft_code apply(struct controller *controller, struct model *candidate, const struct change *change,
                      struct outcome *outcome);
+/* The candidate that a document says; NULL: diagnostics has what is wrong. */
+struct model *apply_candidate(struct controller *controller, const struct document *document,
+                              struct diagnostics *diagnostics);
 /* Text of a file, YAML or JSON. */
 enum weft_code apply_text(struct controller *controller, const char *text, size_t size, const char *filename,
                           const struct change *change, struct outcome *outcome);

@@ -57,8 +57,8 @@ struct dhcp_lease {
     int64_t expires_s;    /* CLOCK_REALTIME */
     const char *hostname; /* as the guest said, [a-z0-9-] only; "" */
 };
-/* The index-th of them, in no order; false: no more. */
-bool dhcp_lease_at(const struct dhcp *dhcp, size_t index, int64_t now_s, struct dhcp_lease *lease);
+/* The first of them from *cursor (0 at first) on, which is moved beyond it; false: no more. */
+bool dhcp_lease_next(const struct dhcp *dhcp, uint32_t *cursor, int64_t now_s, struct dhcp_lease *lease);
 /* The address that the port's guest has; false: none. */
 bool dhcp_address_of_port(const struct dhcp *dhcp, uint32_t port, int64_t now_s, uint8_t address[4]);
 

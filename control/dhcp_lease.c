@@ -240,13 +240,14 @@ uint32_t dhcp_choose(const struct dhcp *dhcp, const struct dhcp_scope *scope,
     return choose_free(dhcp, scope, client, now_s);
 }
 
-bool dhcp_lease_at(const struct dhcp *dhcp, size_t index, int64_t now_s, struct dhcp_lease *lease)
+bool dhcp_lease_next(const struct dhcp *dhcp, uint32_t *cursor, int64_t now_s, struct dhcp_lease *lease)
 {
-    for (uint32_t i = 0; i < dhcp->host_count; i++) {
-        const struct lease *here = dhcp->hosts[i];
-        if (!lease_in_force(here, now_s) || here->state != LEASE_BOUND || index-- > 0)
+    while (*cursor < dhcp->host_count) {
+        uint32_t host = (*cursor)++;
+        const struct lease *here = dhcp->hosts[host];
+        if (!lease_in_force(here, now_s) || here->state != LEASE_BOUND)
             continue;
-        store_ipv4(lease->address, dhcp->network + i);
+        store_ipv4(lease->address, dhcp->network + host);
         memcpy(lease->mac, here->mac, sizeof(lease->mac));
         lease->port = here->port;
         lease->expires_s = here->expires_s;

@@ -18,6 +18,8 @@
 #include <unistd.h>
 #include "api_call.h"
 #include "doctor.h"
+#include "link.h"
+#include "steer.h"
 
 #define HUGEPAGES_DIR    "/sys/kernel/mm/hugepages/hugepages-2048kB/"
 #define HUGEPAGES_WANTED 512     /* of 2 MiB */
@@ -25,6 +27,7 @@
 #define MEMORY_LEFT_KIB  2097152 /* that is not made hugepages */
 #define AIO_WANTED       16384   /* requests: a context for each worker, counted for each CPU */
 #define FILES_WANTED     16384   /* descriptors: some thousand ports */
+#define UNHEARD          100     /* frames sent to a LAN that never answered */
 #define CALL_MS          1000
 
 enum state { OK, NOTE, WARNING, FAILED, FIXED };
@@ -259,6 +262,67 @@ static bool in_path(const char *program)
     return false;
 }
 
+static const struct dp_port_counters *counters_of(const struct dp_port_counters *list, size_t count,
+                                                  uint32_t id)
+{
+    for (size_t i = 0; i < count; i++)
+        if (list[i].id == id)
+            return &list[i];
+    return NULL;
+}
+
+/* How the interface is shared; what keeps frames from guests. */
+static void check_uplink(struct doctor *doctor, const struct dp_port *port,
+                         const struct dp_port_counters *counters)
+{
+    bool xdp = port->type == DP_PORT_XDP;
+    enum steer_mode mode = xdp ? steer_mode(port->ifindex) : STEER_NONE;
+    struct link_facts link;
+    if (link_read(port->device, &link) < 0)
+        report(doctor, "uplink", WARNING, "make the interface, or take the uplink out of weft.yaml",
+               "%s: interface %s is not there", port->name, port->device);
+    else if (link.wireless)
+        report(doctor, "uplink", WARNING, "a wired interface, or a tap port and routing by the host",
+               "%s: %s is Wi-Fi: access points let no other MAC addresses through than the host's",
+               port->name, port->device);
+    else if (!link.running)
+        report(doctor, "uplink", WARNING, "ip link set up; check the cable", "%s: %s has no link", port->name,
+               port->device);
+    else if (counters && counters->tx_packets > UNHEARD && counters->rx_forwarded == 0)
+        report(doctor, "uplink", WARNING,
+               "allow the guests' MAC addresses there (port security, promiscuous mode)",
+               "%s: %llu frames of guests left by %s and none came for them: the LAN may block unknown MAC "
+               "addresses",
+               port->name, (unsigned long long)counters->tx_packets, port->device);
+    else if (xdp && mode != STEER_NATIVE && mode != STEER_OFFLOADED)
+        report(doctor, "uplink", NOTE, "a driver with native XDP",
+               "%s: XDP on %s is %s: every frame takes the host's slow way first", port->name, port->device,
+               steer_mode_name(mode));
+    else if (xdp && link.queues > DP_QUEUES_MAX - 1)
+        report(doctor, "uplink", NOTE, "ethtool -L IF combined 7",
+               "%s: %s has %u receive queues, 7 of them are served by AF_XDP, the others more slowly",
+               port->name, port->device, link.queues);
+    else
+        report(doctor, "uplink", OK, NULL, "%s: %s, %s%s, %u queues", port->name, port->device,
+               xdp ? "XDP " : "packet socket", xdp ? steer_mode_name(mode) : "", link.queues);
+}
+
+static void check_uplinks(struct doctor *doctor, struct dp_client *client)
+{
+    void *ports = NULL, *counters = NULL;
+    size_t count = 0, counter_count = 0;
+    if (dp_client_dump_all(client, DP_KIND_PORT, &ports, &count) == 0 &&
+        dp_client_dump_all(client, DP_KIND_PORT_COUNTERS, &counters, &counter_count) == 0) {
+        for (size_t i = 0; i < count; i++) {
+            const struct dp_port *port = (const struct dp_port *)ports + i;
+            if (port->type == DP_PORT_PACKET || port->type == DP_PORT_XDP)
+                check_uplink(doctor, port, counters_of(counters, counter_count, port->id));
+        }
+    }
+    free(ports);
+    free(counters);
+}
+
 static void check_dataplane(struct doctor *doctor)
 {
     char program[4200], path[128];
@@ -279,6 +343,8 @@ static void check_dataplane(struct doctor *doctor)
         report(doctor, "dataplane", FAILED,
                errno == EPROTO ? "restart weft-dataplane: it is of another version" : NULL, "%s: %s", path,
                strerror(errno));
+    if (client)
+        check_uplinks(doctor, client);
     dp_client_close(client);
 }
 

@@ -104,7 +104,7 @@ static void edit_key(const struct edit *edit, const char *key, json_t *value)
 /* Tables that nothing is in any more say nothing. */
 static void edit_tidy(json_t *table)
 {
-    static const char *const tables[] = {"limits", "static", "dhcp"};
+    static const char *const tables[] = {"limits", "static", "vm", "dhcp"};
     for (unsigned i = 0; i < 3; i++) {
         json_t *below = json_object_get(table, tables[i]);
         if (below && json_object_size(below) == 0)

@@ -5,8 +5,8 @@
 #include "export.h"
 #include "schema.h"
 
-/* Texts that every YAML reader takes for this text. The schema lets no quotes, backslashes or control
- * characters through, so that the others need only quotes around them. */
+/* Texts that every YAML reader takes for this text. The schema lets no control characters through, so that
+ * the others need only quotes around them, and a backslash before a quote or backslash. */
 static bool is_plain(const char *text)
 {
     static const char *const words[] = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"};
@@ -20,7 +20,17 @@ static bool is_plain(const char *text)
 
 static void write_text(FILE *out, const char *text)
 {
-    fprintf(out, is_plain(text) ? "%s" : "\"%s\"", text);
+    if (is_plain(text)) {
+        fputs(text, out);
+        return;
+    }
+    fputc('"', out);
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\')
+            fputc('\\', out);
+        fputc(*text, out);
+    }
+    fputc('"', out);
 }
 
 static void write_scalar(FILE *out, json_t *value)

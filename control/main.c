@@ -27,6 +27,7 @@
 #include "log.h"
 #include "monitor.h"
 #include "notify.h"
+#include "vm.h"
 #include "reserved_ports.h"
 
 #define LOCK_FILE "weftd.lock"
@@ -181,6 +182,21 @@ static int make_absolute(struct controller *controller)
     return 0;
 }
 
+/* The directories of ports' sockets and of machines. */
+static int make_below(const char *run_dir, const struct group *group)
+{
+    static const char *const below[] = {WEFT_VHOST_DIR, WEFT_VM_DIR};
+    char path[128];
+    int error = 0;
+    for (unsigned i = 0; i < 2 && !error; i++) {
+        snprintf(path, sizeof(path), "%s/%s", run_dir, below[i]);
+        error = make_directory(path, 0710);
+        if (!error && group && geteuid() == 0 && chown(path, (uid_t)-1, group->gr_gid) < 0)
+            log_warning("group of %s: %s", path, strerror(errno));
+    }
+    return error;
+}
+
 /* The run dir with its lock, which is held until the process ends. */
 static int open_run_dir(struct controller *controller)
 {
@@ -213,15 +229,13 @@ static int open_run_dir(struct controller *controller)
     }
     if (ftruncate(fd, 0) < 0 || dprintf(fd, "%d\n", getpid()) < 0)
         log_warning("%s: %s", path, strerror(errno));
-    snprintf(path, sizeof(path), "%s/" WEFT_VHOST_DIR, run_dir);
-    error = make_directory(path, 0710);
     controller->socket_group = UINT32_MAX;
-    if (!error && group && geteuid() == 0) {
+    if (group && geteuid() == 0) {
         controller->socket_group = group->gr_gid;
-        if (chown(run_dir, (uid_t)-1, group->gr_gid) < 0 || chown(path, (uid_t)-1, group->gr_gid) < 0)
+        if (chown(run_dir, (uid_t)-1, group->gr_gid) < 0)
             log_warning("group of %s: %s", run_dir, strerror(errno));
     }
-    return error;
+    return make_below(run_dir, group);
 }
 
 static void ready(struct controller *controller)
@@ -245,6 +259,8 @@ static void on_up(void *context)
     bool first = controller->file_pending && controller->generation == 0; /* nothing to reconcile with */
     if ((first || apply_reconcile(controller) == 0) && controller->file_pending)
         startup_apply_file(controller);
+    if (controller->converged && controller->generation)
+        vms_sync(controller->vms);
     api_server_wake(controller->api);
     ready(controller);
 }
@@ -266,6 +282,17 @@ static void on_failed(void *context, const char *reason)
     api_server_wake(controller->api);
 }
 
+/* The link, the MTU, the queues of an uplink's interface or the interface itself may be others now. */
+static void on_link(void *context)
+{
+    struct controller *controller = context;
+    bool changed = uplinks_look(controller->model, controller->events);
+    if (changed && supervisor_client(controller->supervisor))
+        apply_reconcile(controller);
+    else
+        uplinks_refresh(controller->uplinks);
+}
+
 static void on_event(void *context, json_t *event)
 {
     struct controller *controller = context;
@@ -282,8 +309,13 @@ static void on_signal(evutil_socket_t number, short what, void *context)
 {
     struct controller *controller = context;
     (void)what;
-    log_notice("signal %d: ending", (int)number);
-    event_base_loopexit(controller->base, NULL);
+    bool again = controller->ending;
+    controller->ending = true;
+    log_notice("signal %d: ending%s", (int)number, again ? " now" : "");
+    if (again || controller->options.keep_dataplane || !vms_end(controller->vms))
+        event_base_loopexit(controller->base, NULL);
+    else
+        notify_stopping(); /* the loop ends with the last machine */
 }
 
 static enum weft_code open_parts(struct controller *controller)
@@ -300,23 +332,33 @@ static enum weft_code open_parts(struct controller *controller)
     controller->base = event_base_new();
     controller->events = events_new(on_event, controller);
     controller->taps = taps_new();
+    controller->uplinks = uplinks_new(controller->options.run_dir);
     controller->bench = bench_new();
     controller->outside = outside_new(controller);
     if (!controller->outside)
         log_error("no netlink: %s; address translation by an interface of the host does not work",
                   strerror(errno));
-    controller->guests = guest_services_new(controller);
     controller->confirm_timer = evtimer_new(controller->base, on_confirm, controller);
     controller->supervisor = supervisor_new(controller->base, controller->options.run_dir, &callbacks);
     enum weft_code code = startup_load(controller);
     if (code != WEFT_OK)
         return code;
+    controller->guests = guests_new(controller);
+    if (!controller->guests) {
+        log_error("services for guests: %s", strerror(errno));
+        return WEFT_FAILED;
+    }
+    guests_configure(controller->guests);
     controller->api = api_server_new(controller, text, sizeof(text));
     if (!controller->api) {
         log_error("%s", text);
         return WEFT_FAILED;
     }
     controller->monitor = monitor_new(controller);
+    controller->vms = vms_new(controller);
+    controller->link_watch = link_watch_new(controller->base, on_link, controller);
+    if (!controller->link_watch)
+        log_warning("changes of interfaces are not followed: %s", strerror(errno));
     return WEFT_OK;
 }
 
@@ -324,8 +366,9 @@ static void close_parts(struct controller *controller)
 {
     if (controller->monitor)
         monitor_free(controller->monitor);
+    vms_free(controller->vms, !controller->options.keep_dataplane);
     api_server_free(controller->api);
-    guest_services_free(controller->guests);
+    guests_free(controller->guests);
     outside_free(controller->outside);
     if (controller->supervisor) {
         bool stops = !controller->options.keep_dataplane && !supervisor_adopted(controller->supervisor);
@@ -338,6 +381,8 @@ static void close_parts(struct controller *controller)
         event_free(controller->confirm_timer);
     if (controller->taps)
         taps_free(controller->taps);
+    link_watch_free(controller->link_watch);
+    uplinks_free(controller->uplinks);
     if (controller->model)
         host_interface_tidy(controller->model, controller->options.run_dir);
     if (controller->model)

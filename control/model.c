@@ -105,7 +105,7 @@ static void uplinks_build(const struct model_check *check)
         model->uplinks[model->uplink_count] = (struct model_uplink){
             .name = name,
             .device = json_string_value(json_object_get(table, "device")),
-            .mtu = (uint32_t)number_of(table, "mtu", 1500),
+            .mtu = (uint32_t)number_of(table, "mtu", 0),
         };
         model_uplink_build(&model->uplinks[model->uplink_count++], table);
     }
@@ -122,6 +122,7 @@ static void segment_build(const struct model_check *check, struct model_tenant *
     segment->vlan = (uint32_t)number_of(table, "vlan", 0);
     segment->ageing = (uint32_t)number_of(table, "ageing", 300);
     segment->isolate_ports = bool_of(table, "isolate-ports", false);
+    segment->follow_uplink = bool_of(table, "follow-uplink", true);
     segment->macs = (uint32_t)number_of(table, "macs", 0);
     segment->statics = json_object_get(table, "static");
     model_network_build(segment, table);
@@ -234,6 +235,7 @@ static void port_build(const struct model_check *check, struct model_tenant *ten
     port_build_segments(check, port, table);
     port_build_addresses(port, table);
     port_build_socket(check, port, table, run_dir);
+    model_vm_build(check, port, table);
 }
 
 static void tenants_build(const struct model_check *check, const char *run_dir)
@@ -281,6 +283,7 @@ void model_free(struct model *model)
     for (unsigned i = 0; i < model->port_count; i++) {
         free(model->ports[i].trunk);
         free(model->ports[i].addresses);
+        free(model->ports[i].vm);
     }
     for (unsigned i = 0; i < model->segment_count; i++)
         model_nat_free(&model->segments[i]);
@@ -297,7 +300,7 @@ struct model *model_build(json_t *config, const char *run_dir, const struct docu
 {
     size_t before = diagnostics->count;
     struct model *model = zeroed(1, sizeof(*model));
-    struct model_check check = {model, root, diagnostics};
+    struct model_check check = {model, root, diagnostics, run_dir};
     model->config = json_incref(config);
     uplinks_build(&check);
     tenants_build(&check, run_dir);

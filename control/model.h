@@ -3,7 +3,7 @@
 /*
  * The configuration with its defaults filled in and its references resolved: what the rest of weftd works
  * with. Built from the typed tree (schema.h), which it keeps a reference to and borrows its strings from;
- * immutable but for ids.
+ * immutable but for ids and what the kernel says of uplinks' interfaces.
  *
  * Threads: weftd has one.
  */
@@ -12,6 +12,7 @@
 #include <jansson.h>
 #include "diagnostics.h"
 #include "document.h"
+#include "link.h"
 
 #define MODEL_FULL_NAME_SIZE 64u
 #define MODEL_SOCKET_SIZE    108u /* sockaddr_un's */
@@ -47,7 +48,9 @@ struct model_uplink {
     const char *name;
     uint32_t id; /* of its port in the dataplane */
     const char *device;
-    uint32_t mtu;
+    uint32_t mtu;           /* as configured; 0: the interface's */
+    bool looked;            /* link is known */
+    struct link_facts link; /* of its interface, as last looked at (uplink.h); all zero: not there */
     char netdev[MODEL_INTERFACE_SIZE];        /* the kernel's interface that the device shares; "": none */
     struct model_prefix own[2];               /* its own addresses where the kernel has none: IPv4, IPv6 */
     struct model_address gateways[2];         /* the same: family 0: none */
@@ -102,8 +105,9 @@ struct model_segment {
     uint32_t vlan;               /* 0: none */
     uint32_t ageing;             /* seconds; 0: never */
     bool isolate_ports;
-    uint32_t macs;   /* 0: none */
-    json_t *statics; /* MAC: port; NULL: none */
+    bool follow_uplink; /* guests are shown the uplink's link */
+    uint32_t macs;      /* 0: none */
+    json_t *statics;    /* MAC: port; NULL: none */
     /* host-only, nat */
     bool is_host_only, is_nat;
     struct model_prefix subnets[2]; /* IPv4, IPv6; the address: the gateway's or host's */
@@ -114,6 +118,17 @@ struct model_segment {
     struct model_nat nat;
     uint32_t router_port; /* in the dataplane: of the gateway, or of host-only's DHCP */
     uint32_t host_port;   /* host-only: of the host's interface */
+};
+
+/* A machine that weftd keeps running at a port. Lists are arrays of paths, or NULL. */
+struct model_vm {
+    const char *kernel;                        /* NULL only while the configuration is being checked */
+    const char *initrd, *cmdline, *cloud_init; /* NULL: none, weft-vmm's default, none */
+    const char *hugepages;
+    json_t *disks, *readonly_disks, *vhost_disks;
+    uint32_t memory; /* MiB */
+    uint32_t cpus;
+    uint32_t stop_timeout; /* seconds */
 };
 
 struct model_port {
@@ -139,6 +154,7 @@ struct model_port {
     uint32_t storm_limit;
     uint32_t macs;
     bool enabled;
+    struct model_vm *vm; /* NULL: none */
 };
 
 struct model {
@@ -173,6 +189,7 @@ struct model_check {
     struct model *model;
     const struct document_node *root;
     struct diagnostics *diagnostics;
+    const char *run_dir;
 };
 
 /* model_network.c: subnets, and what address translation names. */
@@ -192,6 +209,15 @@ bool model_prefix_host(const struct model_prefix *prefix, const uint8_t address[
 void model_mistake(const struct model_check *check, enum weft_code code, const char *path, const char *format,
                    ...) __attribute__((format(printf, 4, 5)));
 void model_validate(const struct model_check *check);
+
+/* model_vm.c: the machines of ports. */
+void model_vm_build(const struct model_check *check, struct model_port *port, json_t *table);
+void model_vm_validate(const struct model_check *check, json_t *claims);
+/* Whether the files of machines exist on this host, but for those that are the same in `before`. */
+void model_vm_files(const struct model_check *check, const struct model *before);
+/* "RUN-DIR/vm/TENANT.PORT/NAME", without a slash if NAME is empty. False: it does not fit. */
+bool model_vm_path(char *path, size_t size, const char *run_dir, const struct model_port *port,
+                   const char *name);
 /* Remembers who uses `what`; the one who did before, or NULL. */
 const char *model_claim(json_t *claims, const char *what, const char *who);
 /* validate_network.c: subnets, host-only and nat. */

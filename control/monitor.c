@@ -3,7 +3,7 @@
  * Theory of operation. The programming socket answers questions and says nothing by itself, so the states of
  * all ports are asked for twice a second (once, with 4,000 ports), the counters (for addresses refused at a
  * limit) every tenth time unless there are more than 1,024 ports. A port that is not configured any more is
- * forgotten without an event.
+ * forgotten without an event. New sessions that address translation refused are looked for with the counters.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -25,8 +25,22 @@ struct seen {
     bool mac_limit_known;
 };
 
+/* Refusals of a tenant's router (by its number) and of an outside address. */
+struct seen_refusals {
+    uint32_t id;
+    uint8_t address[16];
+    uint64_t refused;
+};
+
+struct refusals {
+    struct seen_refusals *items;
+    size_t count;
+    bool known; /* once looked at: what is new since is news */
+};
+
 struct monitor {
     struct controller *controller;
+    struct refusals routers, addresses;
     struct event *timer;
     unsigned round;
     struct seen ports[DP_PORTS_MAX];
@@ -82,6 +96,78 @@ static void look_at_counters(struct monitor *monitor, const struct dp_port_count
     seen->mac_limit_known = true;
 }
 
+/* How many more than at the last look; remembers them. */
+static uint64_t refusals_more(struct refusals *refusals, uint32_t id, const uint8_t address[16],
+                              uint64_t refused)
+{
+    for (size_t i = 0; i < refusals->count; i++) {
+        struct seen_refusals *seen = &refusals->items[i];
+        if (seen->id != id || memcmp(seen->address, address, sizeof(seen->address)) != 0)
+            continue;
+        uint64_t before = seen->refused;
+        seen->refused = refused;
+        return refused > before ? refused - before : 0;
+    }
+    struct seen_refusals *grown =
+        reallocarray(refusals->items, refusals->count + 1, sizeof(*refusals->items));
+    if (!grown)
+        return 0;
+    refusals->items = grown;
+    struct seen_refusals *seen = &grown[refusals->count++];
+    *seen = (struct seen_refusals){.id = id, .refused = refused};
+    memcpy(seen->address, address, sizeof(seen->address));
+    return refusals->known ? refused : 0;
+}
+
+static int look_at_routers(struct monitor *monitor)
+{
+    static const uint8_t none[16];
+    struct controller *controller = monitor->controller;
+    const struct model *model = controller->model;
+    void *objects;
+    size_t count;
+    int error =
+        dp_client_dump_all(supervisor_client(controller->supervisor), DP_KIND_ROUTER_STATE, &objects, &count);
+    for (size_t i = 0; !error && i < count; i++) {
+        const struct dp_router_state *state = (const struct dp_router_state *)objects + i;
+        uint64_t more = refusals_more(&monitor->routers, state->id, none, state->sessions_refused);
+        for (unsigned k = 0; more && k < model->tenant_count; k++) {
+            if (model->tenants[k].id == state->id)
+                events_add(controller->events, "session-limit", NULL, 0,
+                           "tenant %s: %llu new sessions refused, %u are open", model->tenants[k].name,
+                           (unsigned long long)more, state->sessions);
+        }
+    }
+    monitor->routers.known |= !error;
+    if (!error)
+        free(objects);
+    return error;
+}
+
+static int look_at_nat_addresses(struct monitor *monitor)
+{
+    struct controller *controller = monitor->controller;
+    const struct model *model = controller->model;
+    void *objects;
+    size_t count;
+    int error = dp_client_dump_all(supervisor_client(controller->supervisor), DP_KIND_NAT_ADDRESS_STATE,
+                                   &objects, &count);
+    for (size_t i = 0; !error && i < count; i++) {
+        const struct dp_nat_address_state *state = (const struct dp_nat_address_state *)objects + i;
+        uint64_t more = refusals_more(&monitor->addresses, state->port, state->address, state->refused);
+        for (unsigned k = 0; more && k < model->uplink_count; k++) {
+            if (model->uplinks[k].outside_port == state->port)
+                events_add(controller->events, "nat-ports", model->uplinks[k].name, 0,
+                           "%llu new sessions refused: no port of an outside address is free",
+                           (unsigned long long)more);
+        }
+    }
+    monitor->addresses.known |= !error;
+    if (!error)
+        free(objects);
+    return error;
+}
+
 static int look(struct monitor *monitor, enum dp_kind kind)
 {
     struct dp_client *client = supervisor_client(monitor->controller->supervisor);
@@ -124,6 +210,11 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
     if (client && !error && monitor->round++ % COUNTERS_EVERY == 0 &&
         controller->model->port_count <= COUNTERS_PORT_MAX)
         error = look(monitor, DP_KIND_PORT_COUNTERS);
+    if (client && !error && monitor->round % COUNTERS_EVERY == 1 && model_has_routers(controller->model)) {
+        error = look_at_routers(monitor);
+        if (!error)
+            error = look_at_nat_addresses(monitor);
+    }
     if (error)
         supervisor_disconnect(controller->supervisor, dp_client_error(client));
     next_round(monitor);
@@ -145,11 +236,16 @@ void monitor_free(struct monitor *monitor)
     if (!monitor)
         return;
     event_free(monitor->timer);
+    free(monitor->routers.items);
+    free(monitor->addresses.items);
     free(monitor);
 }
 
 void monitor_forget(struct monitor *monitor)
 {
     memset(monitor->ports, 0, sizeof(monitor->ports));
+    free(monitor->routers.items);
+    free(monitor->addresses.items);
+    monitor->routers = monitor->addresses = (struct refusals){0};
     monitor->round = 0;
 }

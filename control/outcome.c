@@ -8,6 +8,7 @@ void outcome_clear(struct outcome *outcome)
 {
     json_decref(outcome->details);
     json_decref(outcome->changes);
+    json_decref(outcome->notes);
     *outcome = (struct outcome){0};
 }
 

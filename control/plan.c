@@ -80,7 +80,7 @@ static json_t *flatten(json_t *table)
     json_t *flat = json_object(), *value, *inner;
     const char *key, *inner_key;
     json_object_foreach (table, key, value) {
-        if (strcmp(key, "limits") != 0 && strcmp(key, "dhcp") != 0) {
+        if (strcmp(key, "limits") != 0 && strcmp(key, "vm") != 0 && strcmp(key, "dhcp") != 0) {
             if (!key_has_lines(key))
                 json_object_set(flat, key, value);
             continue;

@@ -27,36 +27,48 @@ static const void *item(const struct object_list *list, enum dp_kind kind, size_
     return (const char *)list->items + index * dp_object_size(kind);
 }
 
-static int put_tap(struct dp_client *client, const struct dp_port *port, const struct reconcile_taps *taps,
-                   char *text, size_t size)
+static int put_with_descriptors(struct dp_client *client, const struct dp_port *port,
+                                const struct reconcile_opener *opener, char *text, size_t size)
 {
-    int fds[DP_QUEUES_MAX];
-    int error = taps->open(taps->context, port, fds, text, size);
-    if (error)
-        return error;
-    error = dp_client_put(client, DP_KIND_PORT, port, fds, port->queues);
-    for (unsigned i = 0; i < port->queues; i++)
+    int fds[DP_PORT_FDS_MAX];
+    int count = opener->open(opener->context, port, fds, text, size);
+    if (count < 0)
+        return count;
+    int error = dp_client_put(client, DP_KIND_PORT, port, fds, (unsigned)count);
+    for (int i = 0; i < count; i++)
         close(fds[i]);
     return error;
 }
 
+/* The port works on descriptors that come with its put. */
+static bool takes_descriptors(const struct dp_port *port)
+{
+    return port->type == DP_PORT_TAP ||
+           ((port->type == DP_PORT_PACKET || port->type == DP_PORT_XDP) && port->ifindex != 0);
+}
+
+/* The port stays open over the put: the dataplane's same_device() is as lenient or more. */
+static bool stays_open(const struct dp_port *old, const struct dp_port *port)
+{
+    bool live = port->type != DP_PORT_TAP; /* changes of the MTU */
+    return old && old->type == port->type && old->queues == port->queues && old->ifindex == port->ifindex &&
+           (live || old->mtu == port->mtu) && memcmp(old->mac, port->mac, sizeof(port->mac)) == 0 &&
+           strcmp(old->device, port->device) == 0;
+}
+
 /* `have` is the object with the same key that the dataplane holds, or NULL. */
 static int put_one(struct dp_client *client, enum dp_kind kind, const void *have, const void *want,
-                   const struct reconcile_taps *taps, char *text, size_t size)
+                   const struct reconcile_opener *opener, char *text, size_t size)
 {
     const struct dp_port *old = have, *port = want;
-    bool tap = kind == DP_KIND_PORT && port->type == DP_PORT_TAP;
-    bool open = tap && old && old->type == port->type && old->queues == port->queues &&
-                old->mtu == port->mtu && memcmp(old->mac, port->mac, sizeof(port->mac)) == 0 &&
-                strcmp(old->device, port->device) == 0;
-    if (tap && !open)
-        return put_tap(client, port, taps, text, size);
+    if (kind == DP_KIND_PORT && takes_descriptors(port) && !stays_open(old, port))
+        return put_with_descriptors(client, port, opener, text, size);
     return dp_client_put(client, kind, want, NULL, 0);
 }
 
 /* Both lists are sorted: one pass finds what to delete and what to put. */
 static int program_kind(struct dp_client *client, enum dp_kind kind, const struct object_list *have,
-                        const struct object_list *want, const struct reconcile_taps *taps, char *text,
+                        const struct object_list *want, const struct reconcile_opener *opener, char *text,
                         size_t size)
 {
     size_t i = 0, j = 0;
@@ -68,11 +80,11 @@ static int program_kind(struct dp_client *client, enum dp_kind kind, const struc
         if (order < 0) {
             error = dp_client_del(client, kind, item(have, kind, i++));
         } else if (order > 0) {
-            error = put_one(client, kind, NULL, item(want, kind, j++), taps, text, size);
+            error = put_one(client, kind, NULL, item(want, kind, j++), opener, text, size);
         } else {
             const void *old = item(have, kind, i++), *new = item(want, kind, j++);
             if (memcmp(old, new, dp_object_size(kind)) != 0)
-                error = put_one(client, kind, old, new, taps, text, size);
+                error = put_one(client, kind, old, new, opener, text, size);
         }
     }
     return error;
@@ -91,11 +103,11 @@ static bool object_sets_equal(const struct object_set *a, const struct object_se
 }
 
 static int program(struct dp_client *client, const struct object_set *have, const struct object_set *want,
-                   const struct reconcile_taps *taps, char *text, size_t size)
+                   const struct reconcile_opener *opener, char *text, size_t size)
 {
     int error = dp_client_begin(client);
     for (enum dp_kind kind = 1; kind < OBJECT_KINDS && !error; kind++)
-        error = program_kind(client, kind, &have->lists[kind], &want->lists[kind], taps, text, size);
+        error = program_kind(client, kind, &have->lists[kind], &want->lists[kind], opener, text, size);
     if (!error)
         error = dp_client_commit(client);
     else if (text[0])
@@ -103,7 +115,7 @@ static int program(struct dp_client *client, const struct object_set *have, cons
     return error;
 }
 
-int reconcile(struct dp_client *client, const struct object_set *want, const struct reconcile_taps *taps,
+int reconcile(struct dp_client *client, const struct object_set *want, const struct reconcile_opener *opener,
               char *text, size_t size)
 {
     struct object_set have;
@@ -114,7 +126,7 @@ int reconcile(struct dp_client *client, const struct object_set *want, const str
         return 0;
     }
     if (!error) {
-        error = program(client, &have, want, taps, text, size);
+        error = program(client, &have, want, opener, text, size);
         object_set_clear(&have);
     }
     if (error) {

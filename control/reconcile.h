@@ -9,9 +9,10 @@
 #include "client.h"
 #include "compile.h"
 
-struct reconcile_taps {
-    /* Opens the queues of a tap port. 0 or -errno with the reason in `text`. */
-    int (*open)(void *context, const struct dp_port *port, int fds[DP_QUEUES_MAX], char *text, size_t size);
+struct reconcile_opener {
+    /* Opens what a tap, packet or xdp port works on. How many descriptors, or -errno with the reason in
+     * `text`. */
+    int (*open)(void *context, const struct dp_port *port, int fds[DP_PORT_FDS_MAX], char *text, size_t size);
     void *context;
 };
 
@@ -20,5 +21,5 @@ int reconcile_dump(struct dp_client *client, struct object_set *set);
 
 /* 0: the dataplane holds `want` and says so. -errno: the reason is in `text`; after -EREMOTEIO the
  * transaction went through but the dump does not show it, after any other error nothing was changed. */
-int reconcile(struct dp_client *client, const struct object_set *want, const struct reconcile_taps *taps,
+int reconcile(struct dp_client *client, const struct object_set *want, const struct reconcile_opener *opener,
               char *text, size_t size);

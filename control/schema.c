@@ -186,6 +186,8 @@ static json_t *check_tables(struct schema_place *place, const struct schema_key 
 static bool is_list(enum schema_type type)
 {
     return type == SCHEMA_NAMES || type == SCHEMA_INTEGERS || type == SCHEMA_ADDRESSES ||
+           type == SCHEMA_PATHS ||
+
            type == SCHEMA_SUBNETS || type == SCHEMA_PREFIXES || type == SCHEMA_POOL;
 }
 

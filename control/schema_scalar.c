@@ -40,6 +40,8 @@ static json_t *scalar_number(struct schema_place *place, const struct schema_key
         error = value_count(node->text, &number);
     else if (row->type == SCHEMA_SECONDS)
         error = value_seconds(node->text, &number);
+    else if (row->type == SCHEMA_SIZE)
+        error = value_size(node->text, &number);
     else
         error = value_number(node->text, &number);
     if (row->type == SCHEMA_INTEGERS) {
@@ -50,6 +52,7 @@ static json_t *scalar_number(struct schema_place *place, const struct schema_key
         schema_mistake(place, node->position, "\"%.40s\" is not %s", node->text,
                        row->type == SCHEMA_COUNT     ? "a number, like 500, 64k or 2M"
                        : row->type == SCHEMA_SECONDS ? "a time, like 30s, 5m or 2h"
+                       : row->type == SCHEMA_SIZE    ? "a size, like 512M or 2G; a bare number is MiB"
                                                      : "a number");
         return NULL;
     }
@@ -104,6 +107,15 @@ static bool choice_check(struct schema_place *place, const struct schema_key *ro
     return false;
 }
 
+static json_t *scalar_text(struct schema_place *place, const struct document_node *node, bool valid,
+                           const char *wanted)
+{
+    if (valid)
+        return json_string(node->text);
+    schema_mistake(place, node->position, "\"%.60s\" is not %s", node->text, wanted);
+    return NULL;
+}
+
 static json_t *scalar_device(struct schema_place *place, const struct schema_key *row,
                              const struct document_node *node)
 {
@@ -116,6 +128,9 @@ static json_t *scalar_device(struct schema_place *place, const struct schema_key
     snprintf(kind, sizeof(kind), "%.*s", (int)(colon - node->text), node->text);
     if (!choice_check(place, row, node, kind))
         return NULL;
+    if (strcmp(kind, "vdev") != 0)
+        return scalar_text(place, node, value_interface(colon + 1),
+                           "KIND: and the name of an interface (1 to 15 characters)");
     size_t length = strlen(colon + 1);
     if (length == 0 || length > 200) {
         schema_mistake(place, node->position, "vdev: needs 1 to 200 characters of DPDK device arguments");
@@ -158,12 +173,20 @@ static json_t *scalar_bool(struct schema_place *place, const struct document_nod
     return NULL;
 }
 
-static json_t *scalar_text(struct schema_place *place, const struct document_node *node, bool valid,
-                           const char *wanted)
+static json_t *scalar_printable(struct schema_place *place, const struct schema_key *row,
+                                const struct document_node *node)
 {
-    if (valid)
+    size_t length = strlen(node->text);
+    for (const char *at = node->text; *at; at++) {
+        if (*at < ' ' || *at > '~') {
+            schema_mistake(place, node->position, "may hold printable ASCII characters only");
+            return NULL;
+        }
+    }
+    if (length <= (size_t)row->maximum)
         return json_string(node->text);
-    schema_mistake(place, node->position, "\"%.60s\" is not %s", node->text, wanted);
+    schema_mistake(place, node->position, "has %zu characters, %lld are possible", length,
+                   (long long)row->maximum);
     return NULL;
 }
 
@@ -181,6 +204,7 @@ json_t *schema_scalar(struct schema_place *place, const struct schema_key *row,
     case SCHEMA_INTEGERS:
     case SCHEMA_COUNT:
     case SCHEMA_SECONDS:
+    case SCHEMA_SIZE:
         return scalar_number(place, row, node);
     case SCHEMA_CHOICE:
         return choice_check(place, row, node, node->text) ? json_string(node->text) : NULL;
@@ -190,7 +214,10 @@ json_t *schema_scalar(struct schema_place *place, const struct schema_key *row,
     case SCHEMA_MAC:
         return scalar_mac(place, node);
     case SCHEMA_PATH:
+    case SCHEMA_PATHS:
         return scalar_text(place, node, value_path(node->text), "an absolute path without . or ..");
+    case SCHEMA_TEXT:
+        return scalar_printable(place, row, node);
     case SCHEMA_INTERFACE:
         return scalar_text(place, node, value_interface(node->text),
                            "a name for an interface (1 to 15 characters)");

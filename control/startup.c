@@ -143,8 +143,7 @@ static bool check_file(struct controller *controller, const char *text, size_t s
     if (file_was_applied(controller, text, size))
         return false;
     struct document *document = config_yaml_parse(text, size, &diagnostics);
-    struct model *model =
-        document ? model_from_document(document, controller->options.run_dir, &diagnostics) : NULL;
+    struct model *model = document ? apply_candidate(controller, document, &diagnostics) : NULL;
     document_free(document);
     if (model) {
         supervisor_configure(controller->supervisor, model->config);

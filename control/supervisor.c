@@ -349,14 +349,18 @@ static void settings_of(json_t *config, struct settings *settings)
     json_t *dataplane = json_object_get(config, "dataplane");
     const char *hugepages = json_string_value(json_object_get(dataplane, "hugepages"));
     size_t index, length = 0;
-    json_t *core;
+    json_t *core, *uplink;
+    const char *name;
     memset(settings, 0, sizeof(*settings));
     json_array_foreach (json_object_get(dataplane, "cores"), index, core) {
         length += (size_t)snprintf(settings->cores + length, sizeof(settings->cores) - length, "%s%lld",
                                    index ? "," : "", (long long)json_integer_value(core));
     }
     snprintf(settings->hugepages, sizeof(settings->hugepages), "%s", hugepages ? hugepages : "auto");
-    settings->ethdev = json_object_size(json_object_get(config, "uplinks")) > 0;
+    json_object_foreach (json_object_get(config, "uplinks"), name, uplink) {
+        const char *device = json_string_value(json_object_get(uplink, "device"));
+        settings->ethdev |= device && strncmp(device, "vdev:", 5) == 0;
+    }
 }
 
 void supervisor_configure(struct supervisor *supervisor, json_t *config)

@@ -27,7 +27,8 @@ struct supervisor *supervisor_new(struct event_base *base, const char *run_dir,
 /* `stop_dataplane`: ends the process if it was started by this weftd, and waits for that. */
 void supervisor_free(struct supervisor *supervisor, bool stop_dataplane);
 
-/* The configuration (NULL: none), for the next start: its `dataplane` table, and whether it has uplinks. */
+/* The configuration (NULL: none), for the next start: its `dataplane` table, and whether it has uplinks on
+ * DPDK devices. */
 void supervisor_configure(struct supervisor *supervisor, json_t *config);
 /* Whether this configuration means another start than the configured one. */
 bool supervisor_differs(const struct supervisor *supervisor, json_t *config);

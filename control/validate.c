@@ -9,6 +9,7 @@
 #include <string.h>
 #include "dataplane_api.h"
 #include "model.h"
+#include "uplink.h"
 #include "values.h"
 
 #define PATH_SIZE 200u
@@ -232,6 +233,7 @@ static void validate_limits(const struct model_check *check, const struct model_
 static void validate_uplinks(const struct model_check *check, json_t *claims)
 {
     char path[PATH_SIZE], what[280];
+    static const char *const places[] = {"device", "interface"};
     for (unsigned i = 0; i < check->model->uplink_count; i++) {
         const struct model_uplink *uplink = &check->model->uplinks[i];
         snprintf(path, sizeof(path), "uplinks.%s.device", uplink->name);
@@ -240,7 +242,9 @@ static void validate_uplinks(const struct model_check *check, json_t *claims)
                 model_mistake(check, WEFT_INVALID, path, "missing; it says how the uplink is reached");
             continue;
         }
-        snprintf(what, sizeof(what), "device %.*s", (int)strcspn(uplink->device, ","), uplink->device);
+        bool shared = uplink_kind(uplink->device) != UPLINK_VDEV;
+        const char *place = shared ? uplink_argument(uplink->device) : uplink->device;
+        snprintf(what, sizeof(what), "%s %.*s", places[shared], (int)strcspn(place, ","), place);
         const char *other = model_claim(claims, what, uplink->name);
         if (other)
             model_mistake(check, WEFT_INVALID, path, "is the device of uplink %s", other);
@@ -294,6 +298,7 @@ void model_validate(const struct model_check *check)
         validate_port(check, &model->ports[i], claims);
     for (unsigned i = 0; i < model->segment_count; i++)
         validate_statics(check, &model->segments[i], claims);
+    model_vm_validate(check, claims);
     for (unsigned i = 0; i < model->tenant_count; i++)
         validate_limits(check, &model->tenants[i]);
     model_validate_network(check, claims);

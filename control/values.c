@@ -51,6 +51,11 @@ int value_seconds(const char *text, int64_t *number)
     return value_scaled(text, "smhd", (const int64_t[]){1, 60, 3600, 86400}, number);
 }
 
+int value_size(const char *text, int64_t *number)
+{
+    return value_scaled(text, "MG", (const int64_t[]){1, 1024}, number);
+}
+
 static int hexadecimal_digit(char digit)
 {
     if (digit >= '0' && digit <= '9')

@@ -14,6 +14,7 @@
 int value_number(const char *text, int64_t *number);  /* decimal digits, nothing else; -EINVAL, -ERANGE */
 int value_count(const char *text, int64_t *number);   /* 64k = 64000; k, M, G */
 int value_seconds(const char *text, int64_t *number); /* 30, 30s, 5m, 2h, 1d */
+int value_size(const char *text, int64_t *number);    /* MiB; 512M, 2G */
 int value_mac(const char *text, uint8_t mac[6]);      /* six pairs of hexadecimal digits, colons or dashes */
 int value_ip(const char *text, uint8_t address[16]);  /* 4, 6: address family; -EINVAL */
 

@@ -129,7 +129,7 @@ static void on_readable(evutil_socket_t fd, short what, void *context)
 {
     struct client *client = context;
     uint8_t request[API_REQUEST_MAX];
-    int fds[DP_QUEUES_MAX];
+    int fds[DP_PORT_FDS_MAX];
     union {
         char bytes[CMSG_SPACE(sizeof(fds))];
         struct cmsghdr align;
@@ -146,7 +146,7 @@ static void on_readable(evutil_socket_t fd, short what, void *context)
         disconnect(client);
         return;
     }
-    unsigned fd_count = take_fds(&message, fds, DP_QUEUES_MAX);
+    unsigned fd_count = take_fds(&message, fds, DP_PORT_FDS_MAX);
     if (message.msg_flags & MSG_CTRUNC) { /* more than any request takes, or we have no room for more */
         control_log(LOG_WARNING,
                     "programming socket: descriptors of a message were lost, client disconnected");

@@ -180,7 +180,9 @@ int control_start(const struct options *options)
     struct ports_config ports = {
         .ops = {[DP_PORT_VHOST_USER] = &port_vhost_ops,
                 [DP_PORT_TAP] = &port_tap_ops,
-                [DP_PORT_ROUTER] = &port_router_ops},
+                [DP_PORT_ROUTER] = &port_router_ops,
+                [DP_PORT_PACKET] = &port_packet_ops,
+                [DP_PORT_XDP] = &port_xdp_ops},
         .workers = options->core_count,
         .socket_group = options->socket_group,
     };

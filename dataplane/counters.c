@@ -11,6 +11,11 @@ static void *zeroed(size_t size)
     return memory ? memset(memory, 0, rounded) : NULL;
 }
 
+uint32_t port_max_frame(const struct dp_port *config)
+{
+    return config->mtu + ETHERNET_HEADER_SIZE + 2 * VLAN_TAG_SIZE;
+}
+
 struct port *port_new(const struct dp_port *config, const struct port_ops *ops, unsigned workers)
 {
     struct port *port = zeroed(sizeof(*port));
@@ -19,7 +24,7 @@ struct port *port_new(const struct dp_port *config, const struct port_ops *ops, 
     port->ops = ops;
     port->config = *config;
     port->queues = config->queues;
-    port->max_frame = config->mtu + ETHERNET_HEADER_SIZE + 2 * VLAN_TAG_SIZE;
+    port->max_frame = port_max_frame(config);
     for (unsigned i = 0; i < DP_QUEUES_MAX; i++)
         port->wake_fds[i] = -1;
     for (unsigned i = 0; i < workers && i < DP_WORKERS_MAX; i++) {

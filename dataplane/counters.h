@@ -22,6 +22,7 @@ static inline uint64_t counter_read(const uint64_t *counter)
 
 /* control: a zeroed port with its counters for `workers` workers, wake_fds -1; NULL and ENOMEM */
 struct port *port_new(const struct dp_port *config, const struct port_ops *ops, unsigned workers);
+uint32_t port_max_frame(const struct dp_port *config); /* for port->max_frame */
 void port_free(struct port *port);
 
 /* control: sums of all workers */

@@ -14,7 +14,8 @@
 #include "object_check_private.h"
 
 #define PORT_FLAGS                                                                                           \
-    (DP_PORT_F_CLIENT | DP_PORT_F_SPOOF_MAC | DP_PORT_F_SPOOF_IP | DP_PORT_F_ISOLATED | DP_PORT_F_DOWN)
+    (DP_PORT_F_CLIENT | DP_PORT_F_SPOOF_MAC | DP_PORT_F_SPOOF_IP | DP_PORT_F_ISOLATED | DP_PORT_F_DOWN |     \
+     DP_PORT_F_NO_LINK)
 #define MTU_MIN 68u /* RFC 791 */
 #define MTU_MAX 9216u
 
@@ -76,7 +77,7 @@ static int check_segment(const struct dp_segment *segment, char *text)
 static int check_port_kind(const struct dp_port *port, char *text)
 {
     bool vhost = port->type == DP_PORT_VHOST_USER;
-    if (port->type < DP_PORT_VHOST_USER || port->type > DP_PORT_ROUTER)
+    if (port->type < DP_PORT_VHOST_USER || port->type > DP_PORT_XDP)
         return object_refuse(text, -EINVAL, "port %.48s: unknown type %u", port->name, port->type);
     if (!object_string_valid(port->device, sizeof(port->device), true))
         return object_refuse(text, -EINVAL,
@@ -89,6 +90,14 @@ static int check_port_kind(const struct dp_port *port, char *text)
                    (port->socket_group != 0 && port->socket_group != UINT32_MAX)))
         return object_refuse(text, -EINVAL, "port %.48s: vhost-user settings on another type of port",
                              port->name);
+    if (port->type != DP_PORT_PACKET && port->type != DP_PORT_XDP &&
+        (port->ifindex != 0 || (!vhost && (port->flags & DP_PORT_F_NO_LINK) != 0)))
+        return object_refuse(text, -EINVAL, "port %.48s: an uplink's settings on another type of port",
+                             port->name);
+    if (port->type == DP_PORT_XDP && port->queues < 2)
+        return object_refuse(text, -EINVAL,
+                             "port %.48s: AF_XDP with %u queues: the last is the packet socket's", port->name,
+                             port->queues);
     return 0;
 }
 
@@ -112,7 +121,7 @@ static int check_port(const struct dp_port *port, char *text)
                              MTU_MAX);
     if (!object_all_zero(port->mac, 6) && !object_unicast(port->mac))
         return object_refuse(text, -EINVAL, "port %.48s: group address as MAC address", port->name);
-    if (!object_all_zero(port->pad, sizeof(port->pad)) || port->pad2 != 0)
+    if (!object_all_zero(port->pad, sizeof(port->pad)))
         return object_refuse(text, -EINVAL, "port %.48s: padding not zero", port->name);
     return 0;
 }

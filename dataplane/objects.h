@@ -65,4 +65,4 @@ const struct objects *transaction_objects(const struct transaction *transaction)
 struct objects *transaction_take_objects(struct transaction *transaction);
 /* Descriptors put with the port; they become the caller's if `take`. Returns how many. */
 bool transaction_has_fds(const struct transaction *transaction, uint32_t port);
-unsigned transaction_take_fds(struct transaction *transaction, uint32_t port, int fds[DP_QUEUES_MAX]);
+unsigned transaction_take_fds(struct transaction *transaction, uint32_t port, int fds[DP_PORT_FDS_MAX]);

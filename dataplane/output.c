@@ -137,12 +137,13 @@ static void send_adapted(struct output_stage *stage, struct port *port, const st
 {
     struct port_counters *counters = port->counters[stage->io.worker];
     uint32_t offloads = __atomic_load_n(&port->offloads, __ATOMIC_RELAXED);
+    uint32_t max_frame = __atomic_load_n(&port->max_frame, __ATOMIC_RELAXED);
     struct packet *run[PACKET_VECTOR_MAX];
     unsigned count = 0, saved = 0;
 
     for (unsigned i = 0; i < batch->count; i++) {
         struct packet *packet = batch->packets[i];
-        if (output_too_big(packet, port->max_frame)) {
+        if (output_too_big(packet, max_frame)) {
             counter_add(&counters->tx_drops[DP_DROP_TX_OVERSIZE], 1);
         } else if (ready(stage, packet, offloads, &saved, keep)) {
             run[count++] = packet;
@@ -164,13 +165,14 @@ void output_send(struct output_stage *stage, struct output_batch *batch, bool ke
 {
     const struct ingress *to = batch->to;
     struct port *port = to->port;
+    uint32_t max_frame = __atomic_load_n(&port->max_frame, __ATOMIC_RELAXED);
     unsigned count = batch->count;
     if (!count)
         return;
     counter_add(&port->counters[stage->io.worker]->tx_offered, count);
     if (__builtin_expect(!__atomic_load_n(&port->link, __ATOMIC_RELAXED) || to->flags & DP_PORT_F_DOWN, 0))
         counter_add(&port->counters[stage->io.worker]->tx_drops[DP_DROP_TX_DOWN], count);
-    else if (__builtin_expect(batch->size_max <= port->max_frame && !batch->offloads, 1))
+    else if (__builtin_expect(batch->size_max <= max_frame && !batch->offloads, 1))
         transmit(stage, port, batch->packets, count);
     else
         send_adapted(stage, port, batch, keep);

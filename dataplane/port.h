@@ -70,7 +70,8 @@ struct port {
     void *private;         /* the kind's own */
     struct dp_port config; /* as put; control: w before publication only */
     unsigned queues;       /* receive queues polled */
-    uint32_t max_frame;    /* bytes of a frame without TSO that the port takes: mtu + 14 + 8 (two tags) */
+    uint32_t max_frame;    /* bytes of a frame without TSO that the port takes: mtu + 14 + 8 (two tags);
+                              control: w, worker: r (relaxed) */
     uint32_t offloads;     /* OFFLOAD_* that the egress takes now; control: w, worker: r (relaxed) */
     bool link;             /* control: w, worker: r (relaxed) */
     struct port_counters *counters[DP_WORKERS_MAX]; /* allocated on the port's creation for each worker */
@@ -101,6 +102,8 @@ extern const struct port_ops port_vhost_ops;
 extern const struct port_ops port_tap_ops;
 extern const struct port_ops port_ethdev_ops;
 extern const struct port_ops port_router_ops;
+extern const struct port_ops port_packet_ops;
+extern const struct port_ops port_xdp_ops;
 
 /* control: services the port kinds need from the process (main.c implements them) */
 struct event_base;

@@ -204,7 +204,7 @@ static int open_backend(struct port *port, struct vhost_port *vhost)
         vhost->transmit[i] = vhost_backend_ring(vhost->backend, 2 * i);
         vhost->receive[i] = vhost_backend_ring(vhost->backend, 2 * i + 1);
     }
-    vhost->shown_up = !(config->flags & DP_PORT_F_DOWN);
+    vhost->shown_up = !(config->flags & (DP_PORT_F_DOWN | DP_PORT_F_NO_LINK));
     vhost_backend_set_link(vhost->backend, vhost->shown_up);
     vhost->event = event_new(control_event_base(), vhost_backend_fd(vhost->backend), EV_READ | EV_PERSIST,
                              on_readable, port);
@@ -267,7 +267,7 @@ static void vhost_queue_state(struct port *port, unsigned queue, struct dp_queue
 static void vhost_check(struct port *port)
 {
     struct vhost_port *vhost = port->private;
-    bool up = !(port->config.flags & DP_PORT_F_DOWN);
+    bool up = !(port->config.flags & (DP_PORT_F_DOWN | DP_PORT_F_NO_LINK));
     vhost_backend_check(vhost->backend);
     if (up != vhost->shown_up)
         vhost_backend_set_link(vhost->backend, up);

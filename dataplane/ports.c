@@ -8,12 +8,12 @@
  * mac, features, dialling, or new descriptors) exchanges it: another struct port, the old one leaves.
  *
  * Order. A failed commit changes nothing, so new ports are opened before anything is closed. That cannot be
- * done where a new port needs the device of a leaving one (the same socket path or DPDK device; a tap's
- * descriptors are given, so it has no such conflict). These are exchanged last, after everything else that
- * could fail: an interim snapshot without the leaving ports is published, they are closed after the grace
- * period, the new ones are opened. If that fails the old ones are opened again with their old settings and
- * the old snapshot is published. Either way the frontends of just those ports see their connection close and
- * dial again.
+ * done where a new port needs the device of a leaving one (the same socket path, DPDK device or receive queue
+ * of an interface; descriptors of taps and packet sockets are given, so they have no such conflict). These
+ * are exchanged last, after everything else that could fail: an interim snapshot without the leaving ports is
+ * published, they are closed after the grace period, the new ones are opened. If that fails the old ones are
+ * opened again with their old settings and the old snapshot is published. Either way the frontends of just
+ * those ports see their connection close and dial again.
  *
  * Queues to workers: a new port's queues go to the workers with the fewest queues at that moment, one after
  * the other. A queue stays with its worker as long as its port lives; an exchanged port keeps the assignment.
@@ -41,7 +41,7 @@ struct port_change {
     bool exclusive;   /* needs, or holds, a device that changes hands in this commit */
     bool new_open, old_closed;
     unsigned fd_count;
-    int fds[DP_QUEUES_MAX];
+    int fds[DP_PORT_FDS_MAX];
 };
 
 struct port_changes {
@@ -120,9 +120,10 @@ static void set_error(struct ports *ports, uint32_t id, const char *text)
 /* What the port was opened with is as it shall be. */
 static bool same_device(const struct dp_port *a, const struct dp_port *b)
 {
-    return a->type == b->type && a->tenant == b->tenant && a->queues == b->queues && a->mtu == b->mtu &&
+    return a->type == b->type && a->tenant == b->tenant && a->queues == b->queues &&
+           (a->mtu == b->mtu || a->type == DP_PORT_PACKET || a->type == DP_PORT_XDP) &&
            a->features_off == b->features_off && a->socket_group == b->socket_group &&
-           (a->flags & DP_PORT_F_CLIENT) == (b->flags & DP_PORT_F_CLIENT) &&
+           a->ifindex == b->ifindex && (a->flags & DP_PORT_F_CLIENT) == (b->flags & DP_PORT_F_CLIENT) &&
            memcmp(a->mac, b->mac, sizeof(a->mac)) == 0 &&
            memcmp(a->device, b->device, sizeof(a->device)) == 0;
 }
@@ -136,6 +137,12 @@ static struct dp_port effective(const struct ports *ports, const struct dp_port 
     return copy;
 }
 
+/* What the port works on comes with its put. */
+static bool given_descriptors(const struct dp_port *port)
+{
+    return port->type == DP_PORT_TAP || port->type == DP_PORT_PACKET || port->type == DP_PORT_XDP;
+}
+
 /* The process can serve a port of this configuration at all. 0 or -errno. */
 static int check_served(const struct ports *ports, const struct dp_port *config, unsigned fd_count,
                         char *text)
@@ -145,9 +152,10 @@ static int check_served(const struct ports *ports, const struct dp_port *config,
                  config->type == DP_PORT_ETHDEV ? "--allow-ethdev" : "ports of its type");
         return -EOPNOTSUPP;
     }
-    if (config->type == DP_PORT_TAP && fd_count == 0) {
-        snprintf(text, OBJECT_TEXT_SIZE, "port %.40s: no descriptors of tap %.16s with the put", config->name,
-                 config->device);
+    bool absent = (config->type == DP_PORT_PACKET || config->type == DP_PORT_XDP) && config->ifindex == 0;
+    if ((given_descriptors(config) && fd_count == 0) != absent) {
+        snprintf(text, OBJECT_TEXT_SIZE, "port %.40s: %s descriptors of interface %.16s with the put",
+                 config->name, absent ? "needless" : "no", config->device);
         return -EBADF;
     }
     if (config->type == DP_PORT_VHOST_USER && config->socket_group != UINT32_MAX &&
@@ -186,17 +194,18 @@ static int plan_port(struct port_changes *changes, uint32_t id, const struct dp_
     return 0;
 }
 
+/* Two ports cannot have it at a time. A router's port has none; of an interface's receive queue only one
+ * AF_XDP socket can. */
+static bool needs_device(const struct dp_port *port)
+{
+    return (!given_descriptors(port) && port->type != DP_PORT_ROUTER) || port->type == DP_PORT_XDP;
+}
+
 static int compare_old(const void *a, const void *b)
 {
     const struct port_change *const *x = a, *const *y = b;
     int order = strcmp((*x)->old->config.device, (*y)->old->config.device);
     return order ? order : (int)(*x)->old->config.type - (int)(*y)->old->config.type;
-}
-
-/* A tap's descriptors are given with it, a router port has none. */
-static bool has_device(const struct dp_port *config)
-{
-    return config->type != DP_PORT_TAP && config->type != DP_PORT_ROUTER;
 }
 
 /* Finds the new ports that need the device of a leaving one. */
@@ -209,7 +218,7 @@ static int plan_exclusive(struct port_changes *changes, char *text)
         return -ENOMEM;
     }
     for (unsigned i = 0; i < changes->count; i++)
-        if (changes->changes[i].old && has_device(&changes->changes[i].old->config))
+        if (changes->changes[i].old && needs_device(&changes->changes[i].old->config))
             leaving[count++] = &changes->changes[i];
     qsort(leaving, count, sizeof(struct port_change *), compare_old);
     for (unsigned i = 0; i < changes->count; i++) {
@@ -405,6 +414,8 @@ static void take_over(struct port *port, const struct dp_port *config)
 {
     bool flags_changed = port->config.flags != config->flags;
     memcpy(port->config.name, config->name, sizeof(port->config.name));
+    port->config.mtu = config->mtu;
+    __atomic_store_n(&port->max_frame, port_max_frame(config), __ATOMIC_RELAXED);
     port->config.mac_limit = config->mac_limit;
     port->config.storm_pps = config->storm_pps;
     port->config.flags = config->flags;

@@ -12,7 +12,7 @@
 #include "port.h"
 
 struct ports_config {
-    const struct port_ops *ops[DP_PORT_ROUTER + 1]; /* by type; NULL: that type is not served */
+    const struct port_ops *ops[DP_PORT_XDP + 1]; /* by type; NULL: that type is not served */
     unsigned workers;
     gid_t socket_group; /* of vhost-user sockets whose port says "unchanged"; (gid_t)-1: unchanged */
 };

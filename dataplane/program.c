@@ -28,7 +28,8 @@ void program_fini(struct program *program)
 static inline enum dp_drop admit(const struct ingress *ingress, struct packet *packet, struct frame *frame)
 {
     struct frame_info info;
-    if (__builtin_expect(packet->size > ingress->port->max_frame, 0) && packet->gso_type == VNET_GSO_NONE)
+    if (__builtin_expect(packet->size > __atomic_load_n(&ingress->port->max_frame, __ATOMIC_RELAXED), 0) &&
+        packet->gso_type == VNET_GSO_NONE)
         return DP_DROP_RX_OVERSIZE;
     if (!parse_l2(packet, &info))
         return DP_DROP_RX_MALFORMED;
@@ -79,7 +80,7 @@ static unsigned classify(struct program *program, struct packet_vector *vector, 
     const struct ingress *ingress = program->ingress;
     const struct fdb_table *table = program->table;
     struct last_header last = {.plain = false};
-    uint32_t max_frame = ingress->port->max_frame;
+    uint32_t max_frame = __atomic_load_n(&ingress->port->max_frame, __ATOMIC_RELAXED);
     uint64_t sum = 0, last_source = 0, last_destination = 0;
     unsigned count = 0;
 

@@ -8,8 +8,9 @@
  *
  * Capabilities: CAP_DAC_OVERRIDE stays, because a vhost-user port in client mode dials a socket that belongs
  * to the virtual machine's user; the filter leaves nothing but connect(), bind() and unlink() to use it with.
- * CAP_NET_RAW and CAP_NET_ADMIN stay with DPDK device ports (packet sockets, promiscuous mode). The other
- * capabilities go.
+ * CAP_IPC_LOCK stays, because the memory of an AF_XDP socket is locked, more of it than the usual limit
+ * allows. CAP_NET_RAW and CAP_NET_ADMIN stay with DPDK device ports (packet sockets, promiscuous mode). The
+ * other capabilities go.
  */
 #include <cap-ng.h>
 #include <errno.h>
@@ -42,7 +43,7 @@ static const int calls[] = {
     SCMP_SYS(timerfd_gettime),
     /* unix sockets: vhost-user and programming (socket() is below); their files */
     SCMP_SYS(bind), SCMP_SYS(listen), SCMP_SYS(accept), SCMP_SYS(accept4), SCMP_SYS(connect), SCMP_SYS(sendmsg),
-    SCMP_SYS(recvmsg), SCMP_SYS(sendto), SCMP_SYS(recvfrom), SCMP_SYS(shutdown), SCMP_SYS(getsockopt),
+    SCMP_SYS(recvmsg), SCMP_SYS(recvmmsg), SCMP_SYS(sendmmsg), SCMP_SYS(sendto), SCMP_SYS(recvfrom), SCMP_SYS(shutdown), SCMP_SYS(getsockopt),
     SCMP_SYS(setsockopt), SCMP_SYS(getsockname), SCMP_SYS(getpeername), SCMP_SYS(socketpair), SCMP_SYS(unlink),
     SCMP_SYS(unlinkat), SCMP_SYS(chmod), SCMP_SYS(fchmod), SCMP_SYS(fchmodat), SCMP_SYS(chown), SCMP_SYS(lchown),
     SCMP_SYS(fchown), SCMP_SYS(fchownat), SCMP_SYS(umask), SCMP_SYS(stat), SCMP_SYS(lstat), SCMP_SYS(rename),
@@ -106,9 +107,9 @@ static const int refused_calls[] = {
 /* Keeps, of the wanted ones, those that the process has: it may run without root's rights. */
 static int drop_capabilities(bool ethdev)
 {
-    const unsigned wanted[] = {CAP_DAC_OVERRIDE, CAP_NET_RAW, CAP_NET_ADMIN};
-    const unsigned count = ethdev ? 3 : 1;
-    bool have[3], bounding;
+    const unsigned wanted[] = {CAP_DAC_OVERRIDE, CAP_IPC_LOCK, CAP_NET_RAW, CAP_NET_ADMIN};
+    const unsigned count = ethdev ? 4 : 2;
+    bool have[4], bounding;
     if (capng_get_caps_process() < 0)
         return -EINVAL;
     for (unsigned i = 0; i < count; i++)

@@ -13,7 +13,7 @@
 
 struct staged_fds {
     unsigned count;
-    int fds[DP_QUEUES_MAX];
+    int fds[DP_PORT_FDS_MAX];
 };
 
 struct transaction {
@@ -60,18 +60,21 @@ void transaction_free(struct transaction *transaction)
     free(transaction);
 }
 
-/* Descriptors belong to tap ports only, one a queue; a put without any leaves an existing port as it is open.
- */
+/* Which ports take descriptors, and how many: enum dp_port_type. A put without any leaves an existing port as
+ * it is open. */
 static int check_fds(enum dp_kind kind, const void *object, unsigned fd_count, char *text)
 {
     if (fd_count == 0)
         return 0;
-    if (kind != DP_KIND_PORT || ((const struct dp_port *)object)->type != DP_PORT_TAP) {
+    const struct dp_port *port = object;
+    bool tap = kind == DP_KIND_PORT && port->type == DP_PORT_TAP;
+    bool packet = kind == DP_KIND_PORT && port->type == DP_PORT_PACKET;
+    bool xdp = kind == DP_KIND_PORT && port->type == DP_PORT_XDP;
+    if (!tap && !packet && !xdp) {
         snprintf(text, OBJECT_TEXT_SIZE, "%u descriptors with an object that takes none", fd_count);
         return -EINVAL;
     }
-    const struct dp_port *port = object;
-    if (fd_count != port->queues) {
+    if (!(fd_count == port->queues && !xdp) && !(fd_count == port->queues + 1 && !tap)) {
         snprintf(text, OBJECT_TEXT_SIZE, "port %.48s: %u descriptors for %u queues", port->name, fd_count,
                  port->queues);
         return -EINVAL;
@@ -135,7 +138,7 @@ bool transaction_has_fds(const struct transaction *transaction, uint32_t port)
     return port < DP_PORTS_MAX && transaction->staged[port] != NULL;
 }
 
-unsigned transaction_take_fds(struct transaction *transaction, uint32_t port, int fds[DP_QUEUES_MAX])
+unsigned transaction_take_fds(struct transaction *transaction, uint32_t port, int fds[DP_PORT_FDS_MAX])
 {
     if (!transaction_has_fds(transaction, port))
         return 0;

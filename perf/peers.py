@@ -21,7 +21,7 @@ class Unavailable(Exception):
     """This switch cannot run here; the text says why."""
 
 
-def wait_for(condition, what, seconds=20.0):
+def wait_for(condition, what, seconds=120.0):
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -199,7 +199,7 @@ class WeftDaemons(Switch):
 
     def cli(self, *arguments):
         return subprocess.run([os.path.join(BUILD, "cli/weft"), "--run-dir", self.run_dir, *arguments], check=True,
-                              capture_output=True, text=True, timeout=60).stdout
+                              capture_output=True, text=True, timeout=300).stdout
 
     def status(self):
         return json.loads(self.cli("status", "-o", "json"))
@@ -249,7 +249,7 @@ class Ovs(Switch):
         self.hugepages_before = None
 
     def control(self, *arguments):
-        subprocess.run(["ovs-vsctl", f"--db=unix:{self.directory}/db.sock", "--timeout=20", *arguments], check=True,
+        subprocess.run(["ovs-vsctl", f"--db=unix:{self.directory}/db.sock", "--timeout=120", *arguments], check=True,
                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=self.environment)
 
     def start(self):

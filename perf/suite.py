@@ -58,7 +58,7 @@ class CopyRow(Row):
         if contender != "memcpy":
             return super().measure(contender, seconds)
         command = [LOADGEN, "--memcpy", "--core", str(SWITCH_CORE), "--seconds", str(seconds), *self.arguments]
-        values = json.loads(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout)
+        values = json.loads(subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout)
         return {**values, "value": values["gbps"]}
 
 

@@ -17,12 +17,13 @@
 #include "virtqueue.h"
 
 enum { INFLATE, DEFLATE, STATS, QUEUES };
-#define QUEUE_SIZE       128
-#define PAGE_SIZE        4096ull
-#define CHAINS_PER_ROUND 64u     /* then the loop serves others first */
-#define PAGES_MAX        1024u   /* page numbers read at a time */
-#define ARRAY_SIZE_MAX   262144u /* bytes of page numbers in a request; the rest of it is not looked at */
-#define STATS_PERIOD_MS  1000u
+#define QUEUE_SIZE      128
+#define PAGE_SIZE       4096ull
+#define PAGES_PER_ROUND 8192   /* then the loop serves others first: a page is a system call */
+#define PAGES_PER_CHAIN 64     /* what a request costs beside its pages, in pages */
+#define PAGES_MAX       1024u  /* page numbers read at a time */
+#define ARRAY_SIZE_MAX  32768u /* bytes of page numbers in a request; the rest of it is not looked at */
+#define STATS_PERIOD_MS 1000u
 
 struct balloon {
     struct virtio virtio;
@@ -33,11 +34,13 @@ struct balloon {
     struct balloon_status status;
 };
 
-static void inflate(struct balloon *balloon, const struct virtqueue_chain *chain)
+/* Returns the count of page numbers in the request. */
+static int inflate(struct balloon *balloon, const struct virtqueue_chain *chain)
 {
     uint32_t pages[PAGES_MAX];
     const struct ram *ram = balloon->virtio.ram;
-    for (uint64_t offset = 0; offset < chain->read_size && offset < ARRAY_SIZE_MAX;) {
+    uint64_t offset;
+    for (offset = 0; offset < chain->read_size && offset < ARRAY_SIZE_MAX;) {
         uint64_t size = iov_copy_out(chain->iov, chain->read_count, offset, pages, sizeof(pages));
         offset += size;
         if (ram->page_size != PAGE_SIZE) /* a 4 KiB hole in a hugepage frees nothing */
@@ -49,6 +52,7 @@ static void inflate(struct balloon *balloon, const struct virtqueue_chain *chain
                 balloon->status.discarded += run * PAGE_SIZE;
         }
     }
+    return (int)(offset / 4);
 }
 
 static void take_stats(struct balloon *balloon, const struct virtqueue_chain *chain)
@@ -69,11 +73,11 @@ static void serve(struct balloon *balloon, unsigned index)
     struct virtqueue *queue = &balloon->queues[index];
     struct virtqueue_chain chain;
     int found = 0;
-    unsigned budget = CHAINS_PER_ROUND;
-    while (budget && (found = virtqueue_pop(queue, &chain)) > 0) {
-        budget--;
+    int budget = PAGES_PER_ROUND;
+    while (budget > 0 && (found = virtqueue_pop(queue, &chain)) > 0) {
+        budget -= PAGES_PER_CHAIN;
         if (index == INFLATE)
-            inflate(balloon, &chain);
+            budget -= inflate(balloon, &chain);
         if (index != STATS) {
             virtqueue_push(queue, chain.head, 0);
             continue;
@@ -90,7 +94,7 @@ static void serve(struct balloon *balloon, unsigned index)
         virtio_needs_reset(&balloon->virtio, "malformed request");
     }
     uint64_t one = 1;
-    if (!budget && write(balloon->virtio.queues[index].kick_fd, &one, sizeof(one)) < 0)
+    if (budget <= 0 && write(balloon->virtio.queues[index].kick_fd, &one, sizeof(one)) < 0)
         return; /* it is signalled anyway */
 }
 

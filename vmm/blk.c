@@ -34,6 +34,7 @@
 #define SERIAL_SIZE      20u
 #define DISCARD_SECTORS  (1u << 22) /* of one discard or write zeroes segment: 2 GiB */
 #define DISCARD_SEGMENTS 16u
+#define ZEROES_SIZE      65536u
 
 struct blk {
     struct virtio virtio;
@@ -110,6 +111,27 @@ static uint8_t transfer(struct blk *blk, const struct virtqueue_chain *chain, ui
     return VIRTIO_BLK_S_OK;
 }
 
+/* For file systems that know no other way (tmpfs, NFS before 4.2). */
+static int write_zeroes(const struct blk *blk, uint64_t sector, uint64_t sectors)
+{
+    static uint8_t zeroes[ZEROES_SIZE];
+    struct iovec iov[VIRTQUEUE_IOV_MAX];
+    off_t at = (off_t)(sector * SECTOR);
+    for (uint64_t size = sectors * SECTOR; size > 0;) {
+        unsigned count = 0;
+        for (uint64_t left = size; left > 0 && count < VIRTQUEUE_IOV_MAX; left -= iov[count++].iov_len)
+            iov[count] = (struct iovec){zeroes, left < ZEROES_SIZE ? left : ZEROES_SIZE};
+        ssize_t done = pwritev(blk->config.fd, iov, (int)count, at);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done <= 0)
+            return -1;
+        size -= (uint64_t)done;
+        at += done;
+    }
+    return 0;
+}
+
 static int punch(const struct blk *blk, uint64_t sector, uint64_t sectors, bool zeroes, bool unmap)
 {
     if (blk->block_device) {
@@ -117,8 +139,9 @@ static int punch(const struct blk *blk, uint64_t sector, uint64_t sectors, bool 
         return ioctl(blk->config.fd, zeroes ? BLKZEROOUT : BLKDISCARD, range);
     }
     int mode = zeroes && !unmap ? FALLOC_FL_ZERO_RANGE : FALLOC_FL_PUNCH_HOLE;
-    return fallocate(blk->config.fd, mode | FALLOC_FL_KEEP_SIZE, (off_t)(sector * SECTOR),
-                     (off_t)(sectors * SECTOR));
+    int result = fallocate(blk->config.fd, mode | FALLOC_FL_KEEP_SIZE, (off_t)(sector * SECTOR),
+                           (off_t)(sectors * SECTOR));
+    return result && zeroes && errno == EOPNOTSUPP ? write_zeroes(blk, sector, sectors) : result;
 }
 
 static uint8_t discard(const struct blk *blk, const struct virtqueue_chain *chain, bool zeroes)

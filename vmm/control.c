@@ -128,17 +128,19 @@ static json_t *status(const struct machine *machine)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     int64_t now_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+    bool begun = machine->start_us != 0; /* its first instruction may still be to come */
+    json_int_t uptime_us = begun ? now_us - machine->start_us : 0;
+    json_int_t startup_us = begun ? machine->start_us - machine->process_start_us : 0;
     const char *state = machine->paused                     ? "paused"
                         : machine->exit_code == EXIT_KILLED ? "stopping"
                                                             : "running";
     return json_pack("{s:{s:s,s:s,s:i,s:i,s:I,s:I,s:I,s:o,s:o,s:o,s:{s:s,s:I,s:I,s:b}}}", "result", "name",
                      machine->options->name, "state", state, "pid", (int)getpid(), "cpus",
-                     (int)machine->vcpu_count, "resets", (json_int_t)machine->resets, "uptime-us",
-                     (json_int_t)(now_us - machine->start_us), "startup-us",
-                     (json_int_t)(machine->start_us - machine->process_start_us), "memory",
-                     memory_status(machine), "nets", net_status(machine), "disks", disk_status(machine),
-                     "console", "to", machine->options->console, "bytes", (json_int_t)console.bytes,
-                     "dropped-bytes", (json_int_t)console.dropped, "attached", console.attached);
+                     (int)machine->vcpu_count, "resets", (json_int_t)machine->resets, "uptime-us", uptime_us,
+                     "startup-us", startup_us, "memory", memory_status(machine), "nets", net_status(machine),
+                     "disks", disk_status(machine), "console", "to", machine->options->console, "bytes",
+                     (json_int_t)console.bytes, "dropped-bytes", (json_int_t)console.dropped, "attached",
+                     console.attached);
 }
 
 /* Requests */

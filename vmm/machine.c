@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -74,6 +75,15 @@ static int make_vm(struct machine *machine)
     while (machine->vm_fd < 0 && errno == EINTR);
     if (machine->vm_fd < 0)
         goto fail;
+    return 0;
+fail:
+    log_error("KVM: %s: %s", what, strerror(errno));
+    return -errno;
+}
+
+static int make_irqchip(struct machine *machine)
+{
+    const char *what;
     uint64_t identity = LAYOUT_KVM_IDENTITY;
     struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY};
     what = "KVM_SET_TSS_ADDR";
@@ -197,7 +207,25 @@ static void serial_room(void *context)
 
 static void serial_transmit(void *context, uint8_t byte)
 {
-    console_put(((struct machine *)context)->console, byte);
+    struct machine *machine = context;
+    console_put(machine->console, byte);
+    if (machine->console_log)
+        console_put(machine->console_log, byte);
+}
+
+static int make_console_log(struct machine *machine)
+{
+    char spec[4200];
+    const char *what, *path = machine->options->console_log;
+    if (!path)
+        return 0;
+    snprintf(spec, sizeof(spec), "file:%s", path);
+    machine->console_log = console_new(machine->loop, spec, escape_pressed, machine, &what);
+    if (machine->console_log)
+        return 0;
+    int error = errno ? -errno : -EINVAL;
+    log_error("--console-log %s: cannot %s: %s", path, what, strerror(-error));
+    return error;
 }
 
 static int make_console(struct machine *machine)
@@ -211,7 +239,7 @@ static int make_console(struct machine *machine)
         return -errno;
     }
     console_attach(machine->console, &machine->serial);
-    return 0;
+    return make_console_log(machine);
 }
 
 static void event_ready(void *context, uint32_t events);
@@ -249,8 +277,12 @@ int machine_init(struct machine *machine, const struct options *options)
         error = open_file("initrd", options->initrd, &machine->initrd_fd);
     if (!error)
         error = make_vm(machine);
+    /* RAM before the interrupt controllers: each of these waits for a grace period of SRCU in KVM, the first
+     * ones for an expedited one of microseconds, later ones for a tick (4 ms with RAM last). */
     if (!error)
         error = make_ram(machine);
+    if (!error)
+        error = make_irqchip(machine);
     if (!error)
         error = irq_init(&machine->irq, machine->vm_fd);
     if (error)
@@ -269,6 +301,8 @@ void machine_free(struct machine *machine)
     machine_free_devices(machine);
     if (machine->console)
         console_free(machine->console);
+    if (machine->console_log)
+        console_free(machine->console_log);
     for (unsigned i = 0; i < machine->vcpu_count; i++)
         vcpu_free(&machine->vcpus[i]);
     irq_free(&machine->irq);

@@ -57,6 +57,7 @@ struct machine {
     struct serial serial;
     struct pm pm;
     struct console *console;
+    struct console *console_log; /* a copy of the output; NULL: none */
     struct rng *rng;
     struct balloon *balloon;
     struct net *nets[OPTIONS_NETS_MAX];

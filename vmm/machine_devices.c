@@ -12,6 +12,8 @@
 #include "sandbox.h"
 #include "seed.h"
 
+#define LISTEN_WAIT_MS 10000u
+
 static struct virtio_host host_of(struct machine *machine)
 {
     return (struct virtio_host){.bus = &machine->pci, .loop = machine->loop, .ram = &machine->ram};
@@ -24,7 +26,10 @@ static int add_net(struct machine *machine, unsigned index)
     struct net_config config = {.path = option->socket,
                                 .queue_pairs = option->queue_pairs,
                                 .mtu = option->mtu,
+                                .listen = option->listen,
                                 .wait_ms = machine->options->wait * 1000};
+    if (option->listen && !config.wait_ms)
+        config.wait_ms = LISTEN_WAIT_MS; /* nobody can have dialled yet */
     const char *what = "make the device";
     memcpy(config.mac, option->mac, sizeof(config.mac));
     machine->nets[index] = net_new(&host, index, &config, &what);
@@ -34,6 +39,7 @@ static int add_net(struct machine *machine, unsigned index)
     log_error("--net: %s: cannot %s: %s%s", option->socket, what, strerror(-error),
               error == -ENOENT || error == -ECONNREFUSED
                   ? "; is the switch running, and is there such a port? (--wait SECONDS waits for it)"
+              : error == -EAGAIN ? " in time; is there a port with client: true for this socket?"
               : error == -EACCES ? "; may the user open the socket?"
                                  : "");
     return error;

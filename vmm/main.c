@@ -87,6 +87,27 @@ static int dump_acpi(const struct options *options)
     return failed ? EXIT_FAILED : EXIT_OFF;
 }
 
+static int open_exit_file(const char *path, int *fd)
+{
+    if (!path)
+        return 0;
+    *fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
+    if (*fd >= 0)
+        return 0;
+    int error = -errno;
+    log_error("--exit-file %s: %s", path, strerror(-error));
+    return error;
+}
+
+/* For who is not the parent of this process. An empty file: it ended without coming here. */
+static void write_exit_file(int fd, enum machine_exit code)
+{
+    char text[8];
+    int length = snprintf(text, sizeof(text), "%d\n", (int)code);
+    if (fd >= 0 && write(fd, text, (size_t)length) != length)
+        log_error("--exit-file: %s", strerror(errno));
+}
+
 int main(int argc, char **argv)
 {
     static struct options options;
@@ -105,7 +126,10 @@ int main(int argc, char **argv)
         return dump_acpi(&options);
     enum machine_exit code = EXIT_FAILED;
     struct control *control = NULL;
-    int error = machine_init(&machine, &options);
+    int exit_fd = -1, error = open_exit_file(options.exit_file, &exit_fd);
+    if (error)
+        return EXIT_FAILED;
+    error = machine_init(&machine, &options);
     if (!error && options.control) {
         control = control_new(&machine, options.control);
         error = control ? 0 : -errno;
@@ -121,5 +145,6 @@ int main(int argc, char **argv)
     }
     control_free(control);
     machine_free(&machine);
+    write_exit_file(exit_fd, code);
     return (int)code;
 }

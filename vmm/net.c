@@ -160,6 +160,7 @@ struct net *net_new(const struct virtio_host *host, unsigned index, const struct
         return NULL;
     struct vhost_config vhost_config = {.virtio = &net->virtio,
                                         .path = config->path,
+                                        .listen = config->listen,
                                         .wait_ms = config->wait_ms,
                                         .features_wanted = FEATURES_PASSED,
                                         .config_size = sizeof(struct virtio_net_config),

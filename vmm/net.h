@@ -12,6 +12,7 @@ struct net_config {
     unsigned queue_pairs; /* at most; the backend may serve fewer */
     uint16_t mtu;         /* 0: the backend's */
     unsigned wait_ms;
+    bool listen; /* the backend dials us */
 };
 
 /* NULL and errno; *what: which step failed. */

@@ -26,7 +26,7 @@ static const struct option_text option_texts[] = {
     {"cpus", "N", "virtual CPUs, 1-16 (1)"},
     {"pin", "CPU,CPU,...", "host CPU of each virtual one"},
     {"cpu", "-NAME,...", "hide CPU features, names as in /proc/cpuinfo"},
-    {"net", "socket=PATH[,mac=MAC][,queues=N][,mtu=N]",
+    {"net", "socket=PATH[,listen][,mac=MAC][,queues=N][,mtu=N]",
      "network device of a vhost-user backend; may be repeated"},
     {"disk", "path=FILE[,readonly][,serial=TEXT][,threads=N]",
      "raw disk image or block device; may be repeated"},
@@ -36,7 +36,9 @@ static const struct option_text option_texts[] = {
     {"no-rng", NULL, "no entropy device"},
     {"no-balloon", NULL, "no memory balloon"},
     {"console", "WHERE", "serial port: stdio, file:PATH, socket:PATH, none (stdio)"},
+    {"console-log", "FILE", "a copy of what the guest says on its serial port"},
     {"control", "PATH", "control socket"},
+    {"exit-file", "FILE", "the exit code is written there at the end"},
     {"stop-timeout", "SECONDS", "SIGTERM presses the power button and waits this long (30)"},
     {"no-reboot", NULL, "a reset by the guest ends the machine (exit code 16)"},
     {"wait", "SECONDS", "for the backends to appear at the start (0)"},
@@ -163,9 +165,11 @@ static int add_net(struct options *options, char *text)
     unsigned number = 0;
     *net = (struct options_net){.queue_pairs = 1};
     while (next_pair(&text, &key, &value)) {
-        if (!value || !*value)
+        if (strcmp(key, "listen") == 0 && !value)
+            net->listen = true;
+        else if (!value || !*value)
             return bad("net", "expected key=value, found", key);
-        if (strcmp(key, "socket") == 0)
+        else if (strcmp(key, "socket") == 0)
             net->socket = value;
         else if (strcmp(key, "mac") == 0) {
             if (parse_mac(value, net->mac))
@@ -178,7 +182,7 @@ static int add_net(struct options *options, char *text)
                 return bad("net", "mtu is a number from 68 to 65535, not", value);
             net->mtu = (uint16_t)number;
         } else
-            return bad("net", "the keys are socket, mac, queues and mtu, not", key);
+            return bad("net", "the keys are socket, listen, mac, queues and mtu, not", key);
     }
     return net->socket ? 0 : bad("net", "socket=PATH is missing", NULL);
 }
@@ -252,7 +256,9 @@ static const struct simple {
     {"cpu", offsetof(struct options, cpu_mask), true, false},
     {"cloud-init", offsetof(struct options, cloud_init), true, false},
     {"console", offsetof(struct options, console), true, false},
+    {"console-log", offsetof(struct options, console_log), true, false},
     {"control", offsetof(struct options, control), true, false},
+    {"exit-file", offsetof(struct options, exit_file), true, false},
     {"user", offsetof(struct options, user), true, false},
     {"cgroup", offsetof(struct options, cgroup), true, false},
     {"dump-acpi", offsetof(struct options, dump_acpi), true, false},

@@ -22,6 +22,7 @@ struct options_net {
     uint8_t mac[6]; /* zero: the backend's */
     unsigned queue_pairs;
     uint16_t mtu; /* 0: the backend's */
+    bool listen;  /* the backend dials */
 };
 
 struct options {
@@ -36,7 +37,8 @@ struct options {
     struct options_disk disks[OPTIONS_DISKS_MAX];
     struct options_net nets[OPTIONS_NETS_MAX];
     const char *console, *control, *cloud_init, *dump_acpi;
-    const char *user;            /* NULL: weft-vmm, or nobody */
+    const char *console_log, *exit_file; /* NULL: none */
+    const char *user;                    /* NULL: weft-vmm, or nobody */
     const char *cgroup;          /* an existing cgroup v2 directory, in which one is made for the machine */
     uint64_t cgroup_memory;      /* bytes; 0: no limit */
     unsigned cgroup_cpu_percent; /* of one host CPU; 0: no limit */

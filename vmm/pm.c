@@ -6,6 +6,7 @@
 
 enum { STATUS = 0, ENABLE = 2, CONTROL = 4, TIMER = 8 };
 #define POWER_BUTTON 0x0100u /* PWRBTN_STS, PWRBTN_EN */
+#define GLOBAL_LOCK  0x0020u /* GBL_EN: an operating system switches it on and reads it back */
 #define SCI_ENABLED  0x0001u
 #define SLEEP_ENABLE 0x2000u
 #define SLEEP_TYPE   0x1c00u
@@ -67,7 +68,7 @@ enum pm_request pm_write(struct pm *pm, unsigned offset, uint32_t value, unsigne
     if (offset == STATUS)
         pm->status &= (uint16_t)~value;
     if (offset == ENABLE || (offset == STATUS && size == 4))
-        pm->enable = (uint16_t)(offset == ENABLE ? value : value >> 16) & POWER_BUTTON;
+        pm->enable = (uint16_t)(offset == ENABLE ? value : value >> 16) & (POWER_BUTTON | GLOBAL_LOCK);
     update_sci(pm);
     if (offset != CONTROL)
         return PM_NOTHING;

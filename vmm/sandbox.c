@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/magic.h>
 #include <pwd.h>
 #include <sched.h>
 #include <stdio.h>
@@ -23,6 +24,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 #include "log.h"
 #include "sandbox.h"
@@ -60,7 +62,15 @@ static int enter_cgroup(const struct options *options)
     for (char *at = name; *at; at++)
         if (*at == '/')
             *at = '.';
+    struct statfs fs;
     int parent = open(options->cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (parent >= 0 && (fstatfs(parent, &fs) || fs.f_type != CGROUP2_SUPER_MAGIC)) {
+        log_error("--cgroup %s: no directory of cgroup version 2 (version 1 is not used; Linux with "
+                  "systemd.unified_cgroup_hierarchy=1 has version 2)",
+                  options->cgroup);
+        close(parent);
+        return -EINVAL;
+    }
     if (parent < 0 || (mkdirat(parent, name, 0755) && errno != EEXIST))
         goto fail;
     int own = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Theory of operation: libseccomp compiles each list once, into a memfd from which the program is read back;
- * a thread then needs a single system call to install it. ioctl is allowed by request number. No list has a
+ * a thread then needs a single system call to install it. ioctl is allowed by request number, memory never
+ * becomes executable. No list has a
  * call that opens a path, starts a program, makes a process, or reaches another one; connect (vhost threads
  * only) resolves a name relative to the directory of the socket that the user named.
  */
@@ -36,11 +37,9 @@ static const int common_calls[] = {
     C(rt_sigreturn),
     C(rt_sigprocmask),
     C(brk),
-    C(mmap),
     C(munmap),
     C(mremap),
-    C(mprotect),
-    C(madvise), /* malloc, free, the end of a thread */
+    C(madvise), /* malloc, free, the end of a thread; and mmap, mprotect: see add_rules */
     C(clock_gettime),
     C(clock_nanosleep),
     C(gettid),
@@ -67,8 +66,8 @@ static const int main_calls[] = {
 static const int disk_calls[] = {C(preadv), C(pwritev), C(fdatasync), C(fallocate)};
 
 static const int vhost_calls[] = {
-    C(connect), C(sendmsg), C(recvmsg),    C(setsockopt), C(socketpair),
-    C(fcntl),   C(fstat),   C(newfstatat), C(recvfrom),   C(sendto),
+    C(connect), C(sendmsg), C(recvmsg),    C(setsockopt), C(socketpair), C(fcntl),
+    C(accept4), C(fstat),   C(newfstatat), C(recvfrom),   C(sendto),
 };
 
 static const unsigned long device_requests[] = {KVM_IRQFD, KVM_IOEVENTFD, KVM_SET_GSI_ROUTING, KVM_IRQ_LINE};
@@ -117,6 +116,10 @@ static int add_rules(scmp_filter_ctx filter, enum seccomp_thread thread)
             error =
                 seccomp_rule_add(filter, SCMP_ACT_ALLOW, C(ioctl), 1,
                                  SCMP_A1_32(SCMP_CMP_EQ, (uint32_t)allowed[thread].requests[i].numbers[n]));
+    static const int memory_calls[] = {C(mmap), C(mprotect)};
+    for (unsigned i = 0; !error && i < 2; i++)
+        error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, memory_calls[i], 1,
+                                 SCMP_A2_32(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
     if (!error && thread == SECCOMP_VHOST)
         error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, C(socket), 1, SCMP_A0_32(SCMP_CMP_EQ, AF_UNIX));
     return error;

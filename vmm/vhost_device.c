@@ -24,6 +24,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 #include "log.h"
@@ -53,6 +54,7 @@ struct vhost {
     void (*changed)(struct virtio *virtio);
     void (*enter)(void);
     int directory_fd; /* of the socket: the thread's working directory */
+    int listen_fd;    /* config.listen, else -1 */
     bool thread_running;
     pthread_t thread;
     int wake_fd; /* machine: w, thread: r */
@@ -113,13 +115,22 @@ static int read_config(struct vhost *vhost)
     return 0;
 }
 
-/* Dials and asks the backend what it is. On failure there is no frontend. */
+/* A connection: dialled, or the one that waits on our own socket (-EAGAIN: none). */
+static struct vhost_frontend *reach(struct vhost *vhost, const char *path)
+{
+    if (!vhost->config.listen)
+        return vhost_frontend_connect(path, TIMEOUT_MS);
+    int fd = accept4(vhost->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+    return fd < 0 ? NULL : vhost_frontend_adopt(fd, TIMEOUT_MS);
+}
+
+/* Reaches the backend and asks it what it is. On failure there is no frontend. */
 static int dial(struct vhost *vhost, const char *path, const char **what)
 {
     uint64_t offered = 0;
     unsigned pairs = 1;
-    *what = "connect";
-    vhost->frontend = vhost_frontend_connect(path, TIMEOUT_MS);
+    *what = vhost->config.listen ? "be reached by the switch" : "connect";
+    vhost->frontend = reach(vhost, path);
     if (!vhost->frontend)
         return -errno;
     *what = "negotiate features";
@@ -362,10 +373,16 @@ static void loop_event(void *context, uint32_t events)
 
 /* For the machine */
 
-static int open_directory(struct vhost *vhost)
+/* The socket's directory is all of the file system that remains; our own socket is there from now on. */
+static int open_socket(struct vhost *vhost, const char **what)
 {
+    *what = "open the directory of the socket";
     vhost->directory_fd = unix_socket_directory(vhost->config.path);
-    return vhost->directory_fd < 0 ? vhost->directory_fd : 0;
+    if (vhost->directory_fd < 0 || !vhost->config.listen)
+        return vhost->directory_fd < 0 ? vhost->directory_fd : 0;
+    *what = "listen";
+    vhost->listen_fd = unix_socket_listen(vhost->config.path);
+    return vhost->listen_fd < 0 ? vhost->listen_fd : 0;
 }
 
 struct vhost *vhost_open(const struct vhost_config *config, const char **what)
@@ -377,22 +394,25 @@ struct vhost *vhost_open(const struct vhost_config *config, const char **what)
     pthread_mutex_init(&vhost->lock, NULL);
     vhost->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     vhost->loop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    *what = "open the directory of the socket";
-    vhost->directory_fd = -1;
-    int error = vhost->wake_fd < 0 || vhost->loop_fd < 0 ? -errno : open_directory(vhost);
+    vhost->directory_fd = vhost->listen_fd = -1;
+    *what = "make its eventfds";
+    int error = vhost->wake_fd < 0 || vhost->loop_fd < 0 ? -errno : open_socket(vhost, what);
+    if (error)
+        goto fail;
     int64_t deadline = now_ms() + config->wait_ms;
     while (!error && (error = dial(vhost, config->path, what)) != 0 && now_ms() < deadline) {
         poll(NULL, 0, REDIAL_MS);
         error = 0;
     }
-    if (error) {
-        vhost_free(vhost);
-        errno = -error;
-        return NULL;
-    }
+    if (error)
+        goto fail;
     vhost->info.connected = true;
     vhost->info.connections = 1;
     return vhost;
+fail:
+    vhost_free(vhost);
+    errno = -error;
+    return NULL;
 }
 
 int vhost_run(struct vhost *vhost, struct loop *loop, void (*enter)(void),
@@ -427,7 +447,10 @@ void vhost_free(struct vhost *vhost)
     vhost_frontend_close(vhost->frontend);
     if (vhost->loop)
         loop_remove(vhost->loop, vhost->loop_fd);
-    if (vhost->directory_fd >= 0)
+    if (vhost->listen_fd >= 0) {
+        close(vhost->listen_fd);
+        unix_socket_remove(vhost->directory_fd, vhost->config.path);
+    } else if (vhost->directory_fd >= 0)
         close(vhost->directory_fd);
     close(vhost->wake_fd);
     close(vhost->loop_fd);

@@ -15,6 +15,7 @@ struct vhost;
 struct vhost_config {
     struct virtio *virtio;
     const char *path;         /* the backend's socket */
+    bool listen;              /* the backend dials us there */
     unsigned wait_ms;         /* how long vhost_open waits for the backend */
     uint64_t features_wanted; /* virtio features that the device can pass through */
     unsigned config_size;     /* bytes of device configuration to ask for; 0: none */
@@ -36,7 +37,7 @@ struct vhost_info {
     char error[96];       /* why the last connection ended */
 };
 
-/* Dials and negotiates. NULL and errno; *what: which step failed (constant text). */
+/* Dials, or waits to be dialled, and negotiates. NULL and errno; *what: which step failed (constant text). */
 struct vhost *vhost_open(const struct vhost_config *config, const char **what);
 /* changed: called in the loop, machine lock held, when vhost_info changed. 0 or -errno. */
 int vhost_run(struct vhost *vhost, struct loop *loop, void (*enter)(void),

@@ -13,6 +13,9 @@
 #define WEFT_API_SOCKET        "api.sock"       /* under the run dir */
 #define WEFT_DATAPLANE_SOCKET  "dataplane.sock" /* under the run dir */
 #define WEFT_VHOST_DIR         "vhost"          /* under the run dir; TENANT.PORT, one socket a guest port */
+#define WEFT_VM_DIR            "vm"             /* under the run dir; TENANT.PORT/, one directory a machine */
+#define WEFT_VM_CONSOLE        "console"        /* in it: the serial port's socket */
+#define WEFT_VM_CONSOLE_LOG    "console.log"    /* in it: what the guest said there */
 #define WEFT_GROUP_ADMIN       "weft"
 #define WEFT_GROUP_READ        "weft-ro"
 
@@ -50,10 +53,12 @@ enum weft_code {
     X(UPLINK, "uplink", "weft.uplink.v1")                                                                    \
     X(FDB, "fdb", "weft.fdb.v1")                                                                             \
     X(DROPS, "drops", "weft.drops.v1")                                                                       \
+    X(VM, "vm", "weft.vm.v1")                                                                                \
     X(SESSIONS, "sessions", "weft.sessions.v1")                                                              \
     X(FORWARD, "forward", "weft.forward.v1")                                                                 \
     X(LEASE, "lease", "weft.lease.v1")                                                                       \
-    X(NEIGHBOUR, "neighbour", "weft.neighbour.v1")
+    X(NEIGHBOUR, "neighbour", "weft.neighbour.v1")                                                           \
+    X(ROUTE, "route", "weft.route.v1")
 
 #define WEFT_SESSIONS_SHOWN 1000 /* of a list, unless `limit` says otherwise */
 
@@ -75,14 +80,20 @@ enum weft_code {
 #define WEFT_EVENTS(X)                                                                                       \
     X("port-up")                                                                                             \
     X("port-down")                                                                                           \
-    X("port-error")    /* rings of the port broke or its frontend violated the protocol; text says how */    \
-    X("session-limit") /* new sessions of a guest or tenant were refused at a limit */                       \
-    X("nat-ports")     /* new sessions were refused since no port of the outside address was free */         \
+    X("port-error")     /* rings of the port broke or its frontend violated the protocol; text says how */   \
+    X("session-limit")  /* new sessions of a guest or tenant were refused at a limit */                      \
+    X("nat-ports")      /* new sessions were refused since no port of the outside address was free */        \
+    X("uplink-changed") /* MTU of an uplink's interface, or the interface itself */                          \
     X("mac-limit") /* frames were dropped since the port or its segment reached its limit of addresses */    \
     X("dataplane-started")                                                                                   \
     X("dataplane-adopted")                                                                                   \
     X("dataplane-lost")                                                                                      \
     X("dataplane-restarted")                                                                                 \
+    X("vm-started")                                                                                          \
+    X("vm-adopted") /* runs since before weftd was started */                                                \
+    X("vm-off")     /* the guest powered off, or it was stopped */                                           \
+    X("vm-failed")  /* it ended otherwise, or could not be started; text says when it is tried again */      \
+    X("vm-pending") /* the configuration changed; the change is for the next start */                        \
     X("config-applied")                                                                                      \
     X("config-failed")                                                                                       \
     X("config-confirmed")                                                                                    \

@@ -22,7 +22,9 @@
  *   - INTEGERS: one or a list of numbers
  *   - MAC: unicast address aa:bb:cc:dd:ee:ff
  *   - ADDRESSES: one or a list of IPv4/IPv6 host addresses
- *   - PATH: absolute path
+ *   - PATH, PATHS: absolute path; one or a list of them
+ *   - TEXT: printable ASCII; minimum and maximum are its length
+ *   - SIZE: MiB; 512M, 2G are accepted
  *   - INTERFACE: name of a network interface
  *   - DEVICE: KIND:ARGUMENTS
  *   - STATICS: mapping from MAC addresses to ports
@@ -47,9 +49,10 @@
       "whether the dataplane uses hugepages; a change restarts the dataplane")                               \
     X("uplinks", NAMED, 0, 0, NULL, NULL, NULL, "ways to the physical network")                              \
     X("uplinks.*", TABLE, 0, 0, NULL, NULL, NULL, "an uplink")                                               \
-    X("uplinks.*.device", DEVICE, 0, 0, "vdev|!af_xdp|!af_packet|!pci", NULL, NULL,                          \
-      "vdev:DEVARGS, a DPDK virtual device")                                                                 \
-    X("uplinks.*.mtu", INTEGER, 68, 9216, NULL, "1500", NULL, "bytes of IP packet that the uplink carries")  \
+    X("uplinks.*.device", DEVICE, 0, 0, "af_packet|af_xdp|vdev|!pci", NULL, NULL,                            \
+      "af_xdp:IF or af_packet:IF, an interface shared with the host; vdev:DEVARGS, a DPDK device")           \
+    X("uplinks.*.mtu", INTEGER, 68, 9216, NULL, "the interface's, else 1500", NULL,                          \
+      "bytes of IP packet that the uplink carries")                                                          \
     X("uplinks.*.address", PREFIXES, 0, 2, NULL, NULL, NULL,                                                 \
       "addresses of weft on the network behind a device that the host's kernel does not have (vdev, "        \
       "pci), one of IPv4, one of IPv6, each with the network's prefix length")                               \
@@ -79,6 +82,8 @@
       "the uplink; nat: and, through address translation, what the uplink leads to")                         \
     X("tenants.*.segments.*.uplink", NAME, 0, 0, NULL, NULL, NULL,                                           \
       "bridged, nat: the uplink that the segment is joined to or leaves by")                                 \
+    X("tenants.*.segments.*.follow-uplink", BOOL, 0, 0, NULL, "true", NULL,                                  \
+      "bridged: guests see link down while the uplink's interface has no link")                              \
     X("tenants.*.segments.*.vlan", INTEGER, 1, 4094, NULL, NULL, NULL,                                       \
       "the segment's tag on trunk ports and its uplink")                                                     \
     X("tenants.*.segments.*.ageing", SECONDS, 0, 1000000, NULL, "5m", NULL,                                  \
@@ -147,6 +152,26 @@
     X("tenants.*.ports.*.macs", COUNT, 1, 1000000, NULL, NULL, NULL,                                         \
       "addresses learned at the port at most")                                                               \
     X("tenants.*.ports.*.enabled", BOOL, 0, 0, NULL, "true", NULL, "false: link down, nothing in or out")    \
+    X("tenants.*.ports.*.vm", TABLE, 0, 0, NULL, NULL, NULL,                                                 \
+      "a virtual machine at the port, which weftd keeps running with weft-vmm(1)")                           \
+    X("tenants.*.ports.*.vm.kernel", PATH, 0, 0, NULL, NULL, NULL,                                           \
+      "Linux bzImage, or ELF with a PVH entry; a machine has one")                                           \
+    X("tenants.*.ports.*.vm.initrd", PATH, 0, 0, NULL, NULL, NULL, "initial RAM disk")                       \
+    X("tenants.*.ports.*.vm.cmdline", TEXT, 0, 4095, NULL, "console=ttyS0", NULL, "kernel command line")     \
+    X("tenants.*.ports.*.vm.memory", SIZE, 16, 1048576, NULL, "256", NULL, "RAM in MiB")                     \
+    X("tenants.*.ports.*.vm.cpus", INTEGER, 1, 16, NULL, "1", NULL, "virtual CPUs")                          \
+    X("tenants.*.ports.*.vm.disk", PATHS, 1, 8, NULL, NULL, NULL,                                            \
+      "raw disk images or block devices that the guest may write to")                                        \
+    X("tenants.*.ports.*.vm.disk-readonly", PATHS, 1, 8, NULL, NULL, NULL,                                   \
+      "the same, that it may only read; they follow the others")                                             \
+    X("tenants.*.ports.*.vm.disk-vhost", PATHS, 1, 8, NULL, NULL, NULL,                                      \
+      "sockets of vhost-user-blk backends; the last disks")                                                  \
+    X("tenants.*.ports.*.vm.cloud-init", PATH, 0, 0, NULL, NULL, NULL,                                       \
+      "directory with user-data and meta-data, or a user-data file: a seed disk")                            \
+    X("tenants.*.ports.*.vm.hugepages", CHOICE, 0, 0, "auto|on|off", "auto", NULL,                           \
+      "RAM from 2 MiB hugepages; auto: if enough are free when it starts")                                   \
+    X("tenants.*.ports.*.vm.stop-timeout", SECONDS, 1, 3600, NULL, "30s", NULL,                              \
+      "how long the guest may take to power off before it is ended")                                         \
     X("tenants.*.ports.*.rate-in", ANY, 0, 0, NULL, NULL, "rate limits", "bits a second to the guest")       \
     X("tenants.*.ports.*.rate-out", ANY, 0, 0, NULL, NULL, "rate limits", "bits a second from the guest")    \
     X("tenants.*.nat", NAMED, 0, 0, NULL, NULL, NULL, "address translation, by segments of mode nat")        \

@@ -92,11 +92,11 @@ static int send_request(struct dp_client *client, enum dp_op op, enum dp_kind ki
         .op = (uint16_t)op, .kind = (uint16_t)kind, .sequence = ++client->sequence, .size = (uint32_t)size};
     struct iovec iov[2] = {{&request, sizeof(request)}, {(void *)(uintptr_t)body, size}};
     union {
-        char bytes[CMSG_SPACE(sizeof(int) * DP_QUEUES_MAX)];
+        char bytes[CMSG_SPACE(sizeof(int) * DP_PORT_FDS_MAX)];
         struct cmsghdr align;
     } control = {0};
     struct msghdr message = {.msg_iov = iov, .msg_iovlen = size ? 2 : 1};
-    if (fd_count > DP_QUEUES_MAX)
+    if (fd_count > DP_PORT_FDS_MAX)
         return -EINVAL;
     if (fd_count > 0) {
         message.msg_control = control.bytes;

@@ -16,10 +16,10 @@
  * connected.
  *
  * Request: struct dp_request, then exactly the struct its op and kind say, with the descriptors the kind says
- * (tap: one descriptor a queue). Answer: one or more struct dp_reply with the request's sequence;
- * DP_REPLY_MORE is set on all but the last. A reply with sequence 0 refuses the connection (-EACCES, -EUSERS,
- * -EMFILE), which is then closed. HELLO comes first. Byte order: the host's. Versioned by HELLO; sizes are
- * part of the version.
+ * (tap, packet, xdp: one a queue, see enum dp_port_type). Answer: one or more struct dp_reply with the
+ * request's sequence; DP_REPLY_MORE is set on all but the last. A reply with sequence 0 refuses the
+ * connection (-EACCES, -EUSERS, -EMFILE), which is then closed. HELLO comes first. Byte order: the host's.
+ * Versioned by HELLO; sizes are part of the version.
  *
  * Threads: the control thread of the dataplane serves it. Errors: dp_reply.status is 0 or -errno, with a
  * text.
@@ -30,7 +30,8 @@
 #define DP_MESSAGE_MAX  65536u /* bytes of one packet on the socket */
 #define DP_NAME_SIZE    64u    /* "tenant/port", NUL-terminated and NUL-padded */
 #define DP_DEVICE_SIZE  256u
-#define DP_QUEUES_MAX   8u /* queue pairs a port */
+#define DP_QUEUES_MAX   8u  /* queue pairs a port */
+#define DP_PORT_FDS_MAX 10u /* descriptors with the PUT of a port; even: SCM_RIGHTS rounds to 8 bytes */
 #define DP_TRUNK_MAX    4096u
 #define DP_PORTS_MAX    4096u /* port ids 1..4095 */
 #define DP_SEGMENTS_MAX 8192u /* segment ids 1..8191 */
@@ -145,6 +146,10 @@ enum dp_port_type {
     DP_PORT_TAP = 2,        /* device: interface name; one descriptor (IFF_VNET_HDR) a queue with the PUT */
     DP_PORT_ETHDEV = 3,     /* device: DPDK device arguments */
     DP_PORT_ROUTER = 4,     /* no device ("router"): where a segment meets its router; see dp_interface */
+    DP_PORT_PACKET = 5, /* device: interface; with the PUT a bound AF_PACKET socket a queue, then perhaps a
+                           BPF link to hold; no descriptors and ifindex 0: there is no such interface */
+    DP_PORT_XDP =
+        6, /* the same; queue i is a fresh AF_XDP socket for receive queue i, the last is AF_PACKET */
 };
 
 #define DP_PORT_F_CLIENT    1u  /* vhost-user: dial instead of listen */
@@ -152,6 +157,7 @@ enum dp_port_type {
 #define DP_PORT_F_SPOOF_IP  4u  /* source IPv4/IPv6 (also in ARP, ND) must be in the port's allowed list */
 #define DP_PORT_F_ISOLATED  8u  /* does not reach other isolated ports of its segments */
 #define DP_PORT_F_DOWN      16u /* administratively down: link down for the guest, nothing in or out */
+#define DP_PORT_F_NO_LINK   32u /* packet, xdp: interface without link; vhost-user: so the guest is told */
 
 struct dp_port {
     uint32_t id;     /* key */
@@ -168,7 +174,7 @@ struct dp_port {
     uint32_t storm_pps;    /* flooded frames a second that the port may send; 0: no limit */
     uint64_t features_off; /* vhost-user: virtio feature bits not to offer */
     uint32_t socket_group; /* vhost-user, server mode: group of the socket; UINT32_MAX: unchanged */
-    uint32_t pad2;
+    uint32_t ifindex;      /* packet, xdp: of the interface that the descriptors belong to */
 };
 
 #define DP_MEMBER_UNTAGGED 0u /* vid: frames of the segment are untagged at this port */
@@ -369,7 +375,8 @@ enum dp_drop {
 struct dp_port_state {
     uint32_t id;
     uint32_t link;     /* 1: up (a guest is connected and has enabled a queue, the interface is up) */
-    uint64_t features; /* vhost-user: virtio features in force */
+    uint64_t features; /* vhost-user: virtio features in force; xdp: DP_XDP_F_* */
+#define DP_XDP_F_ZEROCOPY 1u
     uint64_t protocol_features;
     uint32_t queues_enabled;
     uint32_t learned; /* addresses learned at the port */

@@ -48,7 +48,7 @@ static void check_snapshot(const struct snapshot *snapshot)
 
 static int commit(void *context, struct transaction *transaction, char *text)
 {
-    int fds[DP_QUEUES_MAX];
+    int fds[DP_PORT_FDS_MAX];
     const struct objects *objects = transaction_objects(transaction);
     memset(view, 0, sizeof(view));
     for (size_t i = 0; i < objects_count(objects, DP_KIND_PORT); i++) {
@@ -125,7 +125,7 @@ static size_t run(struct api_session *const sessions[2], const uint8_t *data, si
     if (flags & 8)
         message_size -= message_size < 20 ? message_size : 20;
     int fds[15];
-    unsigned fd_count = flags >> 4 > DP_QUEUES_MAX ? DP_QUEUES_MAX : flags >> 4;
+    unsigned fd_count = flags >> 4 > DP_PORT_FDS_MAX ? DP_PORT_FDS_MAX : flags >> 4;
     for (unsigned i = 0; i < fd_count; i++)
         fds[i] = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
     struct api_session *session = sessions[flags & 1];

@@ -101,6 +101,11 @@ uint64_t now_us(void)
     return (tsc() - tsc_start) * 1000 / tsc_per_ms;
 }
 
+uint64_t now_ns(void)
+{
+    return (tsc() - tsc_start) * 1000 / (tsc_per_ms / 1000);
+}
+
 void sleep_unless(uint32_t seen, uint64_t us)
 {
     *apic(0x380) =

@@ -169,6 +169,28 @@ bool mode_console(void)
     return true;
 }
 
+/* Repeats each line that is typed. */
+bool mode_typed(void)
+{
+    char line[80];
+    unsigned length = 0;
+    print("typed ready=1\n");
+    while (!power_button_pressed()) {
+        char c;
+        if (!typed(&c)) {
+            delay_us(2000);
+            continue;
+        }
+        if (c == '\r' || c == '\n' || length == sizeof(line) - 1) {
+            line[length] = 0;
+            print("typed text=%s\n", line);
+            length = 0;
+        } else
+            line[length++] = c;
+    }
+    return true;
+}
+
 bool mode_probe(void)
 {
     pci_dump();

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 /* lib.c: text on the serial port, memory. */
+bool typed(char *c); /* the next byte from the serial port, if there is one */
 __attribute__((format(printf, 1, 2))) void print(const char *format,
                                                  ...); /* %s %c %d %u %x %lx %lu %ld %02x */
 void *memcpy(void *to, const void *from, size_t size);
@@ -81,6 +82,7 @@ extern volatile uint32_t interrupt_counts[VECTORS], interrupt_total;
 void cpu_init(void);          /* boot CPU */
 void cpu_enter(uint32_t cpu); /* each CPU: task state, local APIC, interrupts on */
 uint64_t now_us(void);        /* since cpu_init */
+uint64_t now_ns(void);
 /* Sleeps until an interrupt came after `seen` was read from interrupt_total, or for that long. */
 void sleep_unless(uint32_t seen, uint64_t us);
 void delay_us(uint64_t us);
@@ -148,7 +150,7 @@ int queue_put(struct queue *queue, const struct piece *pieces, unsigned reads, u
 void queue_kick(struct queue *queue);
 /* The next used head, or -1; *size: bytes written. Its descriptors are free again. */
 int queue_take(struct queue *queue, uint32_t *size);
-/* Puts, kicks, waits. Bytes written, or -1: no answer within a second. */
+/* Puts, kicks, waits. Bytes written, or -1: no answer within a minute. */
 int64_t queue_call(struct queue *queue, const struct piece *pieces, unsigned reads, unsigned writes);
 
 /* net.c */
@@ -209,3 +211,4 @@ bool mode_probe(void);
 bool mode_intx(void);
 bool mode_hostile(void);
 bool mode_console(void);
+bool mode_typed(void);

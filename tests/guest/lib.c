@@ -54,6 +54,14 @@ static void put(char c)
     out8(SERIAL, (uint8_t)c);
 }
 
+bool typed(char *c)
+{
+    if (!(in8(SERIAL + 5) & 1)) /* line status: data ready */
+        return false;
+    *c = (char)in8(SERIAL);
+    return true;
+}
+
 static void put_number(uint64_t value, unsigned base, unsigned width)
 {
     char digits[24];

@@ -18,7 +18,7 @@ static const struct mode {
     {"queues", mode_queues, true},    {"link", mode_link, true},        {"disk", mode_disk, false},
     {"rng", mode_rng, false},         {"balloon", mode_balloon, false}, {"smp", mode_smp, false},
     {"reset", mode_reset, false},     {"intx", mode_intx, false},       {"probe", mode_probe, false},
-    {"console", mode_console, false}, {"hostile", mode_hostile, false},
+    {"console", mode_console, false}, {"hostile", mode_hostile, false}, {"typed", mode_typed, false},
 };
 
 void guest_main(const struct start_info *start);

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "guest.h"
 
-#define TYPE_NET       1
-#define NET_HEADER     12u /* virtio_net_hdr with num_buffers */
-#define BUFFER_SIZE    2048u
-#define BUFFERS        128u
-#define PAIRS_MAX      4u
+#define TYPE_NET     1
+#define NET_HEADER   12u /* virtio_net_hdr with num_buffers */
+#define BUFFER_SMALL 2048u
+#define BUFFER_BIG   65664u /* a 64 KiB frame with its headers */
+#define BUFFERS      256u
+#define PAIRS_MAX    4u
+#define FEATURES_BIG                                                                                         \
+    (1ull << 0 | 1ull << 1 | 1ull << 7 | 1ull << 11) /* CSUM, GUEST_CSUM, GUEST_TSO4, HOST_TSO4 */
 #define FEATURE_MTU    (1ull << 3)
 #define FEATURE_MAC    (1ull << 5)
 #define FEATURE_STATUS (1ull << 16)
@@ -19,6 +22,7 @@
 
 static struct device device;
 static struct queue rx[PAIRS_MAX], tx[PAIRS_MAX], control;
+static uint32_t buffer_size = BUFFER_SMALL;
 static uint16_t pairs = 1, pairs_used = 1, next_tx;
 static uint8_t *rx_buffers[PAIRS_MAX][BUFFERS], *tx_buffers[PAIRS_MAX][BUFFERS];
 static uint16_t rx_buffer_of[PAIRS_MAX][BUFFERS]; /* by descriptor */
@@ -30,7 +34,7 @@ static uint8_t peer_mac[6];
 static uint32_t resolved_ip;
 
 static struct {
-    uint64_t rx_frames, rx_bytes, tx_frames, arp, icmp, udp, tcp, discard;
+    uint64_t rx_frames, rx_bytes, tx_frames, arp, icmp, udp, tcp, discard, discard_bytes;
     uint64_t by_queue[PAIRS_MAX];
 } counters;
 
@@ -46,7 +50,7 @@ static struct {
 
 static void give_rx(uint16_t pair, uint16_t buffer)
 {
-    struct piece piece = {rx_buffers[pair][buffer], BUFFER_SIZE};
+    struct piece piece = {rx_buffers[pair][buffer], buffer_size};
     int head = queue_put(&rx[pair], &piece, 0, 1);
     if (head >= 0)
         rx_buffer_of[pair][head] = buffer;
@@ -56,6 +60,10 @@ bool net_open(uint16_t wanted)
 {
     uint64_t features =
         FEATURE_MAC | FEATURE_STATUS | FEATURE_MTU | (wanted > 1 ? FEATURE_CTRL | FEATURE_MQ : 0);
+    if (argument_number("big", 0)) {
+        features |= FEATURES_BIG;
+        buffer_size = BUFFER_BIG;
+    }
     if (!virtio_open(&device, TYPE_NET, 0, features))
         return false;
     for (unsigned i = 0; i < 6; i++)
@@ -68,12 +76,12 @@ bool net_open(uint16_t wanted)
         pairs = wanted;
     for (uint16_t p = 0; p < pairs; p++) {
         virtio_queue(&device, &rx[p], (uint16_t)(2 * p), BUFFERS, VECTOR_DEVICES + p);
-        virtio_queue(&device, &tx[p], (uint16_t)(2 * p + 1), BUFFERS, 0);
+        virtio_queue(&device, &tx[p], (uint16_t)(2 * p + 1), BUFFERS, VECTOR_DEVICES + PAIRS_MAX + 1);
         rx[p].driver[0] = argument_number("poll", 0) != 0;
         tx[p].driver[0] = 1; /* no interrupts: completions are collected when buffers are needed */
         for (uint16_t i = 0; i < BUFFERS; i++) {
-            rx_buffers[p][i] = allocate(BUFFER_SIZE, 64);
-            tx_buffers[p][i] = allocate(BUFFER_SIZE, 64);
+            rx_buffers[p][i] = allocate(buffer_size, 64);
+            tx_buffers[p][i] = allocate(buffer_size, 64);
             tx_free[p][tx_free_count[p]++] = i;
         }
     }
@@ -268,9 +276,10 @@ static void input_udp(const uint8_t *ip, uint32_t size)
     if (size < 8 || get16(udp + 4) < 8 || get16(udp + 4) > size)
         return;
     uint32_t data = get16(udp + 4) - 8u;
-    if (get16(udp + 2) == PORT_DISCARD)
+    if (get16(udp + 2) == PORT_DISCARD) {
         counters.discard++;
-    else if (get16(udp + 2) == PORT_ECHO)
+        counters.discard_bytes += ETHERNET_SIZE + IP_SIZE + size;
+    } else if (get16(udp + 2) == PORT_ECHO)
         send_udp(get32(ip + 12), PORT_ECHO, get16(udp), udp + 8, data);
     else if (get16(udp + 2) == waiting.udp_port && data <= FRAME_MAX) {
         memcpy(waiting.udp_data, udp + 8, data);
@@ -298,6 +307,11 @@ static void input(const uint8_t *frame, uint32_t size)
         input_udp(ip, payload);
     else if (ip[9] == PROTOCOL_TCP) {
         counters.tcp++;
+        if (payload >= 20 && get16(ip + IP_SIZE + 2) == PORT_DISCARD) {
+            counters.discard++;
+            counters.discard_bytes += size;
+            return;
+        }
         tcp_input(ip, payload);
     }
 }
@@ -311,7 +325,7 @@ void net_poll(void)
         while ((head = queue_take(&rx[p], &size)) >= 0) {
             uint16_t buffer = rx_buffer_of[p][head];
             counters.by_queue[p]++;
-            if (size >= NET_HEADER && size <= BUFFER_SIZE)
+            if (size >= NET_HEADER && size <= buffer_size)
                 input(rx_buffers[p][buffer] + NET_HEADER, size - NET_HEADER);
             give_rx(p, buffer);
             any = true;
@@ -360,6 +374,22 @@ bool net_resolve(uint32_t ip)
 
 /* Modes */
 
+/* Round trip times, nanoseconds: the newest of so many. */
+#define TIMES 4096u
+static uint32_t times[TIMES];
+
+static uint32_t percentile(uint32_t count, uint32_t per_mille)
+{
+    for (uint32_t gap = count / 2; gap; gap /= 2) /* sorted by Shell's method; a second time it is */
+        for (uint32_t i = gap; i < count; i++)
+            for (uint32_t at = i; at >= gap && times[at - gap] > times[at]; at -= gap) {
+                uint32_t time = times[at];
+                times[at] = times[at - gap];
+                times[at - gap] = time;
+            }
+    return count ? times[(uint64_t)(count - 1) * per_mille / 1000] : 0;
+}
+
 static bool ping_seen(void)
 {
     return waiting.ping_seen;
@@ -387,14 +417,14 @@ bool mode_ping(void)
         put16(icmp + 2, net_checksum(icmp, 8 + size, 0));
         waiting.ping_seq = (uint16_t)i;
         waiting.ping_seen = false;
-        uint64_t start = now_us();
+        uint64_t start = now_ns();
         net_send_ip(net_peer, PROTOCOL_ICMP, frame, 8 + size);
-        if (!net_wait(argument_number("timeout", 1000000), ping_seen)) {
+        if (!net_wait(argument_number("timeout", 10000000), ping_seen)) {
             print("ping seq=%lu lost\n", i);
             continue;
         }
-        uint64_t time = now_us() - start;
-        received++;
+        uint64_t nanoseconds = now_ns() - start, time = nanoseconds / 1000;
+        times[received++ % TIMES] = nanoseconds < UINT32_MAX ? (uint32_t)nanoseconds : UINT32_MAX;
         sum += time;
         least = time < least ? time : least;
         most = time > most ? time : most;
@@ -403,8 +433,10 @@ bool mode_ping(void)
         if (interval)
             net_wait(interval * 1000, NULL);
     }
-    print("ping-result sent=%lu received=%lu min-us=%lu avg-us=%lu max-us=%lu\n", count, received,
-          received ? least : 0, received ? sum / received : 0, most);
+    uint32_t kept = received < TIMES ? (uint32_t)received : TIMES;
+    print("ping-result sent=%lu received=%lu min-us=%lu avg-us=%lu max-us=%lu p50-ns=%u p99-ns=%u\n", count,
+          received, received ? least : 0, received ? sum / received : 0, most, percentile(kept, 500),
+          percentile(kept, 990));
     return received == count || (argument("lossy") && received > 0);
 }
 
@@ -426,7 +458,7 @@ bool mode_udp(void)
             data[at] = (uint8_t)random_number();
         waiting.udp_seen = false;
         send_udp(net_peer, 40000, PORT_ECHO, data, size);
-        if (net_wait(1000000, udp_seen) && waiting.udp_size == size &&
+        if (net_wait(10000000, udp_seen) && waiting.udp_size == size &&
             memcmp(waiting.udp_data, data, size) == 0)
             received++;
     }
@@ -445,14 +477,58 @@ bool mode_echo(void)
     return true;
 }
 
-/* Transmits UDP frames to the peer's discard port as fast as the ring takes them. */
+/* A TCP segment for the peer's discard port that the other side is to cut into pieces of `gso` bytes
+ * (5.1.6.2). */
+static void send_segment(uint8_t *frame, uint32_t size, uint32_t gso)
+{
+    uint8_t *header = frame - NET_HEADER, *tcp = frame + ETHERNET_SIZE + IP_SIZE;
+    uint16_t fields[4] = {54, (uint16_t)gso, ETHERNET_SIZE + IP_SIZE,
+                          16}; /* hdr_len, gso_size, csum_start, _offset */
+    uint32_t payload = size - ETHERNET_SIZE - IP_SIZE;
+    header[0] = 1; /* NEEDS_CSUM */
+    header[1] = 1; /* GSO_TCPV4 */
+    memcpy(header + 2, fields, sizeof(fields));
+    memset(tcp, 0, 20);
+    put16(tcp, 40000);
+    put16(tcp + 2, PORT_DISCARD);
+    put16(tcp + 12, 0x5010); /* ACK */
+    put16(tcp + 14, 0xffff);
+    put16(tcp + 16, (uint16_t)~net_checksum(tcp, 0, net_pseudo_sum(net_ip, net_peer, PROTOCOL_TCP, payload)));
+    net_send_ip(net_peer, PROTOCOL_TCP, frame, payload);
+}
+
+static void send_discard(uint8_t *frame, uint16_t from_port, uint32_t payload)
+{
+    uint8_t *udp = frame + ETHERNET_SIZE + IP_SIZE;
+    put16(udp, from_port);
+    put16(udp + 2, PORT_DISCARD);
+    put16(udp + 4, 8 + payload);
+    put16(udp + 6, 0);
+    net_send_ip(net_peer, PROTOCOL_UDP, frame, 8 + payload);
+}
+
+/* The ring is full: until the switch says that it is not. */
+static void flood_sleep(struct queue *queue)
+{
+    uint32_t seen = interrupt_total;
+    queue->driver[0] = 0;
+    fence();
+    if (queue->used_seen == queue->device[1])
+        sleep_unless(seen, 1000);
+    queue->driver[0] = 1;
+}
+
+/* Transmits frames to the peer's discard port as fast as the ring takes them: UDP, or with gso= TCP to be
+ * segmented. */
 bool mode_flood(void)
 {
-    uint32_t size = (uint32_t)argument_number("size", 64);
+    uint32_t size = (uint32_t)argument_number("size", 64), gso = (uint32_t)argument_number("gso", 0);
     uint64_t seconds = argument_number("seconds", 2);
-    static uint8_t data[FRAME_MAX];
+    bool sleep = argument_number("poll", 0) == 0;
     if (!net_resolve(net_peer))
         return false;
+    if (size > buffer_size - NET_HEADER || (gso && (size < 54 || !(device.features & FEATURES_BIG))))
+        fail("flood: such frames need big=1");
     uint32_t payload = size > 42 ? size - 42 : 18;
     uint8_t *first = net_frame();
     if (!first)
@@ -463,13 +539,10 @@ bool mode_flood(void)
         buffers[count++] = frame;
     /* Each buffer becomes a ready frame once, then only its descriptor is given again and again. */
     for (uint16_t i = 0; i < count; i++) {
-        uint8_t *udp = buffers[i] + ETHERNET_SIZE + IP_SIZE;
-        memcpy(udp + 8, data, payload);
-        put16(udp, (uint32_t)40000 + i % 16);
-        put16(udp + 2, PORT_DISCARD);
-        put16(udp + 4, 8 + payload);
-        put16(udp + 6, 0);
-        net_send_ip(net_peer, PROTOCOL_UDP, buffers[i], 8 + payload);
+        if (gso)
+            send_segment(buffers[i], size, gso);
+        else
+            send_discard(buffers[i], (uint16_t)(40000 + i % 16), payload);
     }
     uint64_t start = now_us(), end = start + seconds * 1000000, sent = 0;
     struct queue *queue = &tx[0];
@@ -483,6 +556,8 @@ bool mode_flood(void)
             queue->used_seen++;
             batch++;
         }
+        if (!batch && sleep)
+            flood_sleep(queue);
         if (!batch)
             continue;
         barrier();
@@ -507,15 +582,15 @@ bool mode_sink(void)
         if (!start && counters.discard) {
             start = now;
             end = now + seconds * 1000000;
-            counters.discard = 0;
+            counters.discard = counters.discard_bytes = 0;
         }
         if (start && now >= end) {
             last = now;
             break;
         }
     }
-    print("sink-result frames=%lu us=%lu pps=%lu\n", counters.discard, last - start,
-          counters.discard * 1000000 / (last - start));
+    print("sink-result frames=%lu us=%lu pps=%lu mbps=%lu\n", counters.discard, last - start,
+          counters.discard * 1000000 / (last - start), counters.discard_bytes * 8 / (last - start));
     return true;
 }
 

@@ -198,7 +198,7 @@ int64_t queue_call(struct queue *queue, const struct piece *pieces, unsigned rea
     if (queue_put(queue, pieces, reads, writes) < 0)
         return -1;
     queue_kick(queue);
-    uint64_t end = now_us() + 5000000;
+    uint64_t end = now_us() + 60000000;
     for (;;) {
         uint32_t seen = interrupt_total;
         if (queue_take(queue, &size) >= 0)

@@ -18,7 +18,7 @@ import threading
 import time
 
 PARAMS = {
-    "hello": {"version"}, "status": set(), "list": {"noun", "tenant", "segment", "port"}, "show": {"noun", "name"},
+    "hello": {"version"}, "status": set(), "list": {"noun", "tenant", "segment", "port", "limit"}, "show": {"noun", "name"},
     "add": {"noun", "name", "values", "dry_run", "expect_generation"},
     "set": {"noun", "name", "values", "dry_run", "expect_generation"},
     "del": {"noun", "name", "dry_run", "expect_generation", "cascade"},
@@ -27,8 +27,13 @@ PARAMS = {
     "config.diff": {"text", "filename"}, "config.confirm": set(), "config.rollback": {"generation", "dry_run"},
     "config.history": set(), "config.export": {"generation"}, "events": {"follow", "since"}, "doctor": {"fix"},
     "bench.open": {"segment", "to", "trunk"},
+    "vm.run": {"name", "values", "dry_run", "expect_generation"}, "vm.stop": {"name", "force"},
+    **{f"vm.{action}": {"name"} for action in ("start", "restart", "reset", "pause", "resume", "console")},
+    "forward.add": {"segment", "proto", "port", "to", "address", "dry_run", "expect_generation"},
+    "forward.del": {"segment", "proto", "port", "address", "dry_run", "expect_generation"},
 }
-CHANGING = {"bench.open", "add", "set", "del", "fdb.flush", "config.apply", "config.confirm", "config.rollback"}
+CHANGING = {"vm.run", "vm.stop", "vm.start", "vm.restart", "vm.reset", "vm.pause", "vm.resume", "vm.console",
+            "bench.open", "forward.add", "forward.del", "add", "set", "del", "fdb.flush", "config.apply", "config.confirm", "config.rollback"}
 HOSTILE = "a\x1b]0;owned\x07\x1b[31m\x9b2J\u202etxt\x7f"
 
 
@@ -54,6 +59,14 @@ def port(name, segment, **more):
             "drops_to": 34567, **more}
 
 
+def machine(name, state):
+    return {"name": name, "tenant": name.split("/")[0], "state": state, "restart_pending": False, "restarts": 1,
+            "pid": 4711, "uptime": 75, "resets": 0, "link": True, "hugepages": False, "read_bytes": 1 << 20,
+            "written_bytes": 0, "console_bytes": 99, "cpus": 2, "memory": 512 << 20, "kernel": "/boot/vmlinuz",
+            "disks": ["/srv/vm2.img"], "stop_timeout": 30, "mac": "52:54:00:00:00:02",
+            "console": "/run/weft/vm/acme.vm2/console", "console_log": "/run/weft/vm/acme.vm2/console.log"}
+
+
 class State:
     def __init__(self, mode):
         self.mode = mode
@@ -73,10 +86,14 @@ class State:
                              "ports_up": 1, "addresses": 2},
                 "acme/lab": {"name": "acme/lab", "tenant": "acme", "mode": "bridged", "vlan": 120, "uplink": "lan0",
                              "ageing": 300, "isolate_ports": True, "static": {}, "ports": 0, "ports_up": 0,
-                             "addresses": 0}},
+                             "addresses": 0},
+                "acme/app": {"name": "acme/app", "tenant": "acme", "mode": "nat", "uplink": "lan0", "ageing": 300,
+                             "isolate_ports": False, "static": {}, "ports": 1, "ports_up": 0, "addresses": 0,
+                             "gateway": ["10.0.1.1/24"]}},
             "port": {
                 "acme/vm1": port("acme/vm1", "web", mac="52:54:00:00:00:01", ip=["10.0.1.1", "10.0.1.2"]),
                 "acme/vm2": port("acme/vm2", "web", state="error", error="ring 0: available index jumped")},
+            "vm": {"acme/vm2": machine("acme/vm2", "running")},
             "uplink": {"lan0": {"name": "lan0", "device": "vdev:net_null0", "mtu": 1500, "segments": ["acme/lab"],
                                 "state": "up", **counters(9), "drops_from": 0, "drops_to": 0}},
         }
@@ -116,6 +133,12 @@ class State:
                 "totals": {"tenants": len(tenants), "segments": 2, "ports": 2, "ports_up": 1, **counters(7), "drops": 3},
                 "tenants": tenants, "warnings": ["port acme/vm2: ring 0: available index jumped"]}
 
+    def forward_add(self, params):
+        self.find("segment", params["segment"])
+        return self.changed(params, [f"~ nat {params['segment']} forwards none -> {params['port']}"])
+
+    forward_del = forward_add
+
     def list(self, params):
         noun = params["noun"]
         if noun == "fdb":
@@ -125,6 +148,13 @@ class State:
             self.drops += 10
             items = [{"tenant": "acme", "port": "acme/vm1", "direction": "from", "reason": "spoof_mac",
                       "text": "source MAC address not this port's", "packets": self.drops}]
+        elif noun == "sessions":
+            items = [{"tenant": "acme", "segment": "acme/app", "port": "acme/vm5", "uplink": "lan0", "protocol": "tcp",
+                      "state": "established", "direction": "out", "inside": "10.0.1.10:1024",
+                      "translated": "203.0.113.2:40000", "remote": "198.51.100.1:443", "packets_out": 9,
+                      "packets_in": 7, "age": 1, "expires_s": 7439}]
+        elif noun in ("forward", "lease", "neighbour", "route"):
+            items = []
         elif noun in self.objects:
             items = list(self.objects[noun].values())
         else:
@@ -138,7 +168,7 @@ class State:
             items = [item for item in items if item["tenant" if "tenant" in item else "name"].split("/")[0] == tenant]
         if segment is not None:
             self.find("segment", segment)
-            items = [item for item in items if item["segment"] in (segment, segment.split("/")[1])]
+            items = [item for item in items if item.get("segment", "web") in (segment, segment.split("/")[1])]
         return {"schema": f"weft.{noun}.v1", "items": items}
 
     def show(self, params):
@@ -243,6 +273,22 @@ class State:
                 {"sequence": 2, "time": "2026-01-02T03:04:06.678Z", "type": "port-up", "tenant": "acme", "port": "vm1",
                  "text": "port acme/vm1 is up"}]
 
+    def vm_run(self, params):
+        self.find("port", params["name"])
+        result = self.add({**params, "noun": "vm"})
+        if not params.get("dry_run"):
+            self.objects["vm"][params["name"]] = machine(params["name"], "running")
+        return result
+
+    def vm_act(self, params, state):
+        item = self.find("vm", params["name"])
+        item["state"], item["pid"] = state, item["pid"] + 1
+        return {"changed": True, "name": params["name"], "state": state}
+
+    def vm_console(self, params):
+        item = self.find("vm", params["name"])
+        return {"socket": item["console"], "log": item["console_log"], "state": item["state"]}
+
     def bench_open(self, params):
         self.find("segment", params["segment"])
         raise Refused(1, "there is no dataplane here")
@@ -259,7 +305,10 @@ class State:
         if expected is not None and expected != self.generation:
             raise Refused(4, f"generation {self.generation} is in force, not {expected}: another change came between")
         name = {"del": "delete"}.get(method, method.replace(".", "_"))
+        states = {"vm_stop": "off", "vm_pause": "paused"}
         with self.lock:
+            if method.startswith("vm.") and not hasattr(self, name):
+                return self.vm_act(params, states.get(name, "running"))
             return getattr(self, name)(params)
 
 

@@ -32,6 +32,8 @@ def _library():
             ("driver_rx_queue", pointer, [pointer, ctypes.c_uint]), ("driver_tx_queue", pointer, [pointer, ctypes.c_uint]),
             ("driver_transmit", ctypes.c_int, [pointer, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_uint32]),
             ("driver_receive", ctypes.c_int, [pointer, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_uint32]),
+            ("driver_frontend", pointer, [pointer]),
+            ("vhost_frontend_get_config", ctypes.c_int, [pointer, ctypes.c_uint32, ctypes.c_char_p, ctypes.c_uint32]),
             ("driver_kick", None, [pointer]), ("driver_wait", ctypes.c_int, [pointer, ctypes.c_int])]:
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
@@ -42,7 +44,7 @@ _lib = None
 
 
 class Guest:
-    def __init__(self, path, features=VERSION_1 | MRG_RXBUF, pairs=1, ring_size=256, buffer_size=2048, timeout=5.0):
+    def __init__(self, path, features=VERSION_1 | MRG_RXBUF, pairs=1, ring_size=256, buffer_size=2048, timeout=60.0):
         global _lib
         _lib = _lib or _library()
         config = _Config(path.encode(), False, pairs, ring_size, buffer_size, features, int(timeout * 1000), False)
@@ -66,10 +68,18 @@ class Guest:
     def reconnect(self):
         return _lib.driver_reconnect(self.device)
 
+    def link_up(self):
+        """The status field of the device's configuration (virtio 1.2, 5.1.4)."""
+        status = ctypes.create_string_buffer(2)
+        result = _lib.vhost_frontend_get_config(_lib.driver_frontend(self.device), 6, status, 2)
+        if result < 0:
+            raise OSError(-result, os.strerror(-result))
+        return bool(status.raw[0] & 1)
+
     def send(self, frame, flags=0, gso_type=0, hdr_len=0, gso_size=0, csum_start=0, csum_offset=0, pair=0):
         header = struct.pack("<BBHHHHH", flags, gso_type, hdr_len, gso_size, csum_start, csum_offset, 0)
         queue = _lib.driver_tx_queue(self.device, pair)
-        deadline = time.monotonic() + 2
+        deadline = time.monotonic() + 60
         while True:
             result = _lib.driver_transmit(queue, header, frame, len(frame))
             if result != -11 or time.monotonic() > deadline:

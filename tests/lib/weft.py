@@ -27,7 +27,17 @@ def skip(reason):
     sys.exit(77)
 
 
-def wait_for(condition, what, seconds=10.0):
+def guest_image():
+    """The guest of machines that weftd keeps running (tests/guest); skips where they cannot run."""
+    image = os.path.join(BUILD, "tests/guest/weft-vm-guest.elf")
+    if not os.access("/dev/kvm", os.W_OK):
+        skip("needs /dev/kvm")
+    if not os.path.exists(image):
+        skip(f"needs {image}")
+    return image
+
+
+def wait_for(condition, what, seconds=120.0):
     """Waits until condition() is true and returns its value."""
     deadline = time.monotonic() + seconds
     while True:
@@ -66,7 +76,7 @@ class Weft:
                 [os.path.join(BUILD, "control/weftd"), "--config", self.config_path, "--run-dir", self.run_dir,
                  "--state-dir", os.path.join(self.directory, "state"), "--foreground", *self.arguments],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        wait_for(self.ready, "weftd ready", 20)
+        wait_for(self.ready, "weftd ready")
 
     def ready(self):
         if self.daemon.poll() is not None:
@@ -84,7 +94,7 @@ class Weft:
 
     def cli(self, *arguments, check=True, stdin=None):
         result = subprocess.run([os.path.join(BUILD, "cli/weft"), "--run-dir", self.run_dir, *arguments], text=True,
-                                capture_output=True, input=stdin, timeout=60, check=False)
+                                capture_output=True, input=stdin, timeout=300, check=False)
         if check and result.returncode != 0:
             raise AssertionError(f"weft {' '.join(arguments)}: exit {result.returncode}\n{result.stdout}{result.stderr}")
         return result
@@ -122,11 +132,11 @@ class Weft:
         if self.daemon and self.daemon.poll() is None:
             self.daemon.send_signal(signal.SIGTERM)
             try:
-                self.daemon.wait(10)
+                self.daemon.wait(60)
             except subprocess.TimeoutExpired:
                 self.daemon.kill()
                 self.daemon.wait()
-                raise AssertionError("weftd did not end within 10 s of SIGTERM") from None
+                raise AssertionError("weftd did not end within 60 s of SIGTERM") from None
 
     def log(self):
         with open(self.log_path, encoding="utf-8", errors="replace") as log:
@@ -157,6 +167,8 @@ class Weft:
             if kind is not None:
                 self.dump()
             self.stop()
+            for pid in filter(self._mentions, filter(str.isdigit, os.listdir("/proc"))):  # after a failure: an adopted one
+                os.kill(int(pid), signal.SIGKILL)
             shutil.rmtree(self.directory, ignore_errors=True)
 
     def _mentions(self, pid):

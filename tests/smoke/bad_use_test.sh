@@ -29,7 +29,7 @@ no_start()
 {
     local code=$1 text=$2
     shift 2
-    expect "$code" timeout 20 "$@"
+    expect "$code" timeout 120 "$@"
     expect_text "$ERR" "$text"
     [[ ! -e $SMOKE_DIR/run2/dataplane.sock && ! -e $SMOKE_DIR/run3/dataplane.sock ]] || smoke_fail "$* left a dataplane"
 }
@@ -41,7 +41,7 @@ tenants:
     segments: { web: { mode: isolated } }
     ports: { vm1: { segment: web, mac: "52:54:00:00:00:01" } }
 YAML
-wait_for converged 10
+wait_for converged
 DATAPLANE=$(dataplane_pid)
 
 # what is not built says so; what is wrong says what is right
@@ -69,7 +69,7 @@ s.bind(sys.argv[1])
 s.listen()
 print("ready", flush=True)
 signal.pause()' "$SMOKE_DIR/other.sock"
-wait_for 'grep -q ready "$SMOKE_DIR/other.log"' 10
+wait_for 'grep -q ready "$SMOKE_DIR/other.log"'
 refused 4 'Address already in use: another program has it; end it' port add acme/p --segment web --socket "$SMOKE_DIR/other.sock"
 refused 1 "/nowhere/x: No such file" port add acme/p --segment web --socket /nowhere/x
 refused 6 'port acme/vm1 has this socket' port add acme/p --segment web --socket "$WEFT_RUN_DIR/vhost/acme.vm1"

@@ -28,7 +28,7 @@ bad 5 "nobody listens there" status
 bad 2 'weft --help' # nothing at all
 bad 2 'did you mean "port"?' prot list
 bad 2 'did you mean "weft port list"?' port lst
-bad 2 '"vm" is not built yet' vm run acme/vm1
+bad 2 '"mirror" is not built yet' mirror add acme/vm1
 bad 2 'did you mean "weft port show acme/vm1"?' port acme/vm1
 bad 2 "TENANT/PORT is missing" port add
 bad 2 '"two" is one argument too many' port show acme/one two
@@ -80,11 +80,11 @@ fi
 fake_weftd_stop
 
 # a weftd that does not behave
-for mood in silent:5:"does not answer" mute:5:"did not answer" garbage:5:"does not speak" close:5:"closed" version:2:"speaks 9"; do
-    IFS=: read -r mode code text <<< "$mood"
+for mood in silent:5:1s:"does not answer" mute:5:5s:"did not answer" garbage:5:60s:"does not speak" close:5:60s:"closed" version:2:60s:"speaks 9"; do
+    IFS=: read -r mode code limit text <<< "$mood"
     fake_weftd_start --mode "$mode"
-    bad "$code" "$text" port list --timeout 1s
-    [[ $mode != mute ]] || bad 8 "may still be carried out" port add acme/vm1 --timeout 1
+    bad "$code" "$text" port list --timeout "$limit"
+    [[ $mode != mute ]] || bad 8 "may still be carried out" port add acme/vm1 --timeout "$limit"
     fake_weftd_stop
 done
 fake_weftd_start --mode read

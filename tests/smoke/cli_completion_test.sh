@@ -27,6 +27,8 @@ offers "weft port add acme/vm1 --sp" --spoof
 offers "weft port add acme/vm1 --spoof d" deny
 offers "weft port add acme/vm1 --queues 2 --q" "" # given already
 offers "weft port list -o j" json
+offers "weft vm re" restart reset resume
+offers "weft vm run acme/vm1 --mem" --memory
 offers "weft completion " bash
 offers "weft nonsense x" ""
 offers "weft port show " "" # nobody to ask

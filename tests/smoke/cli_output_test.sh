@@ -54,6 +54,17 @@ expect 0 weft events -o json
 expect 0 weft doctor
 expect_text "$OUT" "-> weft doctor --fix"
 
+# machines
+expect 0 weft vm list
+expect_text "$OUT" "acme/vm2 running    2 512 MiB"
+expect 0 weft vm show acme/vm2
+expect_text "$OUT" "/srv/vm2.img"
+expect 0 weft vm pause acme/vm2
+[[ $OUT == "acme/vm2 paused" ]]
+expect 0 weft vm restart acme/vm2 -o name
+[[ $OUT == acme/vm2 ]]
+expect 3 weft vm stop acme/vm1
+
 # changes: what changed and the generation; again: unchanged; dry run: nothing done
 expect 0 weft port add acme/vm3 --segment web --queues 2 --ip 10.0.1.3,10.0.1.4
 [[ $OUT == $'+ port acme/vm3 segment web queues 2 ip 10.0.1.3,10.0.1.4\ngeneration 8' && -z $ERR ]]
@@ -82,6 +93,7 @@ head -n 4 < <(weft drops --watch=1 2> "$SMOKE_DIR/watch-errors") > "$SMOKE_DIR/b
 [[ $(sed -n 3p "$SMOKE_DIR/blocks") == "" && $(sed -n 4p "$SMOKE_DIR/blocks") == *" NEW "* && ! -s $SMOKE_DIR/watch-errors ]]
 head -n 2 < <(weft status --watch -o json) | python3 -c 'import json, sys; [json.loads(line) for line in sys.stdin]'
 if command -v script > /dev/null; then
-    TERM=xterm timeout 3 script -qec "weft port --watch" "$SMOKE_DIR/screen" > /dev/null 2>&1 < /dev/null || true
-    grep -q $'\e\\[H.*PORT.*\e\\[K' "$SMOKE_DIR/screen"
+    smoke_start script env TERM=xterm script -qfec "weft port --watch" "$SMOKE_DIR/screen"
+    wait_for 'grep -q $'"'\\e\\\\[H.*PORT.*\\e\\\\[K'"' "$SMOKE_DIR/screen"'
+    kill "$STARTED"
 fi

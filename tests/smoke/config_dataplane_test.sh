@@ -8,7 +8,7 @@ smoke_need root weftd weft-dataplane python3
 generation() { json 'x["controller"]["generation"]' weft status -o json; }
 weftd_start <<< 'version: 1
 tenants: { acme: { segments: { web: { mode: isolated } }, ports: { vm1: { segment: web } } } }'
-wait_for converged 20
+wait_for converged
 first=$(generation)
 
 # Refused: a socket cannot be made where there is no directory.
@@ -37,7 +37,7 @@ for i in {1..8}; do # every other one without: a dataplane that dies young is st
         kill -9 "$victim" 2> /dev/null || true
     fi
     ! wait "$adding" || made+=("acme/p$i")
-    wait_for converged 20
+    wait_for converged
 done
 ((${#made[@]} >= 4)) || smoke_fail "only ${made[*]}"
 [[ $(weft port list -o name | sort) == "$(printf '%s\n' acme/vm1 "${made[@]}" | sort)" ]]

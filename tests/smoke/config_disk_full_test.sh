@@ -12,7 +12,7 @@ fi
 mount -t tmpfs -o size=128k none "$WEFT_STATE_DIR" || smoke_skip "cannot mount a tmpfs"
 weftd_start <<< 'version: 1
 tenants: { acme: { segments: { web: { mode: isolated } }, ports: { vm1: { segment: web } } } }'
-wait_for converged 20
+wait_for converged
 before=$(weft config export)
 generation() { json 'x["controller"]["generation"]' weft status -o json; }
 first=$(generation)
@@ -30,7 +30,7 @@ expect 1 weft config apply -f - --confirm-within 30s <<< 'version: 1'
 [[ $(weft port list -o name) == acme/vm1 ]]
 weftd_kill
 weftd_start "$SMOKE_DIR/weft.yaml" # the disk is still full
-wait_for converged 20
+wait_for converged
 [[ $(weft config export) == "$before" && $(generation) == "$first" ]]
 rm "$WEFT_STATE_DIR/fill"
 expect 0 weft port add acme/vm2 --segment web

@@ -15,7 +15,7 @@ tenants:
       vm1: { segment: web, mac: "52:54:00:00:00:01" }
       vm2: { segment: web }
 EOF
-wait_for converged 20
+wait_for converged
 before=$(weft config export)
 generation=$(json 'x["controller"]["generation"]' weft status -o json)
 pid=$(dataplane_pid)
@@ -61,7 +61,7 @@ weftd_stop
 cp "$SMOKE_DIR/bad.yaml" "$SMOKE_DIR/weft.yaml"
 allow_log 'weft\.yaml'
 weftd_start "$SMOKE_DIR/weft.yaml"
-wait_for converged 20
+wait_for converged
 [[ $(weft config export) == "$before" ]]
 expect_text "$(weft status -o json)" "is invalid"
 expect 6 weftd --config "$SMOKE_DIR/bad.yaml" --run-dir "$SMOKE_DIR/other" --state-dir "$SMOKE_DIR/other-state"

@@ -56,7 +56,7 @@ def apply_killed_at(weft, call, number, text):
         if b"attached" not in line:
             skip(f"strace cannot attach: {line.decode().strip()}")
         result = subprocess.run([os.path.join(BUILD, "cli/weft"), "--run-dir", weft.run_dir, "config", "apply", "-f", "-"],
-                                input=text, capture_output=True, check=False, timeout=30)
+                                input=text, capture_output=True, check=False, timeout=300)
         killed = result.returncode != 0
         if killed:
             weft.daemon.wait()

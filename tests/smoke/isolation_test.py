@@ -136,7 +136,7 @@ def main():
                 wanted = {out: sum(1 for _, o in expected if o == out) for out in M}
                 for name, guest in guests.items():
                     # all that is expected, then whatever comes in the time a stray frame would need
-                    frames = guest.receive(3.0, wanted[name]) if wanted[name] else []
+                    frames = guest.receive(60.0, wanted[name]) if wanted[name] else []
                     frames += guest.receive(0.004)
                     for frame in frames:
                         number, tags = parse(frame)

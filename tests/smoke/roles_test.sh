@@ -32,7 +32,7 @@ tenants: { acme: { segments: { web: { mode: isolated } }, ports: { vm1: { segmen
 END
 [[ $(stat -c %a:%g run) == 710:64001 ]]
 [[ $(stat -c %a:%g run/api.sock) == 660:64001 ]]
-wait_for '[[ $(stat -c %a:%g run/vhost/acme.vm1) == 660:64001 ]]' 5
+wait_for '[[ $(stat -c %a:%g run/vhost/acme.vm1) == 660:64001 ]]'
 [[ $(weft port show acme/vm1 -o json) == *"\"$run_dir/vhost/acme.vm1\""* ]] # absolute, whatever was given
 
 for who in 64001 64001,64002; do
@@ -40,8 +40,10 @@ for who in 64001 64001,64002; do
 done
 expect 0 as 64002 port list
 expect 0 as 64002 status
+expect 0 as 64002 vm list
 for change in "port add acme/vm3 --segment web" "port set acme/vm1 --mtu 9000" "tenant del acme --cascade" \
-    "config rollback" "config confirm" "fdb flush" "doctor --fix"; do
+    "config rollback" "config confirm" "fdb flush" "doctor --fix" "vm run acme/vm1 --kernel /k" "vm start acme/vm1" \
+    "vm stop acme/vm1" "vm pause acme/vm1" "vm console acme/vm1"; do
     # shellcheck disable=SC2086 # words
     expect 7 as 64002 $change
     expect_text "$ERR" "not permitted"

@@ -53,7 +53,7 @@ class Testpmd:
                 stdin=subprocess.PIPE, stdout=log, stderr=log)
         try:
             # rings are up before testpmd has put buffers into them: the forwarding loop is what to wait for
-            wait_for(lambda: "start packet forwarding" in self.log() and self.up(), "virtio-user ports up", 30)
+            wait_for(lambda: "start packet forwarding" in self.log() and self.up(), "virtio-user ports up")
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.log()[-3000:]}") from None
 
@@ -83,7 +83,7 @@ def bounce(weft, probes, queues):
             body = ip + struct.pack("!HHHH", 1000 + i, 9, 20, 0) + dice.randbytes(dice.randrange(18, 1460))
             probe.send(ethernet(PEER, PROBE, 0x0800, body), pair=i % queues)
             wanted.add(ethernet(PROBE, PEER, 0x0800, body))
-        frames = probe.receive(5, FRAMES) + probe.receive(0.002)
+        frames = probe.receive(60, FRAMES) + probe.receive(0.002)
         assert len(frames) == FRAMES and set(frames) == wanted, f"{name}: {len(frames)} of {FRAMES} came back"
     after = weft.counters()
     for name in probes:

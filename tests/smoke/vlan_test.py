@@ -11,9 +11,10 @@ usage: vlan_test.py [ovs]     without: weft against the model; with: weft agains
 import os
 import struct
 import sys
+import time
 
 sys.path[:0] = [os.path.join(os.path.dirname(__file__), "../lib"), os.path.join(os.path.dirname(__file__), "../../perf")]
-from guest import Guest, ethernet  # noqa: E402
+from guest import Guest, ethernet, mac  # noqa: E402
 from weft import Weft, skip  # noqa: E402
 
 PORTS = {  # name: (native VID or None, tagged VIDs)
@@ -23,7 +24,7 @@ C, S = 0x8100, 0x88a8
 TAGS = [(), ((C, 0),), ((C, 0xa000),), ((C, 10),), ((C, 20),), ((C, 30),), ((C, 0x600a),), ((C, 10), (C, 20)),
         ((C, 20), (C, 10)), ((S, 10), (C, 20)), ((C, 20), (S, 5)), ((C, 0), (C, 10)), ((S, 30), (C, 10)), ((C, 4095),)]
 DESTINATIONS = {"broadcast": "ff:ff:ff:ff:ff:ff", "multicast": "01:00:5e:01:02:03", "unknown": "52:54:00:99:99:99", **MACS}
-ETHERTYPE = 0x88b5
+ETHERTYPE, HELLO, END = 0x88b5, 0x88b6, 0x88b7
 
 
 def members(vid):
@@ -65,21 +66,51 @@ def frames(ingress):
             yield (number, name), tags, ethernet(address, MACS[ingress], ETHERTYPE, marker + b"weft", tags)
 
 
+def through(guests, ingress):
+    """{name: frames} that came to each guest, when all that the ingress has sent is through: a frame that the others of its
+    VLANs hear is. Twice, as a switch may hand over one batch port by port."""
+    native, tagged = PORTS[ingress]
+    came = {name: [] for name in guests}
+    for turn in (b"first", b"again"):
+        for vid in ([native] if native else []) + list(tagged):
+            guests[ingress].send(ethernet("ff:ff:ff:ff:ff:ff", MACS[ingress], END, turn, ((C, vid),) if vid != native else ()))
+            for name in set(members(vid)) - {ingress}:
+                while not is_of(END, frame := guests[name].receive(60, 1)[0]):
+                    came[name].append(frame)
+    return {name: [frame for frame in came[name] + guest.receive() if not is_of(HELLO, frame)] for name, guest in guests.items()}
+
+
+def is_of(ethertype, frame):
+    return struct.pack("!H", ethertype) in (frame[12:14], frame[16:18])
+
+
+def introduce(guests):
+    """Every port is heard by all others in every VLAN it is in: learned, and their links are up."""
+    deaf = {(name, other, vid) for name in guests for vid in (10, 20) if name in members(vid) for other in set(members(vid)) - {name}}
+    deadline = time.monotonic() + 60
+    while deaf:
+        assert time.monotonic() < deadline, f"never heard: {sorted(deaf)}"
+        for name, _, vid in deaf:
+            guests[name].send(ethernet("ff:ff:ff:ff:ff:ff", MACS[name], HELLO, struct.pack("!H", vid),
+                                       ((C, vid),) if vid != PORTS[name][0] else ()))
+        for other, guest in guests.items():
+            for frame in guest.receive(0.05):
+                vid = struct.unpack_from("!H", frame, 14 if frame[12:14] == struct.pack("!H", HELLO) else 18)[0]
+                deaf -= {(name, other, vid) for name in guests if frame[6:12] == mac(MACS[name])}
+
+
 def observe(guests):
     """{(ingress, kind): {egress: tags}} of everything that is delivered."""
-    for name, guest in guests.items():  # every port is heard in every VLAN it is in
-        native, tagged = PORTS[name]
-        for vid in ([0] if native else []) + list(tagged):
-            guest.send(ethernet("ff:ff:ff:ff:ff:ff", MACS[name], 0x88b6, b"hello", ((C, vid),) if vid else ()))
-    for guest in guests.values():
-        guest.receive(0.3)
+    introduce(guests)
+    for name in guests:
+        through(guests, name)
     seen = {}
     for ingress, guest in guests.items():
         for kind, _, frame in frames(ingress):
             guest.send(frame)
             seen[ingress, kind] = {}
-        for name, other in guests.items():
-            for frame in other.receive(0.4):
+        for name, received in through(guests, ingress).items():
+            for frame in received:
                 tags, at = [], 12
                 while struct.unpack_from("!H", frame, at)[0] in (C, S):
                     tags.append(struct.unpack_from("!HH", frame, at))
@@ -113,7 +144,7 @@ def through_ovs():
             ["vlan_mode=native-untagged"] if native and tagged else [])
     try:
         with peers.Ovs(ports=settings) as switch:
-            return observe({name: Guest(path, timeout=30) for name, path in zip(PORTS, switch.sockets)})
+            return observe({name: Guest(path) for name, path in zip(PORTS, switch.sockets)})
     except peers.Unavailable as reason:
         skip(reason)
 

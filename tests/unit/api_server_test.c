@@ -24,7 +24,7 @@
 #include "client.h"
 #include "dp_objects.h"
 
-#define TIMEOUT_MS 10000
+#define TIMEOUT_MS 60000
 
 static struct {
     pthread_t thread;
@@ -46,7 +46,7 @@ static const struct objects *fake_objects(void *context)
 
 static int fake_commit(void *context, struct transaction *transaction, char *text)
 {
-    int fds[DP_QUEUES_MAX];
+    int fds[DP_PORT_FDS_MAX + 1];
     if (fixture.commit_fails) {
         snprintf(text, OBJECT_TEXT_SIZE, "port t1/port1: no");
         return -EADDRINUSE;
@@ -396,7 +396,7 @@ static void test_descriptors(void **state)
     assert_int_equal(raw(fd, DP_OP_ABORT, DP_KIND_NONE, NULL, 0), 0);
     assert_int_equal(descriptor_count(), before);
     /* more than any request takes: disconnected */
-    send_raw(fd, DP_OP_PUT, DP_KIND_PORT, &tap, sizeof(tap), sizeof(tap), fds, DP_QUEUES_MAX + 1);
+    send_raw(fd, DP_OP_PUT, DP_KIND_PORT, &tap, sizeof(tap), sizeof(tap), fds, DP_PORT_FDS_MAX + 1);
     assert_int_equal(reply_status(fd), 1);
     close(fd);
     fd = greeted();

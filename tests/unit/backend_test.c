@@ -19,7 +19,7 @@
 #include "harness.h"
 
 #define FEATURE(bit) (1ull << (bit))
-#define TIMEOUT_MS   5000
+#define TIMEOUT_MS   60000
 #define BASIC        FEATURE(VIRTIO_F_VERSION_1)
 
 static char path[108];

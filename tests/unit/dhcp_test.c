@@ -259,9 +259,12 @@ static void test_save_load_prune(void **state)
     json_t *saved = dhcp_save(dhcp, 1000);
     dhcp_load(again, saved);
     json_decref(saved);
-    assert_true(dhcp_lease_at(again, 1, 1000, &found));
-    assert_false(dhcp_lease_at(again, 2, 1000, &found));
-    assert_false(dhcp_lease_at(again, 0, 1000 + 3600, &found)); /* expired */
+    uint32_t cursor = 0;
+    assert_true(dhcp_lease_next(again, &cursor, 1000, &found));
+    assert_true(dhcp_lease_next(again, &cursor, 1000, &found));
+    assert_false(dhcp_lease_next(again, &cursor, 1000, &found));
+    cursor = 0;
+    assert_false(dhcp_lease_next(again, &cursor, 1000 + 3600, &found)); /* expired */
     dhcp_prune(again, &scope, port_exists, &alive);
     assert_false(dhcp_address_of_port(again, 3, 1000, address));
     assert_true(dhcp_address_of_port(again, 4, 1000, address));
@@ -279,7 +282,8 @@ static void test_hostname(void **state)
     uint8_t options[] = {50, 4, 0, 0, 0, 0, 12, 9, '-', 'W', 'e', 0x1b, 'b', '1', '.', 'x', 'y'};
     memcpy(options + 2, client.yours, 4);
     assert_int_equal(ask(&client, REQUEST, NULL, options, sizeof(options)), ACK);
-    assert_true(dhcp_lease_at(dhcp, 0, 1000, &found));
+    uint32_t cursor = 0;
+    assert_true(dhcp_lease_next(dhcp, &cursor, 1000, &found));
     assert_string_equal(found.hostname, "web1");
     dhcp_free(dhcp);
 }

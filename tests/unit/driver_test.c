@@ -13,7 +13,7 @@
 #include "harness.h"
 
 #define FEATURE(bit) (1ull << (bit))
-#define TIMEOUT_MS   5000
+#define TIMEOUT_MS   60000
 #define BASIC        FEATURE(VIRTIO_F_VERSION_1)
 #define PACKED       (BASIC | FEATURE(VIRTIO_F_RING_PACKED))
 

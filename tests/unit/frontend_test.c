@@ -14,7 +14,7 @@
 #include "frontend.h"
 
 #define FEATURE(bit) (1ull << (bit))
-#define TIMEOUT_MS   2000
+#define TIMEOUT_MS   60000
 #define WANTED                                                                                               \
     (FEATURE(VHOST_PROTOCOL_F_MQ) | FEATURE(VHOST_PROTOCOL_F_REPLY_ACK) | FEATURE(VHOST_PROTOCOL_F_STATUS) | \
      FEATURE(VHOST_PROTOCOL_F_CONFIG) | FEATURE(VHOST_PROTOCOL_F_BACKEND_REQ))

@@ -20,7 +20,7 @@
 #include "kernel_tap.h"
 
 #define TCP_PORT  7777
-#define TIMEOUT_S 60
+#define TIMEOUT_S 240
 
 int kernel_namespace(void)
 {

@@ -108,8 +108,8 @@ static void test_port_refused(void **state)
     REFUSED(good, port.id = 0);
     REFUSED(good, port.id = DP_PORTS_MAX);
     REFUSED(good, port.type = 0);
-    REFUSED(good, port.type = 5);
-    REFUSED(good, port.flags = 32);
+    REFUSED(good, port.type = DP_PORT_XDP + 1);
+    REFUSED(good, port.flags = 64);
     REFUSED(good, port.name[0] = 0);
     REFUSED(good, port.name[63] = 'x');
     REFUSED(good, memset(port.name, 'x', sizeof(port.name)));
@@ -125,7 +125,7 @@ static void test_port_refused(void **state)
     REFUSED(good, port.mtu = 9217);
     REFUSED(good, port.mac[0] = 1);
     REFUSED(good, port.pad[1] = 1);
-    REFUSED(good, port.pad2 = 1);
+    REFUSED(good, port.ifindex = 1);
     REFUSED(tap, port.features_off = 1);
     REFUSED(tap, port.flags = DP_PORT_F_CLIENT);
     REFUSED(tap, port.socket_group = 100);
@@ -231,7 +231,7 @@ static void test_transaction_descriptors(void **state)
     struct objects *objects = objects_new();
     struct transaction *transaction = transaction_new(objects);
     struct dp_port tap = make_tap(1, 1, 2), vhost = make_port(2, 1);
-    int fds[6], taken[DP_QUEUES_MAX];
+    int fds[6], taken[DP_PORT_FDS_MAX];
     for (unsigned i = 0; i < 6; i++)
         fds[i] = eventfd(0, EFD_CLOEXEC);
     /* too few, and with a port that takes none: refused and closed */

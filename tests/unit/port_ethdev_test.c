@@ -242,7 +242,7 @@ static void test_pcap(void **state)
 static int packet_socket(const char *name)
 {
     struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
-    struct timeval timeout = {.tv_sec = 10};
+    struct timeval timeout = {.tv_sec = 60};
     int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL));
     address.sll_ifindex = (int)if_nametoindex(name);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);

@@ -20,7 +20,7 @@
 
 #define FRAMES            300u
 #define RUNTS             3u
-#define WAIT_SECONDS      20
+#define WAIT_SECONDS      120
 #define GUEST_CSUM        (UINT64_C(1) << 1)
 #define VERSION_1         (UINT64_C(1) << 32)
 #define PROTOCOL_FEATURES (UINT64_C(1) << 30) /* vhost-user's own */
@@ -119,7 +119,7 @@ static void *run_guests(void *argument)
                                    .ring_size = 128,
                                    .buffer_size = 2048,
                                    .features = VERSION_1 | GUEST_CSUM,
-                                   .timeout_ms = 5000};
+                                   .timeout_ms = 60000};
     struct driver_device *devices[2];
     for (unsigned i = 0; i < 2; i++) {
         config.path = paths[i];

@@ -190,7 +190,8 @@ static void what_the_dataplane_cannot_hold(void **state)
     assert_null(build(text, "/run/weft", &diagnostics));
     assert_int_equal(diagnostics.count, 1);
     assert_int_equal(diagnostics.items[0].code, WEFT_LIMIT);
-    assert_string_equal(diagnostics.items[0].message, "4096 ports, uplinks, and interfaces of host and router; 4095 are possible");
+    assert_string_equal(diagnostics.items[0].message,
+                        "4096 ports, uplinks, and interfaces of host and router; 4095 are possible");
     diagnostics_clear(&diagnostics);
     free(text);
     assert_null(build(

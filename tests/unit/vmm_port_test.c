@@ -86,6 +86,8 @@ static void power_button(void **state)
     assert_true(line(LAYOUT_IRQ_SCI));
     assert_int_equal(pm_read(&pm, 0, 2), 0x100);
     assert_int_equal(pm_read(&pm, 0, 4), 0x1000100);
+    pm_write(&pm, 2, 0xffff, 2); /* the global lock's enable bit stays, what is not there does not */
+    assert_int_equal(pm_read(&pm, 2, 2), 0x120);
     pm_write(&pm, 0, 0x100, 2);
     assert_false(line(LAYOUT_IRQ_SCI));
     assert_int_equal(pm_write(&pm, 4, 5 << 10, 2), PM_NOTHING);

@@ -17,7 +17,7 @@
 
 #define PORTS        2u
 #define QUEUES       2u
-#define WAIT_SECONDS 20
+#define WAIT_SECONDS 120
 
 struct live_queue {
     uint32_t pending; /* frames that the guest has for us; test: +, worker: - (atomic) */

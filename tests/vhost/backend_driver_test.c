@@ -20,7 +20,7 @@
 
 #define FEATURE(bit) (1ull << (bit))
 #define BASIC        FEATURE(VIRTIO_F_VERSION_1)
-#define TIMEOUT_MS   5000
+#define TIMEOUT_MS   60000
 
 static double now(void)
 {

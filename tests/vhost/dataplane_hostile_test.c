@@ -27,7 +27,7 @@
 
 #define FRAME_SIZE 100u
 #define WINDOW     32u /* frames on their way at most */
-#define LOST_S     10  /* seconds without a frame: the rest is lost */
+#define LOST_S     60  /* seconds without a frame: the rest is lost */
 
 static const char *program, *only;
 static struct switch_process sw;

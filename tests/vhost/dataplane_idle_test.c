@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A weft-dataplane with 16 connected guests that say nothing, in one segment: what it costs, and how long the
- * first frame after the silence takes.
+ * A weft-dataplane with 16 connected guests that say nothing, in one segment: its worker sleeps, does nothing
+ * until a guest kicks it, and every first frame after the silence wakes it and arrives.
  *
- * Other load on the machine must not decide the outcome: from a frame's time is taken off what the kernel
- * says the two threads on its way, the worker and this test, spent ready to run without a processor
- * (schedstat's run delay), the time of the system calls and wake-ups remains.
+ * What it costs and how long the first frame takes is printed, not judged: other load on the machine decides
+ * it as well (perf/ measures it). Judged is what no load changes. A lost wake-up: the frame does not arrive,
+ * ever. Polling or a timed sleep in place of a kick: the worker's rounds rise in the silence. A frame that
+ * something else than the kick brought: no sleep ended for it.
  *
  * The program's path is the first argument.
  */
@@ -23,12 +24,11 @@
 #include <cmocka.h>
 #include "switch_process.h"
 
-#define GUESTS       16u
-#define FRAME_SIZE   64u
-#define IDLE_S       20u
-#define IDLE_MAX     0.01 /* of a processor */
-#define FRAMES       300u
-#define FIRST_MAX_NS 1000000u
+#define GUESTS     16u
+#define FRAME_SIZE 64u
+#define IDLE_S     20u
+#define SPIN       0.1 /* of a processor: a thread that spins takes it whole, the idle process 1/1000 */
+#define FRAMES     300u
 
 static const char *program;
 static struct switch_process sw;
@@ -94,14 +94,19 @@ static void worker_path(char *path, size_t size)
     assert_true(path[0]);
 }
 
-static bool worker_asleep(void)
+static struct dp_worker_state worker_state(void)
 {
     const void *object;
     struct dp_worker_state worker = {0};
     assert_int_equal(dp_client_dump(sw.client, DP_KIND_WORKER_STATE), 0);
     while (dp_client_next(sw.client, &object) == 1)
         memcpy(&worker, object, sizeof(worker));
-    return worker.asleep;
+    return worker;
+}
+
+static bool worker_asleep(void)
+{
+    return worker_state().asleep;
 }
 
 static void send_frame(unsigned from, unsigned to)
@@ -150,18 +155,22 @@ static int teardown(void **state)
     return 0;
 }
 
-static void test_idle_cost(void **state)
+static void test_silence(void **state)
 {
     wait_until(worker_asleep());
+    struct dp_worker_state first = worker_state();
     double before = process_seconds();
     struct timespec time = {.tv_sec = IDLE_S}; /* the length of the measurement, not a condition */
     uint64_t start = now_ns();
     while (nanosleep(&time, &time) != 0)
         ;
     double share = (process_seconds() - before) / ((double)(now_ns() - start) / 1e9);
+    struct dp_worker_state last = worker_state();
     print_message("idle with %u guests: %.2f %% of a processor\n", GUESTS, share * 100);
-    assert_true(share <= IDLE_MAX);
-    assert_true(worker_asleep());
+    assert_true(last.asleep);
+    assert_int_equal(last.rounds, first.rounds);
+    assert_int_equal(last.sleeps, first.sleeps);
+    assert_true(share < SPIN);
 }
 
 static int compare(const void *a, const void *b)
@@ -178,15 +187,17 @@ static void test_first_frame(void **state)
     for (unsigned i = 0; i < FRAMES; i++) {
         unsigned from = 1 + i % GUESTS, to = 1 + (i + 1) % GUESTS;
         wait_until(worker_asleep());
+        uint64_t sleeps = worker_state().sleeps;
         unsigned long long waited =
             schedule_read(worker).waited + schedule_read("/proc/thread-self/schedstat").waited;
         uint64_t start = now_ns();
         send_frame(from, to);
-        while (!receive(to))
-            assert_true(now_ns() - start < SWITCH_TIMEOUT_MS * 1000000ull);
+        wait_until(receive(to));
         raw[i] = now_ns() - start;
         waited = schedule_read(worker).waited + schedule_read("/proc/thread-self/schedstat").waited - waited;
         own[i] = raw[i] > waited ? raw[i] - waited : 0;
+        wait_until(worker_asleep());
+        assert_true(worker_state().sleeps > sleeps);
     }
     qsort(raw, FRAMES, sizeof(raw[0]), compare);
     qsort(own, FRAMES, sizeof(own[0]), compare);
@@ -195,7 +206,6 @@ static void test_first_frame(void **state)
                   (double)raw[FRAMES / 2] / 1e3, (double)raw[FRAMES * 99 / 100] / 1e3,
                   (double)raw[FRAMES - 1] / 1e3, (double)own[FRAMES / 2] / 1e3,
                   (double)own[FRAMES * 99 / 100] / 1e3, (double)own[FRAMES - 1] / 1e3);
-    assert_true(own[FRAMES - 1] <= FIRST_MAX_NS);
 }
 
 int main(int argc, char **argv)
@@ -207,7 +217,7 @@ int main(int argc, char **argv)
     program = argv[1];
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_first_frame),
-        cmocka_unit_test(test_idle_cost),
+        cmocka_unit_test(test_silence),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

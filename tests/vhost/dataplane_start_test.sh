@@ -16,7 +16,7 @@ fail() {
 refused() { # EXIT-CODE TEXT ARGUMENT...
     local code=$1 text=$2 output
     shift 2
-    output=$(timeout 20 "$program" "$@" 2>&1)
+    output=$(timeout 120 "$program" "$@" 2>&1)
     local status=$?
     [ "$status" = "$code" ] || fail "$*: exit code $status instead of $code: $output"
     grep -qF -- "$text" <<<"$output" || fail "$*: no \"$text\" in: $output"
@@ -28,7 +28,7 @@ start() { # ARGUMENT...: started with the run directory, waits until it listens
     "$program" --run-dir "$directory/run" --hugepages never --ready-fd 9 "$@" 9<>"$directory/ready" 2>>"$directory/log" &
     pid=$!
     local line=""
-    read -r -t 20 line <>"$directory/ready"
+    read -r -t 120 line <>"$directory/ready"
     [ "$line" = READY ] || fail "it did not get ready: $(cat "$directory/log")"
 }
 

@@ -13,8 +13,8 @@
 #include "hostile.h"
 
 #define FEATURE(bit)     (1ull << (bit))
-#define REPLY_TIMEOUT_MS 5000
-#define TAKEN_TIMEOUT_MS 5000
+#define REPLY_TIMEOUT_MS 60000
+#define TAKEN_TIMEOUT_MS 60000
 #define PROTOCOL                                                                                             \
     (FEATURE(VHOST_PROTOCOL_F_MQ) | FEATURE(VHOST_PROTOCOL_F_CONFIG) | FEATURE(VHOST_PROTOCOL_F_STATUS) |    \
      FEATURE(VHOST_PROTOCOL_F_BACKEND_REQ) | FEATURE(VHOST_PROTOCOL_F_CONFIGURE_MEM_SLOTS) |                 \

@@ -59,7 +59,7 @@ int main(int argc, char **argv)
                                        .ring_size = 256,
                                        .buffer_size = 2048,
                                        .features = 1ull << VIRTIO_F_VERSION_1,
-                                       .timeout_ms = 5000};
+                                       .timeout_ms = 60000};
         h.peer = driver_open(&config);
         if (!h.peer) {
             fprintf(stderr, "%s: %s\n", argv[i + 1], strerror(errno));

@@ -7,9 +7,9 @@
 #include <unistd.h>
 #include "hostile.h"
 
-#define CLOSED_TIMEOUT_MS 5000
-#define BROKEN_TIMEOUT_MS 5000
-#define GUEST_TIMEOUT_MS  5000
+#define CLOSED_TIMEOUT_MS 60000
+#define BROKEN_TIMEOUT_MS 60000
+#define GUEST_TIMEOUT_MS  60000
 
 const struct pattern *hostile_pattern(unsigned index)
 {

@@ -181,7 +181,7 @@ static bool second_frontend(struct hostile *h, const void *argument)
     struct hostile other = {.path = h->path, .fd = -1};
     if (!hostile_start(h, 0) || !hostile_connect(&other))
         return false;
-    bool refused = hostile_closed(&other, 5000);
+    bool refused = hostile_closed(&other, 60000);
     hostile_disconnect(&other);
     return refused || hostile_fail(h, "a second frontend was taken");
 }

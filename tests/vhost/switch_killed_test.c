@@ -25,7 +25,7 @@
 #define FEATURE(bit) (1ull << (bit))
 #define BASIC        FEATURE(VIRTIO_F_VERSION_1)
 #define KILLS        30u
-#define TIMEOUT_S    10
+#define TIMEOUT_S    60
 
 static char path[108];
 

@@ -11,7 +11,7 @@
 #include "client.h"
 #include "driver.h"
 
-#define SWITCH_TIMEOUT_MS 20000
+#define SWITCH_TIMEOUT_MS 120000
 
 struct switch_process {
     pid_t pid;                    /* 0: not running */

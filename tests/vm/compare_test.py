@@ -49,7 +49,7 @@ def registers(bench):
          "virtio-blk-pci,disable-legacy=on,drive=d,num-queues=1", "-device", "virtio-rng-pci,disable-legacy=on", "-device",
          "virtio-balloon-pci,disable-legacy=on"], stdin=subprocess.DEVNULL)
     bench.processes.append(process)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not os.path.exists(log) or "done ok" not in open(log, encoding="latin-1").read():
         assert time.monotonic() < deadline and process.poll() is None, "QEMU does not run the image"
         time.sleep(0.05)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The smallest switch: every frame that comes from one port goes out of all others. usage: vm-hub [-q PAIRS]
- * SOCKET... For tests of the VMM that need two guests and a backend that can be killed, and nothing of the
- * dataplane.
+ * SOCKET... (=SOCKET: dials it). For tests of the VMM that need two guests and a backend that can be killed,
+ * and nothing of the dataplane.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -130,8 +130,13 @@ static void wait_for_work(unsigned pairs)
 static int add_port(const char *path, unsigned pairs)
 {
     struct port *port = &ports[port_count];
-    struct vhost_backend_config config = {
-        .path = path, .queue_pairs = pairs, .mtu = 1500, .socket_mode = 0666, .socket_group = (gid_t)-1};
+    bool dial = path[0] == '=';
+    struct vhost_backend_config config = {.path = path + dial,
+                                          .client = dial,
+                                          .queue_pairs = pairs,
+                                          .mtu = 1500,
+                                          .socket_mode = 0666,
+                                          .socket_group = (gid_t)-1};
     for (unsigned i = 0; i < VHOST_RINGS_MAX; i++)
         port->kick[i] = -1;
     port->backend = vhost_backend_new(&config, &events, port);

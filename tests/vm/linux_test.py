@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Debian's cloud kernel. With kvm_intel or kvm_amd it boots to its init. A KVM that emulates privilege level 0 (about a
-million instructions a second, not all of them) carries it less far: then the bzImage is followed into its decompressor,
-and its vmlinux, unpacked here, by PVH up to the point where it has taken memory map, ACPI tables and command line."""
+"""Debian's cloud kernel on a KVM that emulates privilege level 0 (about a million instructions a second, not all of them):
+the bzImage is followed into its decompressor, and its vmlinux, unpacked here, by PVH up to the point where it has taken memory
+map, ACPI tables and command line. On any other KVM it boots: linux_boot_test.py."""
 import os
 import struct
 import subprocess
@@ -52,17 +52,11 @@ def unpack_lz4(data):
 def prepare(bench):
     cache = os.environ.get("WEFT_LINUX_GUEST", bench.path("linux"))
     result = subprocess.run([os.path.join(TOP, "tests/lib/linux_guest"), "prepare", cache], capture_output=True, text=True,
-                            timeout=250, check=False)
+                            timeout=900, check=False)
     if result.returncode != 0:
         print(result.stdout.strip() or f"SKIP: {result.stderr.strip()}")
         sys.exit(77)
     return cache
-
-
-def whole_boot(bench, kernel, initrd):
-    machine = bench.machine("--initrd", initrd, "--cpus", "2", kernel=kernel, memory="512M", cmdline="console=ttyS0")
-    machine.wait_line("Run /init as init process", 60)
-    assert "Linux version" in machine.console() and "ACPI Error" not in machine.console(), machine.dump()
 
 
 def as_far_as_it_goes(bench, kernel, initrd):
@@ -70,7 +64,7 @@ def as_far_as_it_goes(bench, kernel, initrd):
         data = file.read()
     early = "console=ttyS0 earlyprintk=serial,ttyS0,115200 nokaslr weft.test=yes"
     machine = bench.machine("--initrd", initrd, kernel=kernel, memory="256M", cmdline=early)
-    machine.wait_line("KASLR disabled: 'nokaslr' on cmdline.", 60)
+    machine.wait_line("KASLR disabled: 'nokaslr' on cmdline.", 300)
     machine.call("quit")
     machine.wait(KILLED)
     payload = (data[0x1f1] + 1) * 512 + struct.unpack_from("<I", data, 0x248)[0]
@@ -80,7 +74,7 @@ def as_far_as_it_goes(bench, kernel, initrd):
     with open(bench.path("vmlinux"), "wb") as file:
         file.write(unpack_lz4(data[payload:]))
     machine = bench.machine(f"--cpu={FEATURES}", "--initrd", initrd, kernel=bench.path("vmlinux"), memory="256M", cmdline=early)
-    machine.wait_line("Booting paravirtualized kernel on KVM", 200)
+    machine.wait_line("Booting paravirtualized kernel on KVM", 600)
     text = machine.console()
     machine.call("quit")
     machine.wait(KILLED)
@@ -95,9 +89,10 @@ def as_far_as_it_goes(bench, kernel, initrd):
 def linux(bench):
     cache = prepare(bench)
     kernel, initrd = os.path.join(cache, "vmlinuz"), os.path.join(cache, "initrd")
-    native = any(os.path.isdir(f"/sys/module/{name}") for name in ("kvm_intel", "kvm_amd"))
-    print("kvm_intel or kvm_amd: whole boot" if native else "level 0 is emulated: as far as it goes")
-    (whole_boot if native else as_far_as_it_goes)(bench, kernel, initrd)
+    as_far_as_it_goes(bench, kernel, initrd)
 
 
+if any(os.path.isdir(f"/sys/module/{name}") for name in ("kvm_intel", "kvm_amd")):
+    print("SKIP: kvm_intel or kvm_amd: see linux_boot_test.py, where the kernel boots")
+    sys.exit(77)
 run(linux)

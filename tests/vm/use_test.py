@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Bad use: an error that names the thing and the way out, an exit code, nothing left behind. And the sandbox as seen from outside."""
 import os
+import re
 import subprocess
 from vm import FAILED, GUEST, KILLED, OFF, USAGE, VMM, run
 
@@ -10,7 +11,7 @@ def refused(bench, text, *arguments, code=FAILED, prefix=(), kernel=GUEST):
     """weft-vmm ends with `code`, says `text`, and leaves no file."""
     before = sorted(os.listdir(bench.directory))
     command = [*prefix, VMM, *(["--kernel", kernel] if kernel else []), "--console", "none", *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=30, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120, check=False)
     assert result.returncode == code, f"{command}: {result.returncode}, {result.stderr}"
     assert text in result.stderr and result.stderr.startswith("weft-vmm"), f"{command}: {result.stderr}"
     assert len(result.stderr.splitlines()) == 1, result.stderr
@@ -62,8 +63,9 @@ def files(bench):
 def backends(bench):
     refused(bench, "is the switch running", "--net", f"socket={bench.path('nobody')}")
     refused(bench, "cannot connect", "--disk", f"vhost={bench.path('nobody')}")
+    refused(bench, "client: true", "--net", f"socket={bench.path('nobody')},listen", "--wait", "1")
     hub = bench.hub("port0")
-    first = bench.machine("--net", f"socket={bench.path('port0')}", cmdline="mode=link seconds=30")
+    first = bench.machine("--net", f"socket={bench.path('port0')}", cmdline="mode=link seconds=600")
     first.wait_line("link up=1")
     refused(bench, "port0: cannot", "--net", f"socket={bench.path('port0')}")
     assert first.status()["nets"][0]["connected"], "the second machine hurt the first"
@@ -94,13 +96,35 @@ def control_in_use(bench):
     second.wait(KILLED)
 
 
+def what_stays(bench):
+    """The console's copy and the exit code, in files."""
+    log, code = bench.path("copy"), bench.path("code")
+    first = bench.machine("--console-log", log, "--exit-file", code, cmdline="mode=console lines=2000").right()
+    with open(log, encoding="latin-1") as copy:
+        assert copy.read() == first.console(), "the copy differs from the console"
+    with open(code, encoding="ascii") as text:
+        assert text.read() == "0\n"
+    second = bench.machine("--exit-file", code, cmdline="stay=1")
+    second.wait_line("done")
+    second.call("quit")
+    second.wait(KILLED)
+    with open(code, encoding="ascii") as text:
+        assert text.read() == f"{KILLED}\n"
+    third = bench.machine("--exit-file", code, cmdline="stay=1")
+    third.wait_line("done")
+    bench.kill(third.process)
+    assert os.path.getsize(code) == 0, "a killed machine wrote its exit code"
+    refused(bench, "--console-log", "--console-log", bench.path("none/log"))
+    refused(bench, "--exit-file", "--exit-file", bench.path("none/code"))
+
+
 def sandbox(bench):
     """What /proc says of a running machine: user, capabilities, filters of every thread, root, network, descriptors."""
     if os.environ.get("WEFT_VMM_ARGUMENTS"):
         return
     bench.hub("port0")
     disk = bench.disk("disk", 1 << 20)
-    machine = bench.machine("--net", f"socket={bench.path('port0')}", "--disk", f"path={disk}", cmdline="mode=link seconds=60")
+    machine = bench.machine("--net", f"socket={bench.path('port0')}", "--disk", f"path={disk}", cmdline="mode=link seconds=600")
     machine.wait_line("link up=1")
     pid = machine.process.pid
     tasks = os.listdir(f"/proc/{pid}/task")
@@ -118,6 +142,13 @@ def sandbox(bench):
         assert os.listdir(f"/proc/{pid}/root/") == [], "the root is not empty"
         for name in ("net", "mnt", "ipc", "uts"):
             assert os.readlink(f"/proc/{pid}/ns/{name}") != os.readlink(f"/proc/self/ns/{name}"), name
+        with open(f"/proc/{pid}/mountinfo", encoding="utf-8") as mounts:
+            assert [line.split()[4] for line in mounts] == ["/"], "more than an empty root is mounted"
+        # Of files, only those that the machine was told to use; the directory is that of the port's socket.
+        granted = {"/dev/null", "/dev/kvm", os.path.realpath(GUEST), machine.log_path, machine.console_path, disk, bench.directory}
+        own = re.compile(r"(socket|pipe):|anon_inode:|/memfd:weft-vmm-ram")
+        links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+        assert all(link in granted or own.match(link) for link in links), links
     machine.call("stop")
     machine.wait(OFF)
 
@@ -134,6 +165,47 @@ def limits(bench):
     machine.wait(KILLED)
 
 
+def cgroup(bench):
+    """Limits by cgroup v2. Where its controllers are not to be had (version 1 has them) only the refusals are seen."""
+    if os.geteuid() != 0 or os.environ.get("WEFT_VMM_ARGUMENTS"):
+        return
+    refused(bench, "cgroup version 2", "--cgroup", bench.directory)
+    with open("/proc/mounts", encoding="utf-8") as mounts:
+        tops = [line.split()[1] for line in mounts if line.split()[2] == "cgroup2"]
+    if not tops:
+        print("no cgroup version 2: limits are not tested")
+        return
+    parent = os.path.join(tops[0], f"weft-test-{os.getpid()}")
+    try:
+        os.mkdir(parent)
+        with open(os.path.join(tops[0], "cgroup.subtree_control"), "w", encoding="utf-8") as file:
+            file.write("+cpu +memory")
+    except OSError as error:
+        if os.path.isdir(parent):
+            refused(bench, "are the controllers memory and cpu", "--cgroup", parent, "--memory-limit", "128M")
+            os.rmdir(parent)
+        print(f"cgroup version 2 without cpu and memory ({error.strerror}): limits are not tested")
+        return
+    own = os.path.join(parent, "weft-vmm.acme.vm1")
+    try:
+        with open(os.path.join(parent, "cgroup.subtree_control"), "w", encoding="utf-8") as file:
+            file.write("+cpu +memory")
+        machine = bench.machine("--cgroup", parent, "--memory-limit", "128M", "--cpu-limit", "150", "--name", "acme/vm1",
+                                cmdline="stay=1")
+        machine.wait_line("done", 120)
+        for name, wanted in (("memory.max", [str(128 << 20)]), ("cpu.max", ["150000", "100000"]),
+                             ("cgroup.procs", [str(machine.process.pid)])):
+            with open(os.path.join(own, name), encoding="utf-8") as file:
+                assert file.read().split() == wanted, name
+        machine.call("quit")
+        machine.wait(KILLED)
+        print("limits by cgroup version 2 are in force")
+    finally:
+        for path in (own, parent):
+            if os.path.isdir(path):
+                os.rmdir(path)
+
+
 def every_option_is_documented(bench):
     text = subprocess.run([VMM, "--help"], capture_output=True, text=True, check=True).stdout
     options = [line.split()[0][2:] for line in text.splitlines() if line.startswith("  --")]
@@ -144,4 +216,4 @@ def every_option_is_documented(bench):
         assert "Fl \\-" + option.replace("-", "\\-") in manual, f"--{option} is not in weft-vmm(1)"
 
 
-run(usage, every_option_is_documented, files, backends, kvm, control_in_use, sandbox, limits)
+run(usage, every_option_is_documented, files, backends, kvm, control_in_use, what_stays, sandbox, limits, cgroup)

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Network namespaces for tests of uplinks: a physical network, and guests that are the kernel's own stack.
+
+    enter_host()                          # the test continues in a namespace of its own: weft's host
+    with Namespace() as lan:
+        lan.veth("up0", "lan0")           # up0 is the host's NIC, lan0 its other end
+        lan.run("ip", "addr", "add", "10.0.0.1/24", "dev", "lan0")
+"""
+import contextlib
+import ctypes
+import hashlib
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+import threading
+
+from weft import skip, wait_for
+
+
+def enter_host():
+    """Starts the test again in a network namespace of its own, where loopback is up."""
+    if os.geteuid():
+        skip("only root makes namespaces")
+    if "WEFT_TEST_NAMESPACE" not in os.environ:
+        sys.exit(subprocess.call(["unshare", "-n", sys.executable, *sys.argv],
+                                 env=dict(os.environ, WEFT_TEST_NAMESPACE="1")))
+    ip("link", "set", "lo", "up")
+
+
+def ip(*arguments):
+    subprocess.run(["ip", *arguments], check=True)
+
+
+def sysctl(key, value):
+    with open(f"/proc/sys/net/{key}", "w", encoding="ascii") as setting:
+        setting.write(str(value))
+
+
+def nic(name):
+    """What `ip` says of an interface of the host."""
+    return json.loads(subprocess.run(["ip", "-j", "-d", "link", "show", name], check=True, capture_output=True).stdout)[0]
+
+
+def check_released(name):
+    """Nobody has attached anything to the interface."""
+    wait_for(lambda: "xdp" not in nic(name) and nic(name)["promiscuity"] == 0, f"{name} as it was: {nic(name)}")
+
+
+class Namespace:
+    """Lives as long as its process, which reads from a pipe of ours: it ends with the test, however that ends."""
+
+    def __init__(self):
+        self.process = subprocess.Popen(["unshare", "-n", "sh", "-c", "ip link set lo up; echo ready; read end"],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self.process.stdout.readline() == b"ready\n"
+        self.pid, self.started = str(self.process.pid), []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in self.started:
+            process.kill()
+            process.wait()
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+    def inside(self, *command):
+        return ["nsenter", "-t", self.pid, "-n", *command]
+
+    def run(self, *command, check=True, **keywords):
+        return subprocess.run(self.inside(*command), check=check, text=True, capture_output=True, timeout=60, **keywords)
+
+    def start(self, *command, **keywords):
+        process = subprocess.Popen(self.inside(*command), **keywords)
+        self.started.append(process)
+        return process
+
+    def ip(self, *arguments):
+        self.run("ip", *arguments)
+
+    def veth(self, here, there, *queues):
+        """A cable from the host to here. The far end sends whole checksums, as a wire does."""
+        ip("link", "add", here, *queues, "type", "veth", "peer", "name", there, *queues)
+        ip("link", "set", there, "netns", self.pid)
+        ip("link", "set", here, "up")
+        self.run("ethtool", "-K", there, "tx", "off")
+        self.ip("link", "set", there, "up")
+
+    def guest(self, tap, *addresses):
+        """Makes this the guest behind a tap port: its eth0 is wired to the tap, which stays where weft put it."""
+        wait_for(lambda: os.path.exists(f"/proc/sys/net/ipv4/conf/{tap}"), tap)
+        if "b" + tap not in os.listdir("/proc/sys/net/ipv4/conf"):
+            ip("link", "add", "b" + tap, "type", "bridge", "mcast_snooping", "0")
+            sysctl(f"ipv4/conf/b{tap}/arp_ignore", 8)  # a wire, not another way to the host
+            ip("link", "add", "v" + tap, "type", "veth", "peer", "name", "eth0", "netns", self.pid)
+            ip("link", "set", "v" + tap, "master", "b" + tap, "up")
+            ip("link", "set", "b" + tap, "up")
+            for address in addresses:
+                self.ip("addr", "add", address, "dev", "eth0")
+            self.ip("link", "set", "eth0", "up")
+        ip("link", "set", tap, "master", "b" + tap, "up")
+
+    def ping(self, address, count=1, wait=1):
+        return self.run("ping", "-n", "-c", str(count), "-i", "0.01", "-W", str(wait), address, check=False).returncode == 0
+
+    @contextlib.contextmanager
+    def entered(self):
+        """The calling thread is inside."""
+        libc, net = ctypes.CDLL(None, use_errno=True), 0x40000000  # CLONE_NEWNET
+        with open("/proc/thread-self/ns/net", "rb") as back, open(f"/proc/{self.pid}/ns/net", "rb") as here:
+            assert libc.setns(here.fileno(), net) == 0, os.strerror(ctypes.get_errno())
+            try:
+                yield
+            finally:
+                assert libc.setns(back.fileno(), net) == 0
+
+    def socket(self, *arguments):
+        with self.entered():
+            return socket.socket(*arguments)
+
+    def raw(self, interface):
+        """Sends and receives whole frames; received ones lack their outer tag, which recvmsg() tells beside."""
+        raw = self.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+        raw.setsockopt(263, 8, 1)  # SOL_PACKET, PACKET_AUXDATA
+        raw.setsockopt(263, 23, 1)  # PACKET_IGNORE_OUTGOING
+        with self.entered():
+            raw.bind((interface, 0))
+        return raw
+
+
+class Host:
+    """The namespace that the test is in, where Namespace is asked for."""
+    socket = staticmethod(socket.socket)
+
+
+def transfer(source, sink, address, size=8 << 20):
+    """TCP from a socket in `source` to one in `sink` at `address`; what arrives is what was sent."""
+    data, received = os.urandom(size), hashlib.sha256()
+    listener = sink.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((address, 0))
+    listener.listen(1)
+    listener.settimeout(60)
+
+    def receive():
+        stream = listener.accept()[0]
+        stream.settimeout(60)
+        while chunk := stream.recv(1 << 18):
+            received.update(chunk)
+        stream.sendall(b"k")
+
+    thread = threading.Thread(target=receive, daemon=True)
+    thread.start()
+    stream = source.socket(socket.AF_INET, socket.SOCK_STREAM)
+    stream.settimeout(60)
+    stream.connect((address, listener.getsockname()[1]))
+    stream.sendall(data)
+    stream.shutdown(socket.SHUT_WR)
+    assert stream.recv(1) == b"k"
+    thread.join()
+    stream.close()
+    listener.close()
+    assert received.hexdigest() == hashlib.sha256(data).hexdigest(), f"to {address}: not what was sent"
+
+
+def read(raw):
+    """(outer VID or 0, the rest of the frame, the tag) of all that waits at a raw socket; the kernel takes that tag off."""
+    raw.setblocking(False)
+    while True:
+        try:
+            frame, ancillary, _, _ = raw.recvmsg(2048, 64)
+        except BlockingIOError:
+            return
+        status, _, _, _, _, tci, _ = struct.unpack_from("IIIHHHH", ancillary[0][2])
+        tag = struct.pack("!HH", 0x8100, tci) if status & 16 else b""
+        yield tci & 0xfff if tag else 0, frame, tag
+
+
+def udp_listener(place, port, interface):
+    listener = place.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+    listener.bind(("0.0.0.0", port))
+    listener.settimeout(20)
+    return listener

@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""One guest opens sessions up to its quota: only it is refused, others open theirs, connections that exist lose nothing.
+
+  acme/guest (100 sessions a guest) ─┐
+  acme/peer                         ─┴ acme/app (NAT) ─┐
+  bolt/other                        ── bolt/app (NAT) ─┴ lan0 ── edge ── far
+"""
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import netns  # noqa: E402
+from nat_scene import Scene, udhcpc  # noqa: E402
+from weft import Weft, wait_for  # noqa: E402
+
+LIMIT = 100
+TAPS = {"guest": f"wg{os.getpid()}", "peer": f"wp{os.getpid()}", "other": f"wo{os.getpid()}"}
+APP = {"mode": "nat", "subnet": "10.0.1.0/24", "uplink": "lan0"}
+CONFIG = {"version": 1, "uplinks": {"lan0": {"device": os.environ.get("WEFT_TEST_UPLINK", "af_packet:lan0")}}, "tenants": {
+    "acme": {"limits": {"sessions-per-guest": LIMIT}, "segments": {"app": APP},
+             "ports": {name: {"segment": "app", "tap": TAPS[name]} for name in ("guest", "peer")}},
+    "bolt": {"segments": {"app": APP}, "ports": {"other": {"segment": "app", "tap": TAPS["other"]}}}}}
+
+# Opens `count` UDP sessions, each from a port of its own; prints how many are answered.
+OPEN = """
+import select, socket, sys, time
+sockets = []
+for _ in range(int(sys.argv[1])):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(("198.51.100.9", 80)); sockets.append(s)
+silent = set(sockets)
+for attempt in range(8):
+    for s in silent: s.send(b"hello")
+    end = time.monotonic() + 1
+    while silent and time.monotonic() < end:
+        for s in select.select(list(silent), [], [], 0.1)[0]:
+            s.recv(100); silent.discard(s)
+print(len(sockets) - len(silent))
+"""
+
+
+def drops(weft, reason):
+    return sum(item["count"] for item in json.loads(weft.cli("drops", "-o", "json").stdout)["items"]
+               if item["reason"] == reason)
+
+
+def main():
+    netns.enter(sys.argv)
+    with netns.Network() as net:
+        scene = Scene(net)
+        with Weft(CONFIG) as weft:
+            spaces = {name: net.namespace(name) for name in TAPS}
+            for name, tap in TAPS.items():
+                wait_for(lambda tap=tap: os.path.exists(f"/proc/sys/net/ipv4/conf/{tap}"), tap)
+                spaces[name].take(tap, "eth0")
+                udhcpc(spaces[name])
+            streams = {name: scene.stream(spaces[name], "198.51.100.9", 80) for name in TAPS}
+            got = {"guest": int(spaces["guest"].python(OPEN, 2 * LIMIT))}
+            refused = drops(weft, "nat_session_limit")
+            assert got["guest"] == LIMIT - 1, f"the stream and {got['guest']} more, of {LIMIT}"
+            assert refused >= LIMIT, f"{refused} frames dropped at the limit"
+            for name in ("peer", "other"):
+                got[name] = int(spaces[name].python(OPEN, LIMIT - 1))
+                assert got[name] == LIMIT - 1, f"{name}: {got[name]} of {LIMIT - 1} sessions"
+            for name, stream in streams.items():
+                stream.exchange(1 << 20)
+            assert wait_for(lambda: "sessions" in weft.cli("events").stdout, "an event")
+            print(f"sessions opened: {got}; frames refused: {refused}")
+
+
+main()
