@@ -22,8 +22,9 @@ def tcp(port):
     def one(stream, peer):
         with stream:
             stream.settimeout(60); file = stream.makefile("rb")
-            data = file.read(int(file.readline()))
-            stream.sendall(f"{peer[0]} {peer[1]} {hashlib.sha256(data).hexdigest()}\\n".encode() + data)
+            while line := file.readline():
+                data = file.read(int(line))
+                stream.sendall(f"{peer[0]} {peer[1]} {hashlib.sha256(data).hexdigest()}\\n".encode() + data)
     while True:
         threading.Thread(target=one, args=listener.accept(), daemon=True).start()
 def udp(port):
@@ -42,7 +43,10 @@ FETCH = """
 import hashlib, os, socket, sys, threading
 s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 20); s.settimeout(60)
 data = os.urandom(int(sys.argv[3]))
-threading.Thread(target=s.sendall, args=(sys.argv[3].encode() + b"\\n" + data,), daemon=True).start()
+def send():
+    s.sendall(sys.argv[3].encode() + b"\\n" + data)
+    s.shutdown(socket.SHUT_WR)
+threading.Thread(target=send, daemon=True).start()
 f = s.makefile("rb"); address, port, digest = f.readline().decode().split(); back = f.read()
 assert back == data and hashlib.sha256(data).hexdigest() == digest, len(back)
 print(address, port)
