@@ -23,9 +23,8 @@ CONFIG = {"version": 1, "uplinks": {"lan0": {"device": os.environ.get("WEFT_TEST
     "bolt": {"segments": {"app": APP}, "ports": {"other": {"segment": "app", "tap": TAPS["other"]}}}}}
 
 
-def guests(net):
-    """The tap ports in namespaces, configured by DHCP."""
-    spaces = {name: net.namespace(name) for name in TAPS}
+def attach(spaces):
+    """The tap ports go into namespaces, which are configured by DHCP."""
     for name, tap in TAPS.items():
         wait_for(lambda tap=tap: os.path.exists(f"/proc/sys/net/ipv4/conf/{tap}"), tap)
         spaces[name].take(tap, "eth0")
@@ -33,7 +32,6 @@ def guests(net):
         print(name, lease)
         assert lease["router"] == lease["dns"] == "10.0.1.1" and lease["mtu"] == "1500", lease
         assert lease["ip"] == {"guest": "10.0.1.10", "peer": "10.0.1.20"}.get(name, lease["ip"]), lease
-    return spaces
 
 
 def check_names(spaces):
@@ -62,6 +60,7 @@ def check_kills(weft, scene, spaces):
     stream.exchange(1 << 20)
     os.kill(weft.dataplane_pid(), signal.SIGKILL)
     wait_for(weft.ready, "the dataplane again", 30)
+    attach(spaces)  # a tap in another namespace goes with the process that held it, unlike a guest
     wait_for(lambda: "ttl" in " ".join(scene.ping(spaces["guest"], "198.51.100.9")), "NAT again", 30)
 
 
@@ -70,7 +69,8 @@ def main():
     with netns.Network() as net:
         scene = Scene(net)
         with Weft(CONFIG, expect_warnings=True) as weft:
-            spaces = guests(net)
+            spaces = {name: net.namespace(name) for name in TAPS}
+            attach(spaces)
             check_names(spaces)
             facts = scene.facts(spaces["guest"], spaces["peer"])
             check_sessions(weft, scene, spaces)
