@@ -41,7 +41,7 @@ print(len(sockets) - len(silent))
 
 
 def drops(weft, reason):
-    return sum(item["count"] for item in json.loads(weft.cli("drops", "-o", "json").stdout)["items"]
+    return sum(item["packets"] for item in json.loads(weft.cli("drops", "-o", "json").stdout)["items"]
                if item["reason"] == reason)
 
 
