@@ -335,8 +335,8 @@ uint64_t nat_prefetch(const struct nat_context *context, uint32_t port, bool out
 {
     struct tuple tuple;
     struct nat_key key;
-    if (!(info->flags & FRAME_F_L4) || tuple_read(packet, info, outbound, &tuple) != DP_DROP_COUNT ||
-        tuple.error)
+    if (!context->config || !(info->flags & FRAME_F_L4) ||
+        tuple_read(packet, info, outbound, &tuple) != DP_DROP_COUNT || tuple.error)
         return 0;
     if (outbound) {
         key = key_outbound(tuple.source, tuple.source_port, tuple.destination, tuple.destination_port,

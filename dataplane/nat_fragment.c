@@ -260,7 +260,7 @@ enum dp_drop nat_fragment(const struct nat_context *context, uint32_t scope, boo
     struct nat *nat = context->nat;
     struct datagram_key key;
     struct place place;
-    if (!fragment_read(packet, info, scope, outbound, &key, &place))
+    if (!nat->fragments || !fragment_read(packet, info, scope, outbound, &key, &place))
         return DP_DROP_NAT_FRAGMENT;
     if (place.start == 0 && !place.more) /* an atomic fragment, RFC 6946: a whole datagram */
         return translate_first(context, scope, outbound, packet, info, outcome);

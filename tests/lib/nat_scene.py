@@ -22,7 +22,7 @@ def tcp(port):
     def one(stream, peer):
         with stream:
             stream.settimeout(60); file = stream.makefile("rb")
-            for line in iter(file.readline, b""):
+            while line := file.readline():
                 data = file.read(int(line))
                 stream.sendall(f"{peer[0]} {peer[1]} {hashlib.sha256(data).hexdigest()}\\n".encode() + data)
     while True:
@@ -43,8 +43,11 @@ FETCH = """
 import hashlib, os, socket, sys, threading
 s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 20); s.settimeout(60)
 data = os.urandom(int(sys.argv[3]))
-threading.Thread(target=s.sendall, args=(sys.argv[3].encode() + b"\\n" + data,), daemon=True).start()
-f = s.makefile("rb"); address, port, digest = f.readline().decode().split(); back = f.read(len(data))
+def send():
+    s.sendall(sys.argv[3].encode() + b"\\n" + data)
+    s.shutdown(socket.SHUT_WR)
+threading.Thread(target=send, daemon=True).start()
+f = s.makefile("rb"); address, port, digest = f.readline().decode().split(); back = f.read()
 assert back == data and hashlib.sha256(data).hexdigest() == digest, len(back)
 print(address, port)
 """
