@@ -59,9 +59,9 @@ def check_kills(weft, scene, spaces):
     weft.start()
     stream.exchange(1 << 20)
     os.kill(weft.dataplane_pid(), signal.SIGKILL)
-    wait_for(weft.ready, "the dataplane again", 30)
+    wait_for(weft.ready, "the dataplane again")
     attach(spaces)  # a tap in another namespace goes with the process that held it, unlike a guest
-    wait_for(lambda: "ttl" in " ".join(scene.ping(spaces["guest"], "198.51.100.9")), "NAT again", 30)
+    wait_for(lambda: "ttl" in " ".join(scene.ping(spaces["guest"], "198.51.100.9")), "NAT again")
 
 
 def main():
