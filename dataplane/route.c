@@ -100,7 +100,7 @@ static void add_interval(struct route_table *table, address128 start, uint32_t m
 
 static void fill(struct route_table *table, const struct sorted_prefix *sorted, unsigned count)
 {
-    const struct sorted_prefix *open[NESTING_MAX];
+    const struct sorted_prefix *open[NESTING_MAX] = {NULL};
     unsigned depth = 0;
     add_interval(table, 0, NO_ROUTE);
     for (unsigned i = 0; i <= count; i++) {
