@@ -40,7 +40,7 @@ struct dhcp *dhcp_new(void)
 
 static void forget_all(struct dhcp *dhcp)
 {
-    for (uint32_t i = 0; i < dhcp->host_count; i++)
+    for (uint32_t i = 0; dhcp->hosts && i < dhcp->host_count; i++)
         free(dhcp->hosts[i]);
     free(dhcp->hosts);
     dhcp->hosts = NULL;

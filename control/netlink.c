@@ -178,7 +178,7 @@ static void on_event(evutil_socket_t fd, short what, void *context)
     struct netlink *netlink = context;
     (void)what;
     for (int i = 0; i < RECEIVE_MAX; i++) {
-        struct sockaddr_nl from;
+        struct sockaddr_nl from = {0};
         socklen_t from_size = sizeof(from);
         ssize_t size = recvfrom(fd, buffer, sizeof(buffer), MSG_DONTWAIT | MSG_TRUNC,
                                 (struct sockaddr *)&from, &from_size);

@@ -132,6 +132,7 @@ class Scene:
         self.edge, self.far = net.namespace("edge"), net.namespace("far")
         net.veth(self.edge, "eth0", None, "lan0")
         net.veth(self.edge, "eth1", self.far, "eth0")
+        self.edge.run("ethtool", "-K", "eth0", "tx", "off")  # an XDP program is given no checksum requests
         run("ip", "addr", "add", "192.0.2.2/24", "dev", "lan0")
         run("ip", "route", "add", "default", "via", "192.0.2.1")
         self.edge.run("ip", "addr", "add", "192.0.2.1/24", "dev", "eth0")

@@ -75,7 +75,8 @@ static uint8_t ask(struct client *client, uint8_t type, const uint8_t ciaddr[4],
     memcpy(message + 236, "\x63\x82\x53\x63\x35\x01", 6);
     message[242] = type;
     size = 243;
-    memcpy(message + size, options, options_size);
+    if (options_size)
+        memcpy(message + size, options, options_size);
     size += options_size;
     message[size++] = 255;
     struct datagram query = {.source_port = 68, .destination_port = 67, .payload = message, .size = size};

@@ -57,6 +57,7 @@ static enum dns_verdict ask(const char *name, unsigned type, ns_msg *message)
     uint8_t query[512];
     size_t answer_size = 0, size = make_query(name, type, query);
     enum dns_verdict verdict = dns_query(&names, 5, query, size, answer, &answer_size);
+    memset(message, 0, sizeof(*message));
     if (verdict == DNS_ANSWER) {
         assert_int_equal(ns_initparse(answer, (int)answer_size, message), 0);
         assert_int_equal(ns_msg_id(*message), 0x1234);
@@ -68,7 +69,7 @@ static enum dns_verdict ask(const char *name, unsigned type, ns_msg *message)
 static void test_names(void **state)
 {
     ns_msg message;
-    ns_rr record;
+    ns_rr record = {0};
     char text[NS_MAXDNAME];
     assert_int_equal(ask("VM1.acme.internal", ns_t_a, &message), DNS_ANSWER);
     assert_int_equal(ns_msg_count(message, ns_s_an), 1);
