@@ -2,8 +2,7 @@
 #pragma once
 /*
  * Copies of the sizes that frames have. Inline, because a call to memcpy for 76 bytes costs more than the
- * copy: sizes up to 256 go without a loop, the last block overlapping the one before it; larger ones go by 64
- * bytes. Private to vhost/.
+ * copy: sizes up to 256 go in a few blocks, the last one overlapping the one before it. Private to vhost/.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -69,13 +68,30 @@ COPY_INLINE void copy_blocks(uint8_t *to, const uint8_t *from, size_t size)
     copy_32(to + size - 32, from + size - 32);
 }
 
-/* Bytes from which the string instruction pays where it is fast (ERMS). It takes lines that another processor
- * holds without reading them first: between cores 1518-byte frames are forwarded in 447 cycles, with AVX2
- * loads and stores in 560 (in one core's cache those are 4 % ahead). */
-#define COPY_STRING_MIN 256u
+/* From COPY_LIBRARY_MIN bytes on the C library's memcpy pays, which picks the widest registers of the
+ * processor. From COPY_STRING_MIN on the string instruction, where it is fast (ERMS): it takes lines that a
+ * guest has read without fetching them first. It wants whole lines to write: with the ends done by hand
+ * 1518-byte frames between distant cores take 325 cycles, without 405, by memcpy 480 (vring_bench). */
+#define COPY_LIBRARY_MIN 256u
+#define COPY_STRING_MIN  1024u
+#define COPY_LINES_MAX   8192u /* beyond, the ends do not matter */
 
 /* Set once before main by vring_copy.c: the processor has ERMS. */
 extern bool copy_strings;
+
+COPY_INLINE void copy_string(uint8_t *to, const uint8_t *from, size_t size)
+{
+    __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size)::"memory");
+}
+
+/* COPY_STRING_MIN bytes and more: whole lines of `to` by the string instruction. */
+COPY_INLINE void copy_lines(uint8_t *to, const uint8_t *from, size_t size)
+{
+    size_t first = -(uintptr_t)to & 63, lines = (size - first) & ~(size_t)63; /* bytes */
+    copy_64(to, from);
+    copy_64(to + size - 64, from + size - 64);
+    copy_string(to + first, from + first, lines);
+}
 
 /* 0..64 KiB and more */
 COPY_INLINE void copy_bytes(uint8_t *to, const uint8_t *from, size_t size)
@@ -90,9 +106,13 @@ COPY_INLINE void copy_bytes(uint8_t *to, const uint8_t *from, size_t size)
         } else {
             copy_tiny(to, from, size);
         }
-    } else if (size >= COPY_STRING_MIN && copy_strings) {
-        __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size)::"memory");
-    } else {
+    } else if (size < COPY_LIBRARY_MIN) {
         copy_blocks(to, from, size);
+    } else if (size < COPY_STRING_MIN || !copy_strings) {
+        memcpy(to, from, size);
+    } else if (size > COPY_LINES_MAX) {
+        copy_string(to, from, size);
+    } else {
+        copy_lines(to, from, size);
     }
 }
