@@ -82,6 +82,25 @@ class SameLatencyRow(LatencyRow):
             return {**values, "value": values["latency_ns"]["window_p999"] / 1e3}
 
 
+class EqualLatencyRow(LatencyRow):
+    """The same at one rate for all: half of what the slowest of them reaches, found out before the first sample."""
+    rate = None
+
+    def measure(self, contender, seconds):
+        if not self.rate:
+            rates = []
+            for name in self.contenders:
+                try:
+                    with self.start(name) as switch:
+                        rates.append(self.load(switch, seconds=seconds / 2)["mpps"])
+                except peers.Unavailable:
+                    continue  # will be left out
+            self.rate = min(rates) * 1e6 / 2
+        with self.start(contender) as switch:
+            values = self.load(switch, "--rate", str(self.rate), "--latency", seconds=seconds)
+            return {**values, "rate": self.rate, "value": values["latency_ns"]["window_p999"] / 1e3}
+
+
 class FirstPacketRow(Row):
     """p99 in microseconds of frames that come one by one to a switch that has gone to sleep: 200 a second."""
 
@@ -174,7 +193,8 @@ ROWS = {row.name: row for row in (
     Row("64-touch", "64 B, headers rewritten, 1 flow", SMALL + ["--touch"], ("weft",)),
     Row("1m-flows", "64 B, 1M flows", SMALL + ["--flows", "1000000"], ovs=peers.OvsSmc),
     Row("1m-macs", "64 B, 1M addresses", SMALL + ["--macs", "500000"], ("weft",)),
-    LatencyRow("latency", "p99.9 at half load, 64 B", SMALL, ("weft", "testpmd", "ovs"), "us"),
+    LatencyRow("latency", "p99.9 at half of its own maximum, 64 B", SMALL, ("weft", "testpmd", "ovs"), "us"),
+    EqualLatencyRow("latency-equal", "p99.9 at half of the slowest's maximum, 64 B", SMALL, ("weft", "testpmd", "ovs"), "us"),
     SameLatencyRow("latency-1m", "p99.9 at 1 Mpps, 64 B", SMALL, ("weft", "testpmd", "ovs"), "us"),
     FirstPacketRow("first", "p99 of the first packet after idle", SMALL, ("weft",), "us"),
     IdleRow("idle", "idle CPU of all daemons", SMALL, ("weftd",), "% of a core"),
@@ -214,7 +234,7 @@ GOALS = [
     goal_vs("tso", "memcpy", 0.85),
     Goal("1M flows", "1 flow, headers rewritten alike", 0.97, ("1m-flows", "weft"), ("64-touch", "weft")),
     Goal("1M addresses", "2 addresses, headers rewritten alike", 0.60, ("1m-macs", "weft"), ("64-touch", "weft")),
-    goal_vs("latency", "ovs", 0.5, sense=-1),
+    goal_vs("latency-equal", "ovs", 0.5, sense=-1), goal_vs("latency", "ovs", 0.5, sense=-1),
     Goal("idle CPU, all daemons", "-", 0.5, ("idle", "weftd"), sense=-1),
     Goal("first packet after idle, p99", "-", 50, ("first", "weft"), sense=-1),
     Goal("frames lost in reconfiguration", "-", 0, ("reconfiguration", "weft"), sense=-1),
