@@ -17,23 +17,33 @@ from vm import OFF, Bench, run, wait_for  # noqa: E402
 from weft import BUILD, Weft, skip  # noqa: E402
 
 SECONDS = 600  # for a boot that QEMU interprets on a machine that does other things too
-CONFIG = {"version": 1, "tenants": {"acme": {"segments": {"net": {"mode": "isolated"}}, "ports": {
-    name: {"segment": "net", "mac": f"52:54:00:00:09:0{n}"} for n, name in enumerate(("web", "client"), 1)}}}}
+# A gateway for its DHCP; the outside is a device that swallows everything.
+CONFIG = {"version": 1, "uplinks": {"null": {"device": "vdev:net_null0", "address": "203.0.113.2/24"}}, "tenants": {"acme": {
+    "segments": {"net": {"mode": "nat", "subnet": "10.0.0.0/24", "gateway": "10.0.0.254", "uplink": "null"}},
+    "ports": {name: {"segment": "net", "mac": f"52:54:00:00:09:0{n}", "ip": f"10.0.0.{n}"}
+              for n, name in enumerate(("web", "client"), 1)}}}}
 PRELUDE = linux_vm.PRELUDE + """
 for module in virtio-rng virtio_blk button evdev; do insmod /more/$module.ko; done
 export LD_LIBRARY_PATH=/usr/lib/x86_64-linux-gnu:/lib/x86_64-linux-gnu:/lib64
 dmesg -n 1 # or the kernel's lines cut ours apart
+cat >/lease <<'END'
+#!/bin/busybox sh
+[ "$1" = bound ] && ip addr add $ip/$mask dev $interface && echo "leased $ip $router $dns $mtu"
+END
+chmod +x /lease
 until_button() { head -c 24 /dev/input/event0 >/dev/null; dmesg -c | grep -E 'ACPI|BUG|Oops|WARN|Trace'; echo button pressed; }
 """
 WEB = """
-ip addr add 10.0.0.1/24 dev eth0
+ip link set eth0 up
+udhcpc -i eth0 -n -q -f -t 50 -T 2 -O mtu -s /lease
 serve 3
 [ ! -x /usr/bin/iperf3 ] || iperf3 -s -D
 echo web ready
 until_button
 """
 CLIENT = """
-ip addr add 10.0.0.2/24 dev eth0
+ip link set eth0 up
+udhcpc -i eth0 -n -q -f -t 50 -T 2 -O mtu -s /lease
 echo "cpus $(grep -c ^processor /proc/cpuinfo)"
 echo "serial $(cat /sys/block/vda/serial)"
 echo "disk-sum $(sha256sum </dev/vda | cut -d' ' -f1)"
@@ -86,6 +96,8 @@ def linux(bench):
                 ("cpus", "serial", "disk-sum", "written-sum", "in-sum", "iperf3-bps")}
         served = re.search(r"^out-sum (\S+)\r?$", web.console(), re.MULTILINE).group(1)
         assert seen["cpus"] == ["2"] and seen["serial"] == ["WEFT-LINUX"] and seen["in-sum"] == [served], client.dump()
+        for one, address in ((web, "10.0.0.1"), (client, "10.0.0.2")):
+            assert f"leased {address} 10.0.0.254 10.0.0.254 1500" in one.console(), one.dump()
         assert seen["disk-sum"] == [hashlib.sha256(before).hexdigest()], client.dump()
         assert not shutil.which("iperf3") or int(seen["iperf3-bps"][0]) > 0, client.dump()
         print(f"TCP between two Linux machines: {seen['iperf3-bps'] or 'no iperf3'} kbit/s; first guest instruction after "
