@@ -143,11 +143,12 @@ static bool session_show(const struct nat *nat, uint32_t id, uint32_t now_s, str
     const struct session *session = &nat->sessions[id];
     struct session_view view;
     uint64_t remote[2];
-    uint8_t protocol = __atomic_load_n(&session->protocol, __ATOMIC_RELAXED);
-    uint32_t seen = __atomic_load_n(&session->last_seen, __ATOMIC_RELAXED);
     memset(out, 0, sizeof(*out));
     if (!conntrack_read(nat, id, &view))
         return false;
+    /* Between two readings of the same generation: all of one session. */
+    uint8_t protocol = __atomic_load_n(&session->protocol, __ATOMIC_RELAXED);
+    uint32_t seen = __atomic_load_n(&session->last_seen, __ATOMIC_RELAXED);
     for (unsigned i = 0; i < 2; i++)
         remote[i] = __atomic_load_n(&session->remote[i], __ATOMIC_RELAXED);
     uint32_t idle = (int32_t)(now_s - seen) < 0 ? 0 : now_s - seen;

@@ -125,6 +125,23 @@ static void turn(struct worker_side *side, const struct nat_context *context, un
         send_out(context, 30000 + (round * 16 + i) % 35000, 53, &mapped);
 }
 
+/* Time passes with the rounds of the slower worker, and the workers themselves see to it: how often an
+ * endpoint is used in how many seconds does not depend on the machine, nor on when the control thread runs.
+ */
+static void follow_clock(void)
+{
+    uint64_t slower = UINT64_MAX;
+    for (unsigned i = 0; i < WORKERS; i++) {
+        uint64_t rounds = __atomic_load_n(&sides[i].rounds, __ATOMIC_ACQUIRE);
+        if (!__atomic_load_n(&sides[i].done, __ATOMIC_ACQUIRE) && rounds < slower)
+            slower = rounds;
+    }
+    uint32_t now = __atomic_load_n(&clock_s, __ATOMIC_RELAXED);
+    if (slower != UINT64_MAX && 1000 + slower / 10 > now)
+        __atomic_compare_exchange_n(&clock_s, &now, (uint32_t)(1000 + slower / 10), false, __ATOMIC_RELAXED,
+                                    __ATOMIC_RELAXED);
+}
+
 static void *worker(void *argument)
 {
     struct worker_side *side = argument;
@@ -138,6 +155,7 @@ static void *worker(void *argument)
         turn(side, &context, round);
         nat_tick(&context);
         __atomic_fetch_add(&side->rounds, 1, __ATOMIC_RELEASE);
+        follow_clock();
     }
     __atomic_store_n(&side->done, 1, __ATOMIC_RELEASE);
     return NULL;
@@ -154,20 +172,6 @@ static void read_everything(struct nat_fixture *fixture)
         for (unsigned i = 0; i < count; i++)
             if (sessions[i].port != 11 || sessions[i].protocol != 17)
                 misread++;
-}
-
-/* Time passes with the rounds of the slower worker, so that how often an endpoint is used in how many seconds
- * does not depend on the machine. */
-static void follow_clock(void)
-{
-    uint64_t slower = UINT64_MAX;
-    for (unsigned i = 0; i < WORKERS; i++) {
-        uint64_t rounds = __atomic_load_n(&sides[i].rounds, __ATOMIC_ACQUIRE);
-        if (!__atomic_load_n(&sides[i].done, __ATOMIC_ACQUIRE) && rounds < slower)
-            slower = rounds;
-    }
-    if (slower != UINT64_MAX && 1000 + slower / 10 > clock_s)
-        __atomic_store_n(&clock_s, (uint32_t)(1000 + slower / 10), __ATOMIC_RELAXED);
 }
 
 static void test_two_workers(void **state)
@@ -188,8 +192,7 @@ static void test_two_workers(void **state)
     for (unsigned i = 0; !__atomic_load_n(&sides[0].done, __ATOMIC_ACQUIRE) ||
                          !__atomic_load_n(&sides[1].done, __ATOMIC_ACQUIRE);
          i++) {
-        nat_maintain(fixture->nat, clock_s);
-        follow_clock();
+        nat_maintain(fixture->nat, __atomic_load_n(&clock_s, __ATOMIC_RELAXED));
         if (i % 16 == 0) {
             struct nat_config *old = fixture->config;
             nat_fixture_forward(fixture, "192.0.2.1", 17, 1 + i % 1000, 1 + i % 1000, 11, "10.0.0.9", 7);
