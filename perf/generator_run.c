@@ -177,8 +177,8 @@ static bool in_flight(struct generator *const *list, unsigned count)
 }
 
 /* Takes what arrives until nothing has for DRAIN_NS and the switch has given back what was sent (or is gone).
- * A switch delivers before it gives back, so the last look begins after the rings were seen empty: between the
- * two this thread may have been off its processor for long. */
+ * A switch delivers before it gives back, so the last look begins after the rings were seen empty: between
+ * the two this thread may have been off its processor for long. */
 static void drain(struct generator *const *list, unsigned count, bool stamped,
                   struct generator_result *results)
 {
