@@ -177,19 +177,24 @@ static bool in_flight(struct generator *const *list, unsigned count)
 }
 
 /* Takes what arrives until nothing has for DRAIN_NS and the switch has given back what was sent (or is gone).
- */
+ * A switch delivers before it gives back, so the last look begins after the rings were seen empty: between
+ * the two this thread may have been off its processor for long. */
 static void drain(struct generator *const *list, unsigned count, bool stamped,
                   struct generator_result *results)
 {
     uint64_t start = now_ns(), last = start, now = start;
-    while (now - last < DRAIN_NS || (now - start < GONE_NS && in_flight(list, count))) {
+    bool done = false;
+    while (!done) {
+        bool back = !in_flight(list, count), any = false;
         for (unsigned g = 0; g < count; g++)
             for (unsigned i = 0; i < list[g]->direction_count; i++) {
                 unsigned arrived = sink(list[g], &list[g]->directions[i], stamped, &results[g]);
                 results[g].received += arrived;
-                last = arrived ? now_ns() : last;
+                any |= arrived > 0;
             }
         now = now_ns();
+        last = any ? now : last;
+        done = !any && now - last >= DRAIN_NS && (back || now - start >= GONE_NS);
     }
 }
 
