@@ -71,7 +71,7 @@ if not os.path.exists(os.path.join(BUILD, "control/weftd")) or not os.path.exist
     skip("weftd or weft-bench is not built")
 with Weft(CONFIG) as instance, tempfile.TemporaryDirectory(prefix="weft-bench-test-") as directory:
     before = instance.cli("config", "export").stdout
-    one = bench(instance, "acme/web", "--size", "64,imix,tso", "--time", "1s", "--flows", "1000", "--direction", "both")
+    one = bench(instance, "acme/web", "--size", "64,imix,tso", "--time", "2s", "--flows", "1000", "--direction", "both")
     assert one["schema"] == "weft.bench.v1" and [i["size"] for i in one["items"]] == ["64", "imix", "tso"], one
     for entry in one["items"]:
         check_item(entry)
@@ -79,7 +79,7 @@ with Weft(CONFIG) as instance, tempfile.TemporaryDirectory(prefix="weft-bench-te
     assert one["items"][2]["bytes"] == [64000] and all(s["switch_cycles_per_packet"] > 0 for s in one["sizes"]), one
 
     report = os.path.join(directory, "report.html")
-    everyone = bench(instance, "--all-tenants", "--size", "64", "--time", "1s", "--report", report)
+    everyone = bench(instance, "--all-tenants", "--size", "64", "--time", "2s", "--report", report)
     assert [i["segment"] for i in everyone["items"]] == ["acme/web", "beta/net"], everyone
     for entry in everyone["items"]:
         check_item(entry)
@@ -88,14 +88,14 @@ with Weft(CONFIG) as instance, tempfile.TemporaryDirectory(prefix="weft-bench-te
         html = text.read()
     assert "<svg" in html and "beta/net" in html and "http" not in html and html.endswith("</html>\n"), html
 
-    tagged = bench(instance, "acme/web", "--tagged", "--size", "68", "--time", "1s", "--loss-free", "--tolerance", "1000", "--no-latency")
+    tagged = bench(instance, "acme/web", "--tagged", "--size", "68", "--time", "2s", "--loss-free", "--tolerance", "1000", "--no-latency")
     check_item(tagged["items"][0], latency=False)
     assert tagged["items"][0]["loss_free"]["trials"] > 0, tagged
-    paced = bench(instance, "acme/web", "--rate", "100000", "--size", "64", "--time", "1s", "--no-latency")
+    paced = bench(instance, "acme/web", "--rate", "100000", "--size", "64", "--time", "2s", "--no-latency")
     assert paced["items"][0]["limit"] == "rate" and paced["items"][0]["offered"] > 0, paced
 
     for arguments, code, words in [
-            (["acme/web", "acme/lab", "--size", "64", "--time", "1s"], 1, "no frame arrived"),
+            (["acme/web", "acme/lab", "--size", "64", "--time", "2s"], 1, "no frame arrived"),
             (["acme/lab", "--tagged"], 4, "no vlan"), (["acme/wbe"], 3, "did you mean"), ([], 2, "--all-tenants"),
             (["acme/web", "--size", "63"], 2, "frame size")]:
         refused = bench(instance, *arguments, check=False)
