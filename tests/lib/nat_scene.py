@@ -80,11 +80,11 @@ print(address.decode(), port.decode())
 
 
 STREAM = """
-import hashlib, os, socket, sys
+import os, socket, sys, threading
 s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 20); s.settimeout(60); f = s.makefile("rb")
+print("connected", flush=True)
 for line in sys.stdin:
     size = int(line); data = os.urandom(size)
-    import threading
     threading.Thread(target=s.sendall, args=(b"%d\\n" % size + data,), daemon=True).start()
     f.readline(); assert f.read(size) == data
     print("ok", flush=True)
@@ -118,6 +118,7 @@ class Stream:
     def __init__(self, space, address, port):
         self.child = space.popen(sys.executable, "-c", STREAM, address, str(port), stdin=subprocess.PIPE,
                                  stdout=subprocess.PIPE)
+        assert self.child.stdout.readline() == "connected\n", "no connection"
 
     def exchange(self, size):
         self.child.stdin.write(f"{size}\n")
