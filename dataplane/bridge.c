@@ -10,20 +10,29 @@
 struct way {
     struct ingress *to; /* NULL: not known */
     struct output_batch *batch;
+    const struct bridge *bridge;
+    uint64_t value; /* of the address table */
     uint16_t vid;
 };
 
-static bool source_allowed(struct program *program, const struct frame *frame, uint64_t hash)
+/* What frames from one VLAN of the port have in common for the address table. */
+static struct fdb_source source_of(const struct program *program, const struct frame *frame)
 {
     const struct ingress *ingress = program->ingress;
-    struct fdb_source source = {
-        .to = ingress->id | (uint32_t)frame->vid << 12,
+    uint32_t to = ingress->id | (uint32_t)frame->vid << 12;
+    return (struct fdb_source){
+        .to = to,
         .port_limit = ingress->mac_limit,
         .segment_limit = frame->bridge->mac_limit,
         .now_s = program->now_s,
+        .value = fdb_source_value(program->snapshot->fdb, frame->bridge->id, to, program->now_s),
     };
-    enum fdb_learned learned =
-        fdb_learn(program->snapshot->fdb, program->table, frame->source, hash, &source);
+}
+
+static inline bool source_allowed(struct program *program, const struct frame *frame, uint64_t hash,
+                                  const struct fdb_source *source)
+{
+    enum fdb_learned learned = fdb_learn(program->snapshot->fdb, program->table, frame->source, hash, source);
     if (__builtin_expect(learned == FDB_LEARNED, 1))
         return true;
     program_drop(program, learned == FDB_LIMIT ? DP_DROP_MAC_LIMIT : DP_DROP_RX_PROTECTED);
@@ -31,22 +40,26 @@ static bool source_allowed(struct program *program, const struct frame *frame, u
 }
 
 /* The port must be a member of this bridge by that tag in this very configuration: an entry from before a
- * change, or of another segment, is not a way out. */
-static struct way way_to(const struct program *program, const struct frame *frame, uint64_t hash)
+ * change, or of another segment, is not a way out. True: the same way as before. */
+static inline bool way_find(const struct program *program, const struct frame *frame, uint64_t hash,
+                            struct way *way)
 {
-    struct way way = {0};
-    uint64_t value = fdb_lookup(program->snapshot->fdb, program->table, frame->destination, hash);
+    uint64_t valid = frame->bridge == way->bridge ? way->value : 0;
+    uint64_t value = fdb_lookup(program->snapshot->fdb, program->table, frame->destination, hash, valid);
+    if (valid && fdb_value_same(value, valid))
+        return true;
+    *way = (struct way){.bridge = frame->bridge, .value = value};
     if (!value)
-        return way;
+        return false;
     struct ingress *to = program->snapshot->ingress[FDB_VALUE_PORT(value)];
     uint16_t vid = (uint16_t)FDB_VALUE_VID(value);
     if (!to || (vid && !to->by_vid))
-        return way;
+        return false;
     if ((vid ? to->by_vid[vid] : to->native) == frame->bridge) {
-        way.to = to;
-        way.vid = vid;
+        way->to = to;
+        way->vid = vid;
     }
-    return way;
+    return false;
 }
 
 /* True: addressed to the output. */
@@ -101,6 +114,9 @@ void bridge_forward(struct program *program, unsigned count)
     uint64_t row_source = 0, row_destination = 0;
     unsigned forwarded = 0, flooded = 0;
     struct way way = {0};
+    struct fdb_source source = {0};
+    const struct bridge *source_bridge = NULL; /* for frames of this bridge with this tag */
+    uint16_t source_vid = 0;
     bool open = false; /* the frame before this one went by `way`, without a change of its header */
 
     for (unsigned i = 0; i < count; i++) {
@@ -113,7 +129,6 @@ void bridge_forward(struct program *program, unsigned count)
             }
             frame_complete(frame);
         }
-        open = false;
         if (frame->source != row_source) {
             row_source = frame->source;
             source_hash = frame->source_hash;
@@ -123,19 +138,33 @@ void bridge_forward(struct program *program, unsigned count)
             destination_hash = frame->destination_hash;
         }
         if (frame->source != last_source) {
-            if (!source_allowed(program, frame, source_hash))
+            if (frame->bridge != source_bridge || frame->vid != source_vid) {
+                source = source_of(program, frame);
+                source_bridge = frame->bridge;
+                source_vid = frame->vid;
+            }
+            if (!source_allowed(program, frame, source_hash, &source)) {
+                open = false;
                 continue;
+            }
             last_source = frame->source;
         }
         if (frame->destination & GROUP_BIT) {
+            open = false;
             if (flood_allowed(program))
                 program->flooded[flooded++] = frame;
             continue;
         }
         if (frame->destination != last_destination) {
-            way = way_to(program, frame, destination_hash);
+            open &= way_find(program, frame, destination_hash, &way);
             last_destination = frame->destination;
         }
+        if (open && !frame->vlan.tagged && !frame->vlan.inner) {
+            output_push(way.batch, frame->packet);
+            forwarded++;
+            continue;
+        }
+        open = false;
         if (way.to) {
             bool addressed = output_known(program, frame, &way);
             forwarded += addressed;

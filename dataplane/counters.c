@@ -93,3 +93,13 @@ bool counters_consistent(const struct dp_port_counters *sum)
     return sum->rx_packets == sum->rx_forwarded + sum->rx_flooded + rx_drops &&
            sum->tx_offered == sum->tx_packets + tx_drops;
 }
+
+void counters_drop(struct port *port, unsigned queue, unsigned worker, uint32_t size, enum dp_drop reason)
+{
+    struct port_counters *counters = port->counters[worker];
+    counter_add(&counters->rx_packets, 1);
+    counter_add(&counters->rx_bytes, size);
+    counter_add(&counters->rx_drops[reason], 1);
+    counter_add(&counters->queues[queue].rx_packets, 1);
+    counter_add(&counters->queues[queue].rx_bytes, size);
+}

@@ -20,6 +20,9 @@ static inline uint64_t counter_read(const uint64_t *counter)
     return __atomic_load_n(counter, __ATOMIC_RELAXED);
 }
 
+/* worker: a frame of `size` bytes that the port itself drops at reception */
+void counters_drop(struct port *port, unsigned queue, unsigned worker, uint32_t size, enum dp_drop reason);
+
 /* control: a zeroed port with its counters for `workers` workers, wake_fds -1; NULL and ENOMEM */
 struct port *port_new(const struct dp_port *config, const struct port_ops *ops, unsigned workers);
 uint32_t port_max_frame(const struct dp_port *config); /* for port->max_frame */

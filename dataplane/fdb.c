@@ -2,11 +2,11 @@
 /*
  * The address table.
  *
- * Theory of operation. A hash table of 16-byte entries, four to a bucket of one cache line. An address may be
- * in either of two buckets; it goes to the first unless that is full. If both are full an entry of the first
- * moves to its own other bucket, for which up to two more may have to move. The table starts small and the
- * control thread replaces it by a larger copy when it is half full, so memory grows with the addresses and a
- * small switch stays within its cache.
+ * Theory of operation. A hash table of four keys and four values to a bucket of one cache line. An address
+ * may be in either of two buckets; it goes to the first unless that is full. If both are full an entry of the
+ * first moves to its own other bucket, for which up to two more may have to move. The table starts small and
+ * the control thread replaces it by a larger copy when it is half full, so memory grows with the addresses
+ * and a small switch stays within its cache.
  *
  * Readers take no lock. A key is stored after its value, and a slot is emptied (key 0) before its value
  * changes; a reader that finds its key on both sides of the value's read has that key's value. What it may
@@ -35,48 +35,48 @@
 
 /* Makes room in `bucket` by moving one of its entries to that entry's other bucket, where that takes up to
  * `depth` further moves. With two, no address was refused in 100 fillings to one half. */
-static struct fdb_entry *table_displace(struct fdb_table *table, struct fdb_bucket *bucket, unsigned depth)
+static struct fdb_slot table_displace(struct fdb_table *table, struct fdb_bucket *bucket, unsigned depth)
 {
     for (unsigned i = 0; i < FDB_WAYS; i++) {
-        struct fdb_entry *entry = &bucket->entries[i];
-        uint64_t hash = fdb_hash(table, entry->key);
+        struct fdb_slot slot = fdb_slot(bucket, i);
+        uint64_t hash = fdb_hash(table, *slot.key);
         struct fdb_bucket *other = fdb_first(table, hash);
         if (other == bucket)
             other = fdb_second(table, hash);
-        struct fdb_entry *room = fdb_find_in(other, 0);
-        if (!room && depth)
+        struct fdb_slot room = fdb_find_in(other, 0);
+        if (!room.key && depth)
             room = table_displace(table, other, depth - 1);
-        if (!room)
+        if (!room.key)
             continue;
-        fdb_entry_fill(room, entry->key, __atomic_load_n(&entry->value, __ATOMIC_RELAXED));
-        fdb_entry_clear(entry);
-        return entry;
+        fdb_slot_fill(room, *slot.key, __atomic_load_n(slot.value, __ATOMIC_RELAXED));
+        fdb_slot_clear(slot);
+        return slot;
     }
-    return NULL;
+    return (struct fdb_slot){NULL, NULL};
 }
 
 /* Under the lock (or on a table nobody sees yet). The key is not there. False: no room. */
 bool fdb_insert(struct fdb_table *table, uint64_t key, uint64_t value)
 {
     uint64_t hash = fdb_hash(table, key);
-    struct fdb_entry *entry = fdb_find_in(fdb_first(table, hash), 0);
-    if (!entry)
-        entry = fdb_find_in(fdb_second(table, hash), 0);
-    if (!entry)
-        entry = table_displace(table, fdb_first(table, hash), FDB_MOVES);
-    if (!entry)
-        entry = table_displace(table, fdb_second(table, hash), FDB_MOVES);
-    if (!entry)
+    struct fdb_slot slot = fdb_find_in(fdb_first(table, hash), 0);
+    if (!slot.key)
+        slot = fdb_find_in(fdb_second(table, hash), 0);
+    if (!slot.key)
+        slot = table_displace(table, fdb_first(table, hash), FDB_MOVES);
+    if (!slot.key)
+        slot = table_displace(table, fdb_second(table, hash), FDB_MOVES);
+    if (!slot.key)
         return false;
-    fdb_entry_fill(entry, key, value);
+    fdb_slot_fill(slot, key, value);
     return true;
 }
 
 /* Under the lock. A station moved, or its entry was flushed. */
-static enum fdb_learned learn_move(struct fdb *fdb, struct fdb_entry *entry, uint64_t key, uint64_t fresh,
+static enum fdb_learned learn_move(struct fdb *fdb, struct fdb_slot slot, uint64_t key, uint64_t fresh,
                                    const struct fdb_source *source)
 {
-    uint64_t old = __atomic_load_n(&entry->value, __ATOMIC_RELAXED);
+    uint64_t old = __atomic_load_n(slot.value, __ATOMIC_RELAXED);
     uint32_t from = FDB_VALUE_PORT(old), to = FDB_VALUE_PORT(fresh);
     if (old & FDB_VALUE_STATIC)
         return from == to ? FDB_LEARNED : FDB_PROTECTED;
@@ -86,7 +86,7 @@ static enum fdb_learned learn_move(struct fdb *fdb, struct fdb_entry *entry, uin
         fdb_owner_count(&fdb->ports[from], -1);
         fdb_owner_count(&fdb->ports[to], 1);
     }
-    __atomic_store_n(&entry->value, fresh, __ATOMIC_RELEASE);
+    __atomic_store_n(slot.value, fresh, __ATOMIC_RELEASE);
     return FDB_LEARNED;
 }
 
@@ -108,17 +108,17 @@ enum fdb_learned fdb_learn_slow(struct fdb *fdb, const struct fdb_table *table, 
                                 const struct fdb_source *source)
 {
     uint32_t segment = fdb_key_segment(key), port = source->to & 0xfffu;
-    uint64_t fresh = fdb_value_make(source->to, fdb_generation(fdb, segment, port), source->now_s), value;
-    struct fdb_entry *entry = fdb_find(table, key, hash);
+    uint64_t fresh = fdb_source_value(fdb, segment, source->to, source->now_s), value;
+    struct fdb_slot slot = fdb_find(table, key, hash);
 
-    if (entry && fdb_value(entry, key, &value)) {
+    if (slot.key && fdb_value(slot, key, &value)) {
         if (value == fresh)
             return FDB_LEARNED;
         if (value & FDB_VALUE_STATIC)
             return FDB_VALUE_PORT(value) == port ? FDB_LEARNED : FDB_PROTECTED;
-        if (FDB_VALUE_TO(value) == source->to && fdb_value_valid(fdb, key, value)) {
+        if (FDB_VALUE_TO(value) == source->to && fdb_value_valid(fdb, fdb_key_segment(key), value)) {
             if (fdb_value_age(value, source->now_s))
-                __atomic_compare_exchange_n(&entry->value, &value, fresh, false, __ATOMIC_RELEASE,
+                __atomic_compare_exchange_n(slot.value, &value, fresh, false, __ATOMIC_RELEASE,
                                             __ATOMIC_RELAXED);
             return FDB_LEARNED;
         }
@@ -133,10 +133,10 @@ enum fdb_learned fdb_learn_slow(struct fdb *fdb, const struct fdb_table *table, 
         return FDB_LEARNED;
     struct fdb_table *current = __atomic_load_n(&fdb->table, __ATOMIC_ACQUIRE);
     hash = fdb_hash(current, key);
-    entry = fdb_find(current, key, hash);
+    slot = fdb_find(current, key, hash);
     enum fdb_learned learned;
-    if (entry)
-        learned = learn_move(fdb, entry, key, fresh, source);
+    if (slot.key)
+        learned = learn_move(fdb, slot, key, fresh, source);
     else if (fdb_owner_full(&fdb->segments[segment], source->segment_limit) ||
              fdb_owner_full(&fdb->ports[port], source->port_limit))
         learned = FDB_LIMIT;

@@ -7,6 +7,7 @@
  * Threads: fdb_prefetch, fdb_lookup, fdb_learn: any worker, while it is on-line in the workers' grace
  * periods. The rest: control thread.
  */
+#include <smmintrin.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,19 +19,23 @@
 #define FDB_VALUE_TO(value)         ((uint32_t)(value)&0xffffffu) /* port and vid together */
 #define FDB_VALUE_STATIC            (UINT64_C(1) << 24)
 #define FDB_VALUE_GENERATION(value) ((uint32_t)((value) >> 25) & 0xffffu)
-#define FDB_VALUE_SEEN(value)       ((uint32_t)((value) >> 41))
+#define FDB_VALUE_SEEN_SHIFT        41
+#define FDB_VALUE_SEEN(value)       ((uint32_t)((value) >> FDB_VALUE_SEEN_SHIFT))
 #define FDB_SEEN_MASK               0x7fffffu
 
 #define FDB_WAYS 4u
 
-struct fdb_entry {
-    uint64_t key;   /* segment << 48 | address; 0: free. workers, control: rw atomically, under the lock */
-    uint64_t value; /* workers: age by compare-and-swap; everything else under the lock */
-};
-
+/* One cache line. The keys stand side by side, so that one comparison takes two of them. */
 struct fdb_bucket {
-    struct fdb_entry entries[FDB_WAYS];
+    uint64_t keys[FDB_WAYS];   /* segment << 48 | address; 0: free. rw atomically, under the lock */
+    uint64_t values[FDB_WAYS]; /* workers: age by compare-and-swap; everything else under the lock */
 } __attribute__((aligned(64)));
+
+/* An entry's place. */
+struct fdb_slot {
+    uint64_t *key; /* NULL: no slot */
+    uint64_t *value;
+};
 
 struct fdb_table {
     struct fdb_bucket *buckets;
@@ -117,27 +122,35 @@ static inline struct fdb_bucket *fdb_second(const struct fdb_table *table, uint6
     return &table->buckets[second == first ? first ^ 1 : second];
 }
 
-/* All four keys are compared before the one branch: which of them it is cannot be predicted, whether it is
- * any of them can. */
-static inline struct fdb_entry *fdb_find_in(struct fdb_bucket *bucket, uint64_t key)
+static inline struct fdb_slot fdb_slot(struct fdb_bucket *bucket, unsigned way)
 {
-    unsigned found = 0;
-    for (unsigned i = 0; i < FDB_WAYS; i++)
-        found |= (unsigned)(__atomic_load_n(&bucket->entries[i].key, __ATOMIC_ACQUIRE) == key) << i;
-    return found ? &bucket->entries[__builtin_ctz(found)] : NULL;
+    return (struct fdb_slot){&bucket->keys[way], &bucket->values[way]};
 }
 
-static inline struct fdb_entry *fdb_find(const struct fdb_table *table, uint64_t key, uint64_t hash)
+/* All four keys are compared before the one branch: which of them it is cannot be predicted, whether it is
+ * any of them can. The processor reads each aligned half of a vector at once; a key that changes meanwhile is
+ * found out by fdb_value. */
+static inline struct fdb_slot fdb_find_in(struct fdb_bucket *bucket, uint64_t key)
 {
-    struct fdb_entry *entry = fdb_find_in(fdb_first(table, hash), key);
-    return entry ? entry : fdb_find_in(fdb_second(table, hash), key);
+    const __m128i *keys = (const __m128i *)bucket->keys;
+    __m128i wanted = _mm_set1_epi64x((long long)key);
+    __m128i low = _mm_cmpeq_epi64(_mm_load_si128(&keys[0]), wanted);
+    __m128i high = _mm_cmpeq_epi64(_mm_load_si128(&keys[1]), wanted);
+    unsigned found = (unsigned)_mm_movemask_ps(_mm_castsi128_ps(_mm_packs_epi32(low, high)));
+    return found ? fdb_slot(bucket, (unsigned)__builtin_ctz(found)) : (struct fdb_slot){NULL, NULL};
+}
+
+static inline struct fdb_slot fdb_find(const struct fdb_table *table, uint64_t key, uint64_t hash)
+{
+    struct fdb_slot slot = fdb_find_in(fdb_first(table, hash), key);
+    return slot.key ? slot : fdb_find_in(fdb_second(table, hash), key);
 }
 
 /* Entries of a slot that was reused between the reads of key and value are not taken. */
-static inline bool fdb_value(const struct fdb_entry *entry, uint64_t key, uint64_t *value)
+static inline bool fdb_value(struct fdb_slot slot, uint64_t key, uint64_t *value)
 {
-    *value = __atomic_load_n(&entry->value, __ATOMIC_ACQUIRE);
-    return __atomic_load_n(&entry->key, __ATOMIC_RELAXED) == key;
+    *value = __atomic_load_n(slot.value, __ATOMIC_ACQUIRE);
+    return __atomic_load_n(slot.key, __ATOMIC_RELAXED) == key;
 }
 
 /* The generation that a learned entry of the segment at the port must have. */
@@ -148,27 +161,45 @@ static inline uint32_t fdb_generation(const struct fdb *fdb, uint32_t segment, u
            0xffffu;
 }
 
-/* The value of a known address, 0 (no port) if it is not known. `table`: fdb->table read once a batch. */
-static inline uint64_t fdb_lookup(const struct fdb *fdb, const struct fdb_table *table, uint64_t key,
-                                  uint64_t hash)
+/* False: flushed since it was learned. */
+static inline bool fdb_value_valid(const struct fdb *fdb, uint32_t segment, uint64_t value)
 {
-    const struct fdb_entry *entry = fdb_find(table, key, hash);
-    uint64_t value;
-    if (!entry || !fdb_value(entry, key, &value))
-        return 0;
-    if (value & FDB_VALUE_STATIC ||
-        FDB_VALUE_GENERATION(value) == fdb_generation(fdb, (uint32_t)(key >> 48), FDB_VALUE_PORT(value)))
-        return value;
-    return 0;
+    return value & FDB_VALUE_STATIC ||
+           FDB_VALUE_GENERATION(value) == fdb_generation(fdb, segment, FDB_VALUE_PORT(value));
 }
 
-/* Where a frame came from; the limits are addresses, 0: none. */
+/* Two values that differ in their age only. Of one segment, both are valid or none is. */
+static inline bool fdb_value_same(uint64_t a, uint64_t b)
+{
+    return !((a ^ b) << (64 - FDB_VALUE_SEEN_SHIFT));
+}
+
+/* The value of a known address, 0 (no port) if it is not known. `table`: fdb->table read once a batch.
+ * `valid`: what was returned for another address of the segment in this batch, or 0. */
+static inline uint64_t fdb_lookup(const struct fdb *fdb, const struct fdb_table *table, uint64_t key,
+                                  uint64_t hash, uint64_t valid)
+{
+    struct fdb_slot slot = fdb_find(table, key, hash);
+    uint64_t value;
+    if (!slot.key || !fdb_value(slot, key, &value))
+        return 0;
+    return fdb_value_same(value, valid) || fdb_value_valid(fdb, (uint32_t)(key >> 48), value) ? value : 0;
+}
+
+/* Where frames came from; the limits are addresses, 0: none. */
 struct fdb_source {
     uint32_t to; /* port | vid << 12, as in the value */
     uint32_t port_limit;
     uint32_t segment_limit;
     uint32_t now_s;
+    uint64_t value; /* fdb_source_value: an entry that needs no change */
 };
+
+static inline uint64_t fdb_source_value(const struct fdb *fdb, uint32_t segment, uint32_t to, uint32_t now_s)
+{
+    return (uint64_t)to | (uint64_t)fdb_generation(fdb, segment, to & 0xfffu) << 25 |
+           (uint64_t)(now_s & FDB_SEEN_MASK) << FDB_VALUE_SEEN_SHIFT;
+}
 
 /* fdb_learn's rest: new addresses, moves, static ones, ages. */
 enum fdb_learned fdb_learn_slow(struct fdb *fdb, const struct fdb_table *table, uint64_t key, uint64_t hash,
@@ -178,14 +209,9 @@ enum fdb_learned fdb_learn_slow(struct fdb *fdb, const struct fdb_table *table, 
 static inline enum fdb_learned fdb_learn(struct fdb *fdb, const struct fdb_table *table, uint64_t key,
                                          uint64_t hash, const struct fdb_source *source)
 {
-    const struct fdb_entry *entry = fdb_find_in(fdb_first(table, hash), key);
+    struct fdb_slot slot = fdb_find_in(fdb_first(table, hash), key);
     uint64_t value;
-    if (entry && fdb_value(entry, key, &value)) {
-        uint32_t generation = fdb_generation(fdb, (uint32_t)(key >> 48), source->to & 0xfffu);
-        uint64_t expected = (uint64_t)source->to | (uint64_t)generation << 25 |
-                            (uint64_t)(source->now_s & FDB_SEEN_MASK) << 41;
-        if (__builtin_expect(value == expected, 1))
-            return FDB_LEARNED;
-    }
+    if (slot.key && fdb_value(slot, key, &value) && __builtin_expect(value == source->value, 1))
+        return FDB_LEARNED;
     return fdb_learn_slow(fdb, table, key, hash, source);
 }

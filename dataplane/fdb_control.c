@@ -109,8 +109,8 @@ static int fdb_grow(struct fdb *fdb, unsigned times)
     fdb_lock(fdb);
     for (uint64_t b = 0; b <= old->mask; b++)
         for (unsigned i = 0; i < FDB_WAYS; i++) {
-            uint64_t key = old->buckets[b].entries[i].key;
-            uint64_t value = __atomic_load_n(&old->buckets[b].entries[i].value, __ATOMIC_RELAXED);
+            uint64_t key = old->buckets[b].keys[i];
+            uint64_t value = __atomic_load_n(&old->buckets[b].values[i], __ATOMIC_RELAXED);
             if (!key || fdb_insert(table, key, value))
                 continue;
             fdb->used--; /* more room and yet none: forgotten, as by ageing */
@@ -136,12 +136,12 @@ static uint64_t mac_address(const uint8_t mac[6])
 /* Under the lock. */
 static int static_put(struct fdb *fdb, uint64_t key, uint64_t value)
 {
-    struct fdb_entry *entry = fdb_find(fdb->table, key, fdb_hash(fdb->table, key));
-    if (entry) {
-        uint64_t old = __atomic_load_n(&entry->value, __ATOMIC_RELAXED);
+    struct fdb_slot slot = fdb_find(fdb->table, key, fdb_hash(fdb->table, key));
+    if (slot.key) {
+        uint64_t old = __atomic_load_n(slot.value, __ATOMIC_RELAXED);
         if (!(old & FDB_VALUE_STATIC))
             fdb_learned_count(fdb, key, old, -1);
-        __atomic_store_n(&entry->value, value, __ATOMIC_RELEASE);
+        __atomic_store_n(slot.value, value, __ATOMIC_RELEASE);
         return 0;
     }
     if (fdb->used >= fdb->addresses_max)
@@ -168,9 +168,9 @@ int fdb_static_set(struct fdb *fdb, uint32_t segment, const uint8_t mac[6], uint
     }
 }
 
-static void entry_remove(struct fdb *fdb, struct fdb_entry *entry, uint64_t key, uint64_t value)
+static void entry_remove(struct fdb *fdb, struct fdb_slot slot, uint64_t key, uint64_t value)
 {
-    fdb_entry_clear(entry);
+    fdb_slot_clear(slot);
     fdb->used--;
     if (!(value & FDB_VALUE_STATIC))
         fdb_learned_count(fdb, key, value, -1);
@@ -181,10 +181,10 @@ int fdb_static_del(struct fdb *fdb, uint32_t segment, const uint8_t mac[6])
     uint64_t key = fdb_key(segment, mac_address(mac));
     int result = -ENOENT;
     fdb_lock(fdb);
-    struct fdb_entry *entry = fdb_find(fdb->table, key, fdb_hash(fdb->table, key));
-    uint64_t value = entry ? __atomic_load_n(&entry->value, __ATOMIC_RELAXED) : 0;
+    struct fdb_slot slot = fdb_find(fdb->table, key, fdb_hash(fdb->table, key));
+    uint64_t value = slot.key ? __atomic_load_n(slot.value, __ATOMIC_RELAXED) : 0;
     if (value & FDB_VALUE_STATIC) {
-        entry_remove(fdb, entry, key, value);
+        entry_remove(fdb, slot, key, value);
         result = 0;
     }
     fdb_unlock(fdb);
@@ -193,19 +193,19 @@ int fdb_static_del(struct fdb *fdb, uint32_t segment, const uint8_t mac[6])
 
 /* One entry of a sweep, under the lock: 1 if it was removed (flushed; with `ageing` also if it is too old).
  */
-static unsigned sweep_entry(struct fdb *fdb, struct fdb_entry *entry, uint32_t now_s, bool ageing)
+static unsigned sweep_entry(struct fdb *fdb, struct fdb_slot slot, uint32_t now_s, bool ageing)
 {
-    uint64_t key = entry->key, value = __atomic_load_n(&entry->value, __ATOMIC_RELAXED);
+    uint64_t key = *slot.key, value = __atomic_load_n(slot.value, __ATOMIC_RELAXED);
     uint32_t age = fdb_value_age(value, now_s), limit = fdb->segments[fdb_key_segment(key)].ageing_s;
     if (!key || value & FDB_VALUE_STATIC)
         return 0;
-    if (!fdb_value_valid(fdb, key, value) || (ageing && limit && age > limit)) {
-        entry_remove(fdb, entry, key, value);
+    if (!fdb_value_valid(fdb, fdb_key_segment(key), value) || (ageing && limit && age > limit)) {
+        entry_remove(fdb, slot, key, value);
         return 1;
     }
     if (age > FDB_AGE_MAX) {
         uint64_t kept = fdb_value_make(FDB_VALUE_TO(value), FDB_VALUE_GENERATION(value), now_s - FDB_AGE_MAX);
-        __atomic_compare_exchange_n(&entry->value, &value, kept, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+        __atomic_compare_exchange_n(slot.value, &value, kept, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
     }
     return 0;
 }
@@ -219,7 +219,7 @@ static uint32_t sweep(struct fdb *fdb, uint64_t from, uint64_t count, uint32_t n
         for (unsigned i = 0; i < FDB_LOCKED && done < count; i++, done++) {
             struct fdb_bucket *bucket = &table->buckets[(from + done) & table->mask];
             for (unsigned way = 0; way < FDB_WAYS; way++)
-                removed += sweep_entry(fdb, &bucket->entries[way], now_s, ageing);
+                removed += sweep_entry(fdb, fdb_slot(bucket, way), now_s, ageing);
         }
         fdb_unlock(fdb);
     }
@@ -259,10 +259,10 @@ static uint32_t flush_both(struct fdb *fdb, uint32_t segment, uint32_t port)
         fdb_lock(fdb);
         for (uint64_t i = b; i < b + FDB_LOCKED; i++)
             for (unsigned way = 0; way < FDB_WAYS; way++) {
-                struct fdb_entry *entry = &fdb->table->buckets[i].entries[way];
-                uint64_t key = entry->key, value = __atomic_load_n(&entry->value, __ATOMIC_RELAXED);
+                struct fdb_slot slot = fdb_slot(&fdb->table->buckets[i], way);
+                uint64_t key = *slot.key, value = __atomic_load_n(slot.value, __ATOMIC_RELAXED);
                 if (key_matches(key, value, segment, port)) {
-                    entry_remove(fdb, entry, key, value);
+                    entry_remove(fdb, slot, key, value);
                     removed++;
                 }
             }
@@ -296,9 +296,9 @@ unsigned fdb_walk(const struct fdb *fdb, uint64_t *cursor, uint32_t now_s, struc
     const struct fdb_table *table = fdb->table;
     unsigned filled = 0;
     for (; *cursor <= table->mask * FDB_WAYS + (FDB_WAYS - 1) && filled < count; ++*cursor) {
-        const struct fdb_entry *entry = &table->buckets[*cursor / FDB_WAYS].entries[*cursor % FDB_WAYS];
-        uint64_t key = __atomic_load_n(&entry->key, __ATOMIC_ACQUIRE), value;
-        if (!key || !fdb_value(entry, key, &value) || !fdb_value_valid(fdb, key, value))
+        struct fdb_slot slot = fdb_slot(&table->buckets[*cursor / FDB_WAYS], *cursor % FDB_WAYS);
+        uint64_t key = __atomic_load_n(slot.key, __ATOMIC_ACQUIRE), value;
+        if (!key || !fdb_value(slot, key, &value) || !fdb_value_valid(fdb, fdb_key_segment(key), value))
             continue;
         struct dp_fdb_entry *out = &entries[filled++];
         memset(out, 0, sizeof(*out));

@@ -28,7 +28,8 @@ static inline uint32_t fdb_key_segment(uint64_t key)
 
 static inline uint64_t fdb_value_make(uint32_t to, uint32_t generation, uint32_t now_s)
 {
-    return (uint64_t)to | (uint64_t)generation << 25 | (uint64_t)(now_s & FDB_SEEN_MASK) << 41;
+    return (uint64_t)to | (uint64_t)generation << 25 |
+           (uint64_t)(now_s & FDB_SEEN_MASK) << FDB_VALUE_SEEN_SHIFT;
 }
 
 /* Workers' and control's clocks may differ by a moment: an entry from the future is 0 seconds old. */
@@ -38,21 +39,15 @@ static inline uint32_t fdb_value_age(uint64_t value, uint32_t now_s)
     return age > FDB_SEEN_MASK / 2 ? 0 : age;
 }
 
-static inline bool fdb_value_valid(const struct fdb *fdb, uint64_t key, uint64_t value)
+static inline void fdb_slot_fill(struct fdb_slot slot, uint64_t key, uint64_t value)
 {
-    return value & FDB_VALUE_STATIC ||
-           FDB_VALUE_GENERATION(value) == fdb_generation(fdb, fdb_key_segment(key), FDB_VALUE_PORT(value));
+    __atomic_store_n(slot.value, value, __ATOMIC_RELEASE);
+    __atomic_store_n(slot.key, key, __ATOMIC_RELEASE);
 }
 
-static inline void fdb_entry_fill(struct fdb_entry *entry, uint64_t key, uint64_t value)
+static inline void fdb_slot_clear(struct fdb_slot slot)
 {
-    __atomic_store_n(&entry->value, value, __ATOMIC_RELEASE);
-    __atomic_store_n(&entry->key, key, __ATOMIC_RELEASE);
-}
-
-static inline void fdb_entry_clear(struct fdb_entry *entry)
-{
-    __atomic_store_n(&entry->key, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(slot.key, 0, __ATOMIC_RELEASE);
 }
 
 /* Counts of owners, under the lock */

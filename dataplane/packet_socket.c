@@ -48,17 +48,6 @@ struct packet_socket_batch {
     uint8_t slots[RX_BATCH][SLOT_SIZE] __attribute__((aligned(64)));
 };
 
-void packet_socket_drop(struct port *port, unsigned queue, const struct worker_io *io, uint32_t size,
-                        enum dp_drop reason)
-{
-    struct port_counters *counters = port->counters[io->worker];
-    counter_add(&counters->rx_packets, 1);
-    counter_add(&counters->rx_bytes, size);
-    counter_add(&counters->rx_drops[reason], 1);
-    counter_add(&counters->queues[queue].rx_packets, 1);
-    counter_add(&counters->queues[queue].rx_bytes, size);
-}
-
 /* Fills the messages for packets[0..RX_BATCH). */
 static void prepare(struct packet_socket_batch *batch, struct packet_vector *vector)
 {
@@ -145,9 +134,9 @@ static void take_all(struct packet_socket *socket, struct port *port, unsigned q
         uint32_t size = message->msg_len < HEADER_SIZE ? 0 : message->msg_len - HEADER_SIZE;
         uint16_t tpid, tci;
         if (message->msg_hdr.msg_flags & MSG_TRUNC || size > PACKET_SIZE_MAX - VLAN_TAG_SIZE) {
-            packet_socket_drop(port, queue, io, size, DP_DROP_RX_TOO_LONG);
+            counters_drop(port, queue, io->worker, size, DP_DROP_RX_TOO_LONG);
         } else if (size < PACKET_SIZE_MIN) {
-            packet_socket_drop(port, queue, io, size, DP_DROP_RX_RUNT);
+            counters_drop(port, queue, io->worker, size, DP_DROP_RX_RUNT);
         } else {
             take_frame(vector, packet, socket->batch->slots[i], size);
             if (tag_taken(&message->msg_hdr, &tpid, &tci))

@@ -28,7 +28,3 @@ void packet_socket_tx(int fd, struct packet *const *packets, unsigned count, str
 /* True: not empty as far as we know. */
 bool packet_socket_arm(const struct packet_socket *socket);
 void packet_socket_disarm(struct packet_socket *socket);
-
-/* A received frame that is dropped before the program sees it. */
-void packet_socket_drop(struct port *port, unsigned queue, const struct worker_io *io, uint32_t size,
-                        enum dp_drop reason);

@@ -54,17 +54,6 @@ static bool take_mbuf(struct packet_vector *vector, struct packet *packet, const
     return true;
 }
 
-static void drop(struct port *port, unsigned queue, const struct worker_io *io, uint32_t size,
-                 enum dp_drop reason)
-{
-    struct port_counters *counters = port->counters[io->worker];
-    counter_add(&counters->rx_packets, 1);
-    counter_add(&counters->rx_bytes, size);
-    counter_add(&counters->rx_drops[reason], 1);
-    counter_add(&counters->queues[queue].rx_packets, 1);
-    counter_add(&counters->queues[queue].rx_bytes, size);
-}
-
 static unsigned ethdev_rx(struct port *port, unsigned queue, struct packet_vector *vector,
                           struct worker_io *io)
 {
@@ -77,11 +66,11 @@ static unsigned ethdev_rx(struct port *port, unsigned queue, struct packet_vecto
     for (unsigned i = 0; i < rx->count; i++) {
         struct packet *packet = &vector->packets[vector->count];
         if (!take_mbuf(vector, packet, rx->held[i]))
-            drop(port, queue, io, rx->held[i]->pkt_len, DP_DROP_RX_FRAGMENTED);
+            counters_drop(port, queue, io->worker, rx->held[i]->pkt_len, DP_DROP_RX_FRAGMENTED);
         else if (packet->size < PACKET_SIZE_MIN)
-            drop(port, queue, io, packet->size, DP_DROP_RX_RUNT);
+            counters_drop(port, queue, io->worker, packet->size, DP_DROP_RX_RUNT);
         else if (packet->size > PACKET_SIZE_MAX)
-            drop(port, queue, io, packet->size, DP_DROP_RX_TOO_LONG);
+            counters_drop(port, queue, io->worker, packet->size, DP_DROP_RX_TOO_LONG);
         else {
             vector->spans_used += packet->span_count;
             vector->count++;

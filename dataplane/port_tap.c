@@ -59,17 +59,6 @@ struct tap {
     struct tap_queue queues[DP_QUEUES_MAX];
 };
 
-static void drop(struct port *port, unsigned queue, const struct worker_io *io, uint32_t size,
-                 enum dp_drop reason)
-{
-    struct port_counters *counters = port->counters[io->worker];
-    counter_add(&counters->rx_packets, 1);
-    counter_add(&counters->rx_bytes, size);
-    counter_add(&counters->rx_drops[reason], 1);
-    counter_add(&counters->queues[queue].rx_packets, 1);
-    counter_add(&counters->queues[queue].rx_bytes, size);
-}
-
 /* The kernel's virtio header stands in the headroom right before the frame. */
 static void take_frame(struct packet_vector *vector, struct packet *packet, uint8_t *slot, uint32_t size)
 {
@@ -123,9 +112,9 @@ static unsigned tap_rx(struct port *port, unsigned queue, struct packet_vector *
         }
         uint32_t frame = (uint32_t)size - VIRTIO_NET_HEADER_SIZE;
         if (size < (ssize_t)(VIRTIO_NET_HEADER_SIZE + PACKET_SIZE_MIN))
-            drop(port, queue, io, 0, DP_DROP_RX_RUNT);
+            counters_drop(port, queue, io->worker, 0, DP_DROP_RX_RUNT);
         else if (frame > PACKET_SIZE_MAX)
-            drop(port, queue, io, frame, DP_DROP_RX_TOO_LONG);
+            counters_drop(port, queue, io->worker, frame, DP_DROP_RX_TOO_LONG);
         else
             take_frame(vector, packet, slot, frame);
     }

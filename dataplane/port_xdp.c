@@ -108,7 +108,7 @@ static unsigned xdp_rx(struct port *port, unsigned queue, struct packet_vector *
         const struct xdp_desc *entry = &entries[xdp->rx.own++ & (XDP_RX_CHUNKS - 1)];
         xdp->held[xdp->held_count++] = entry->addr & ~(uint64_t)(XDP_CHUNK_SIZE - 1);
         if (entry->len < PACKET_SIZE_MIN)
-            packet_socket_drop(port, queue, io, entry->len, DP_DROP_RX_RUNT);
+            counters_drop(port, queue, io->worker, entry->len, DP_DROP_RX_RUNT);
         else
             take_frame(vector, &vector->packets[vector->count], xdp->umem + entry->addr, entry->len);
     }

@@ -7,7 +7,7 @@
  * Input: 16 bytes (offload request, how the frame is cut, what the egress takes, payload to append), then the
  * frame.
  */
-#include <stdio.h>
+#include "check.h"
 #include "frame.h"
 #include "offload.h"
 #include "spoof.h"
@@ -15,13 +15,6 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define CONTROL_SIZE 16u
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) {                                                                                  \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                  \
-            abort();                                                                                         \
-        }                                                                                                    \
-    } while (0)
 
 static struct flat flat, out;
 static struct segmenter *segmenter;

@@ -4,23 +4,15 @@
  * messages, each a byte of kind, a byte of port, two bytes of size (little endian), then its bytes: a frame,
  * or (kinds 2 and 3) a UDP payload that is put into a frame here so that mutations reach the protocol.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "check.h"
 #include "datagram.h"
 #include "dhcp.h"
 #include "dns.h"
 #include "ra.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) {                                                                                  \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                  \
-            abort();                                                                                         \
-        }                                                                                                    \
-    } while (0)
 
 static const struct dhcp_reservation reservation = {.port = 7, .address = {10, 0, 1, 10}};
 static const struct dhcp_scope scope = {

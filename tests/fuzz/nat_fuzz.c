@@ -10,8 +10,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
-#include <stdio.h>
 #include <cmocka.h>
+#include "check.h"
 #include "nat_fixture.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -19,13 +19,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define RECORD      6u
 #define RECORDS_MAX 200u
 #define KNOWN       8u
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) {                                                                                  \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                  \
-            abort();                                                                                         \
-        }                                                                                                    \
-    } while (0)
 
 static struct nat_fixture *fixture;
 static struct end known[KNOWN]; /* outside endpoints that were handed out */

@@ -7,20 +7,13 @@
  * Input: one byte of interface flags, then packets: who sends (1 byte; its high bit: time passes first),
  * offload request (flags, gso_type, gso_size: 1 + 1 + 2), payload to append (2), size (2), the frame's bytes.
  */
-#include <stdio.h>
+#include "check.h"
 #include "nat.h"
 #include "router_fixture.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define RECORD_SIZE 9u
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) {                                                                                  \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                  \
-            abort();                                                                                         \
-        }                                                                                                    \
-    } while (0)
 
 static struct flat flat;
 

@@ -1,37 +1,27 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Network namespaces for tests of uplinks: a physical network, and guests that are the kernel's own stack.
+"""Tests of uplinks: a physical network, and guests that are the kernel's own stack, in namespaces (netns.py).
 
-    enter_host()                          # the test continues in a namespace of its own: weft's host
+    enter(sys.argv)                       # the test continues in a namespace of its own: weft's host
     with Namespace() as lan:
         lan.veth("up0", "lan0")           # up0 is the host's NIC, lan0 its other end
         lan.run("ip", "addr", "add", "10.0.0.1/24", "dev", "lan0")
 """
-import contextlib
-import ctypes
 import hashlib
 import json
 import os
+import select
 import socket
 import struct
-import subprocess
-import sys
 import threading
+import time
 
-from weft import skip, wait_for
-
-
-def enter_host():
-    """Starts the test again in a network namespace of its own, where loopback is up."""
-    if os.geteuid():
-        skip("only root makes namespaces")
-    if "WEFT_TEST_NAMESPACE" not in os.environ:
-        sys.exit(subprocess.call(["unshare", "-n", sys.executable, *sys.argv],
-                                 env=dict(os.environ, WEFT_TEST_NAMESPACE="1")))
-    ip("link", "set", "lo", "up")
+import netns
+from netns import run
+from weft import wait_for
 
 
 def ip(*arguments):
-    subprocess.run(["ip", *arguments], check=True)
+    run("ip", *arguments)
 
 
 def sysctl(key, value):
@@ -41,7 +31,7 @@ def sysctl(key, value):
 
 def nic(name):
     """What `ip` says of an interface of the host."""
-    return json.loads(subprocess.run(["ip", "-j", "-d", "link", "show", name], check=True, capture_output=True).stdout)[0]
+    return json.loads(run("ip", "-j", "-d", "link", "show", name).stdout)[0]
 
 
 def check_released(name):
@@ -49,36 +39,8 @@ def check_released(name):
     wait_for(lambda: "xdp" not in nic(name) and nic(name)["promiscuity"] == 0, f"{name} as it was: {nic(name)}")
 
 
-class Namespace:
-    """Lives as long as its process, which reads from a pipe of ours: it ends with the test, however that ends."""
-
-    def __init__(self):
-        self.process = subprocess.Popen(["unshare", "-n", "sh", "-c", "ip link set lo up; echo ready; read end"],
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert self.process.stdout.readline() == b"ready\n"
-        self.pid, self.started = str(self.process.pid), []
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        for process in self.started:
-            process.kill()
-            process.wait()
-        self.process.stdin.close()
-        self.process.wait()
-        self.process.stdout.close()
-
-    def inside(self, *command):
-        return ["nsenter", "-t", self.pid, "-n", *command]
-
-    def run(self, *command, check=True, **keywords):
-        return subprocess.run(self.inside(*command), check=check, text=True, capture_output=True, timeout=60, **keywords)
-
-    def start(self, *command, **keywords):
-        process = subprocess.Popen(self.inside(*command), **keywords)
-        self.started.append(process)
-        return process
+class Namespace(netns.Namespace):
+    """One that is wired to the host: a peer of the LAN, or the guest behind a tap port."""
 
     def ip(self, *arguments):
         self.run("ip", *arguments)
@@ -108,21 +70,6 @@ class Namespace:
     def ping(self, address, count=1, wait=1):
         return self.run("ping", "-n", "-c", str(count), "-i", "0.01", "-W", str(wait), address, check=False).returncode == 0
 
-    @contextlib.contextmanager
-    def entered(self):
-        """The calling thread is inside."""
-        libc, net = ctypes.CDLL(None, use_errno=True), 0x40000000  # CLONE_NEWNET
-        with open("/proc/thread-self/ns/net", "rb") as back, open(f"/proc/{self.pid}/ns/net", "rb") as here:
-            assert libc.setns(here.fileno(), net) == 0, os.strerror(ctypes.get_errno())
-            try:
-                yield
-            finally:
-                assert libc.setns(back.fileno(), net) == 0
-
-    def socket(self, *arguments):
-        with self.entered():
-            return socket.socket(*arguments)
-
     def raw(self, interface):
         """Sends and receives whole frames; received ones lack their outer tag, which recvmsg() tells beside."""
         raw = self.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
@@ -131,11 +78,6 @@ class Namespace:
         with self.entered():
             raw.bind((interface, 0))
         return raw
-
-
-class Host:
-    """The namespace that the test is in, where Namespace is asked for."""
-    socket = staticmethod(socket.socket)
 
 
 def transfer(source, sink, address, size=8 << 20):
@@ -189,3 +131,34 @@ def udp_listener(place, port, interface):
     listener.bind(("0.0.0.0", port))
     listener.settimeout(20)
     return listener
+
+
+class Capture:
+    """Frames that an interface receives: with Capture("lan1") as seen: ...; seen.wait(lambda frame: ...)."""
+
+    def __init__(self, interface):
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))  # ETH_P_ALL
+        self.socket.bind((interface, 3))
+        self.frames = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def read(self, seconds):
+        while select.select([self.socket], [], [], seconds)[0]:
+            self.frames.append(self.socket.recv(1 << 17))
+            seconds = 0
+
+    def any(self, condition):
+        self.read(0)
+        return any(condition(frame) for frame in self.frames)
+
+    def wait(self, condition, seconds=20.0):
+        deadline = time.monotonic() + seconds
+        while not self.any(condition):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not seen among {len(self.frames)} frames")
+            self.read(0.1)

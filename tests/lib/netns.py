@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Network namespaces for tests: hosts with the kernel's own stack, removed on every exit.
+"""Network namespaces for tests: hosts with the kernel's own stack. A test runs in one of its own (enter), which ends with
+it; each other one is held by a process that reads from a pipe of the test's, so nothing is left however the test ends.
 
+    enter(sys.argv)                           # the test continues in a namespace of its own
     with Network() as net:
-        lan = net.namespace("lan")            # named after this process, so that tests run side by side
+        lan = net.namespace("lan")            # the name is for ps(1)
         net.veth(lan, "eth0", None, "lan0")   # None: the namespace that the test runs in
         lan.run("ip", "addr", "add", "192.0.2.1/24", "dev", "eth0")
 """
+import contextlib
+import ctypes
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -44,17 +49,42 @@ def run(*arguments, check=True, **keywords):
     return result
 
 
+class Host:
+    """The namespace that the test is in, where a Namespace is asked for."""
+    run, socket = staticmethod(run), staticmethod(socket.socket)
+
+
 class Namespace:
-    def __init__(self, name):
-        self.name, self.children = name, []
-        run("ip", "netns", "add", name)
-        self.run("ip", "link", "set", "lo", "up")
+    def __init__(self, name="weft-test"):
+        self.children = []
+        self.holder = subprocess.Popen(["unshare", "-n", "sh", "-c", "ip link set lo up; echo ready; read end", name],
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self.holder.stdout.readline() == b"ready\n"
+        self.pid = str(self.holder.pid)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        for child in self.children:
+            child.kill()
+            child.wait()
+        self.holder.stdin.close()
+        self.holder.wait()
+        self.holder.stdout.close()
+
+    def inside(self, *arguments):
+        return ["nsenter", "-t", self.pid, "-n", *arguments]
 
     def run(self, *arguments, check=True, **keywords):
-        return run("ip", "netns", "exec", self.name, *arguments, check=check, **keywords)
+        return run(*self.inside(*arguments), check=check, **keywords)
 
     def popen(self, *arguments, **keywords):
-        child = subprocess.Popen(["ip", "netns", "exec", self.name, *arguments], text=True, **keywords)
+        """A program in the namespace, which ends with it."""
+        child = subprocess.Popen(self.inside(*arguments), text=True, **keywords)
         self.children.append(child)
         return child
 
@@ -62,20 +92,30 @@ class Namespace:
         """Runs Python in the namespace; what it printed."""
         return self.run(sys.executable, "-c", code, *map(str, arguments), check=check).stdout
 
+    @contextlib.contextmanager
+    def entered(self):
+        """The calling thread is inside."""
+        libc, net = ctypes.CDLL(None, use_errno=True), 0x40000000  # CLONE_NEWNET
+        with open("/proc/thread-self/ns/net", "rb") as back, open(f"/proc/{self.pid}/ns/net", "rb") as here:
+            assert libc.setns(here.fileno(), net) == 0, os.strerror(ctypes.get_errno())
+            try:
+                yield
+            finally:
+                assert libc.setns(back.fileno(), net) == 0
+
+    def socket(self, *arguments):
+        """A socket of the namespace: it stays there whoever uses it."""
+        with self.entered():
+            return socket.socket(*arguments)
+
     def take(self, interface, name=None, mac=None):
         """Moves an interface of the test's namespace here."""
-        run("ip", "link", "set", interface, "netns", self.name)
+        run("ip", "link", "set", interface, "netns", self.pid)
         if name:
             self.run("ip", "link", "set", interface, "name", name)
         if mac:
             self.run("ip", "link", "set", name or interface, "address", mac)
         self.run("ip", "link", "set", name or interface, "up")
-
-    def close(self):
-        for child in self.children:
-            child.kill()
-            child.wait()
-        run("ip", "netns", "del", self.name, check=False)
 
 
 class Network:
@@ -86,7 +126,7 @@ class Network:
         return self
 
     def namespace(self, name):
-        self.namespaces.append(Namespace(f"weft-{os.getpid()}-{name}"))
+        self.namespaces.append(Namespace(name))
         return self.namespaces[-1]
 
     @staticmethod
@@ -94,7 +134,7 @@ class Network:
         """A cable; None: the namespace that the test runs in."""
         ends = []
         for space, name in ((left, left_name), (right, right_name)):
-            ends.append(["name", name, *(["netns", space.name] if space else [])])
+            ends.append(["name", name, *(["netns", space.pid] if space else [])])
         run("ip", "link", "add", *ends[0], "type", "veth", "peer", *ends[1])
         for space, name in ((left, left_name), (right, right_name)):
             (space.run if space else run)("ip", "link", "set", name, "up")

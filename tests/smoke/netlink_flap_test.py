@@ -14,7 +14,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
-from namespaces import enter_own, run  # noqa: E402
+from netns import enter, run  # noqa: E402
 from weft import Weft, wait_for  # noqa: E402
 
 CONFIG = {"version": 1, "uplinks": {"lan": {"device": "af_packet:lan0"}}, "tenants": {"acme": {
@@ -47,10 +47,10 @@ def flap(last):
 
 def kernel():
     routes = {(r["dst"] if "/" in r["dst"] else "0.0.0.0/0" if r["dst"] == "default" else r["dst"] + "/32", r.get("gateway"))
-              for r in json.loads(run("ip", "-4", "-j", "route", "show", "dev", "lan0"))}
-    neighbours = {(n["dst"], n["lladdr"]) for n in json.loads(run("ip", "-4", "-j", "neigh", "show", "dev", "lan0"))
+              for r in json.loads(run("ip", "-4", "-j", "route", "show", "dev", "lan0").stdout)}
+    neighbours = {(n["dst"], n["lladdr"]) for n in json.loads(run("ip", "-4", "-j", "neigh", "show", "dev", "lan0").stdout)
                   if "lladdr" in n and "FAILED" not in n["state"]}
-    address = [a for a in json.loads(run("ip", "-4", "-j", "addr", "show", "dev", "lan0"))[0]["addr_info"]
+    address = [a for a in json.loads(run("ip", "-4", "-j", "addr", "show", "dev", "lan0").stdout)[0]["addr_info"]
                if not a.get("secondary")][0]["local"]
     return routes, neighbours, address
 
@@ -73,7 +73,7 @@ def settles(weft, what):
 
 
 def main():
-    enter_own()
+    enter(sys.argv)
     run("ip", "link", "add", "lan0", "type", "veth", "peer", "name", "lan1")
     for command in ("link set lan1 up", "link set lan0 up", "addr add 192.0.2.9/24 dev lan0"):
         run("ip", *command.split())

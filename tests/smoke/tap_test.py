@@ -9,13 +9,13 @@ import hashlib
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 from linux_vm import LinuxVm, prepare  # noqa: E402
-from weft import Weft, skip, wait_for  # noqa: E402
+from netns import enter, run  # noqa: E402
+from weft import Weft, wait_for  # noqa: E402
 
 TAP = f"wt{os.getpid()}"
 CONFIG = {"version": 1, "tenants": {"acme": {"segments": {"web": {"mode": "isolated"}}, "ports": {
@@ -70,14 +70,11 @@ def upload(data):
 
 def main():
     prepare()
-    if os.geteuid():
-        skip("only root makes namespaces")
-    if "WEFT_TEST_NAMESPACE" not in os.environ:  # all of it runs in a namespace of its own
-        sys.exit(subprocess.call(["unshare", "-n", sys.executable, *sys.argv], env=dict(os.environ, WEFT_TEST_NAMESPACE="1")))
+    enter(sys.argv)
     with Weft(CONFIG, expect_warnings=True) as weft:
         wait_for(lambda: os.path.exists(f"/proc/sys/net/ipv4/conf/{TAP}"), TAP)
-        subprocess.run(["ip", "addr", "add", "10.0.0.1/24", "dev", TAP], check=True)
-        subprocess.run(["ip", "link", "set", TAP, "up"], check=True)
+        run("ip", "addr", "add", "10.0.0.1/24", "dev", TAP)
+        run("ip", "link", "set", TAP, "up")
         vm = LinuxVm(weft, "acme/vm1", "52:54:00:00:00:02", SCENARIO)
         try:
             vm.wait("ready", 150)

@@ -14,7 +14,8 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
-from lan import Host, Namespace, check_released, enter_host, ip, transfer, udp_listener  # noqa: E402
+from lan import Namespace, check_released, ip, transfer, udp_listener  # noqa: E402
+from netns import Host, enter  # noqa: E402
 from weft import Weft, skip, wait_for  # noqa: E402
 
 KIND, TAP, PORT = sys.argv[1] if len(sys.argv) > 1 else "af_packet", f"wt{os.getpid()}", 9999
@@ -28,7 +29,7 @@ def lease(weft, lan, guest):
     with open(script, "w", encoding="utf-8") as text:
         text.write('#!/bin/sh\n[ "$1" != bound ] || ip addr add "$ip/$mask" dev "$interface"\n')
     os.chmod(script, stat.S_IRWXU)
-    lan.start("dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--port=0", "--interface=lan0", "--bind-interfaces",
+    lan.popen("dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--port=0", "--interface=lan0", "--bind-interfaces",
               "--dhcp-range=10.0.0.50,10.0.0.60,255.255.255.0,1h", f"--dhcp-leasefile={leases}", "--user=root",
               "--pid-file=", "--no-ping", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     guest.run("busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-t", "20", "-T", "1", "-s", script)
@@ -61,7 +62,7 @@ def check_ping(lan, address):
 def main():
     if subprocess.run(["sh", "-c", "command -v dnsmasq && busybox udhcpc --help"], capture_output=True, check=False).returncode:
         skip("no dnsmasq or no busybox with udhcpc")
-    enter_host()
+    enter(sys.argv)
     with Namespace() as lan, Namespace() as guest:
         lan.veth("up0", "lan0")
         lan.ip("addr", "add", "10.0.0.1/24", "dev", "lan0")

@@ -11,7 +11,8 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
-from lan import Namespace, check_released, enter_host, ip, nic, transfer  # noqa: E402
+from lan import Namespace, check_released, ip, nic, transfer  # noqa: E402
+from netns import enter  # noqa: E402
 from weft import Weft, wait_for  # noqa: E402
 
 KIND, TAP, FLAPS = sys.argv[1] if len(sys.argv) > 1 else "af_packet", f"wt{os.getpid()}", 500
@@ -39,7 +40,7 @@ def check_way(lan, guest):
 
 
 def main():
-    enter_host()
+    enter(sys.argv)
     with Namespace() as lan, Namespace() as guest:
         lan.veth("up0", "lan0")
         lan.ip("addr", "add", "10.0.0.1/24", "dev", "lan0")

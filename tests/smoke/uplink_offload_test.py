@@ -11,7 +11,8 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
-from lan import Namespace, enter_host, ip, sysctl, transfer  # noqa: E402
+from lan import Namespace, ip, sysctl, transfer  # noqa: E402
+from netns import enter  # noqa: E402
 from weft import Weft, wait_for  # noqa: E402
 
 KIND, SIZE = sys.argv[1] if len(sys.argv) > 1 else "af_packet", 16 << 20
@@ -27,7 +28,7 @@ CONFIG = {"version": 1, "uplinks": {"near": {"device": KIND + ":up0"}, "far": {"
 
 
 def main():
-    enter_host()
+    enter(sys.argv)
     ip("link", "add", "up0", "type", "veth", "peer", "name", "far0")
     for end in ("up0", "far0"):
         ip("link", "set", end, "up")

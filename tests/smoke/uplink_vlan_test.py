@@ -16,7 +16,8 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 from guest import ethernet  # noqa: E402
-from lan import Namespace, enter_host, nic, read  # noqa: E402
+from lan import Namespace, nic, read  # noqa: E402
+from netns import enter  # noqa: E402
 from weft import Weft, wait_for  # noqa: E402
 
 KIND, STEPS, TYPE, MARK = sys.argv[1] if len(sys.argv) > 1 else "af_packet", 400, 0x88b5, b"\x88\xb5"
@@ -32,8 +33,7 @@ TARGETS, STRANGER = MACS + ["01:00:5e:00:00:05", "01:80:c2:00:00:0e", "ff:ff:ff:
 
 def bridges(namespace):
     """{(vid, 0 for the LAN | 1 | 2): raw socket}"""
-    for name in ("all", "default"):
-        namespace.run("sh", "-c", f"echo 1 >/proc/sys/net/ipv6/conf/{name}/disable_ipv6")
+    namespace.run("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
     ends = {}
     for vid in PORTS:
         namespace.ip("link", "add", f"br{vid}", "type", "bridge", "mcast_snooping", "0", "ageing_time", "60000")
@@ -72,7 +72,7 @@ class Both:
 
 
 def main():
-    enter_host()
+    enter(sys.argv)
     seed = int(os.environ.get("WEFT_TEST_SEED", random.randrange(1 << 32)))
     print(f"WEFT_TEST_SEED={seed}")
     choose = random.Random(seed)

@@ -212,7 +212,7 @@ static void learn(uint32_t segment, uint8_t last_byte, uint32_t port)
 static uint32_t known(uint32_t segment, uint8_t last_byte)
 {
     uint64_t key = fdb_key(segment, 2 | (uint64_t)last_byte << 40);
-    return FDB_VALUE_PORT(fdb_lookup(fdb, fdb->table, key, fdb_hash(fdb->table, key)));
+    return FDB_VALUE_PORT(fdb_lookup(fdb, fdb->table, key, fdb_hash(fdb->table, key), 0));
 }
 
 static void test_learned_addresses(void **state)
@@ -257,7 +257,7 @@ static void test_static_addresses(void **state)
     assert_int_equal(commit(transaction), 0);
     assert_int_equal(known(1, 1), 1);
     uint64_t key = fdb_key(2, 2 | UINT64_C(2) << 40);
-    assert_int_equal(FDB_VALUE_VID(fdb_lookup(fdb, fdb->table, key, fdb_hash(fdb->table, key))), 20);
+    assert_int_equal(FDB_VALUE_VID(fdb_lookup(fdb, fdb->table, key, fdb_hash(fdb->table, key), 0)), 20);
     /* one moves, the other's tag changes */
     transaction = begin();
     struct dp_member old = make_member(3, 2, 20), new = make_member(3, 2, 30);
@@ -267,7 +267,7 @@ static void test_static_addresses(void **state)
     put(transaction, MEMBER, new);
     assert_int_equal(commit(transaction), 0);
     assert_int_equal(known(1, 1), 2);
-    assert_int_equal(FDB_VALUE_VID(fdb_lookup(fdb, fdb->table, key, fdb_hash(fdb->table, key))), 30);
+    assert_int_equal(FDB_VALUE_VID(fdb_lookup(fdb, fdb->table, key, fdb_hash(fdb->table, key), 0)), 30);
     transaction = begin();
     del(transaction, STATIC, first);
     del(transaction, STATIC, second);

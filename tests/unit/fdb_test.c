@@ -23,14 +23,16 @@ static uint64_t key_of(uint32_t segment, uint32_t number)
 static enum fdb_learned learn(struct fdb *fdb, uint64_t key, uint32_t port, uint32_t vid, uint32_t now_s)
 {
     const struct fdb_table *table = __atomic_load_n(&fdb->table, __ATOMIC_ACQUIRE);
-    struct fdb_source source = {.to = port | vid << 12, .now_s = now_s};
+    uint32_t to = port | vid << 12;
+    struct fdb_source source = {
+        .to = to, .now_s = now_s, .value = fdb_source_value(fdb, (uint32_t)(key >> 48), to, now_s)};
     return fdb_learn(fdb, table, key, fdb_hash(table, key), &source);
 }
 
 static uint64_t lookup(struct fdb *fdb, uint64_t key)
 {
     const struct fdb_table *table = __atomic_load_n(&fdb->table, __ATOMIC_ACQUIRE);
-    return fdb_lookup(fdb, table, key, fdb_hash(table, key));
+    return fdb_lookup(fdb, table, key, fdb_hash(table, key), 0);
 }
 
 /* fdb_maintain until the whole table was swept. */
