@@ -7,7 +7,11 @@
 #include "storm.h"
 #include "tsc.h"
 
-#define ADDRESS_MASK UINT64_C(0xffffffffffff)
+/* of eight bytes, little endian, that begin with an address */
+#define ADDRESS_MASK       UINT64_C(0xffffffffffff)
+#define GROUP_BIT          1u
+#define RESERVED_MASK      UINT64_C(0xf0ffffffffff)
+#define RESERVED_ADDRESSES UINT64_C(0x000000c28001) /* 01:80:c2:00:00:00..0f, IEEE 802.1Q table 8-1 */
 
 int program_init(struct program *program, struct notifier *notifier, unsigned worker, int wake_fd)
 {
@@ -65,12 +69,22 @@ static inline uint64_t load_8(const uint8_t *bytes)
     return value;
 }
 
-/* Untagged, not LLC, no offload request, no check of its source: the 14 bytes said it all. */
-static inline bool is_plain(const struct ingress *ingress, const struct packet *packet, uint64_t second)
+/* Untagged IP without an offload request on a port that checks no sources: the 14 bytes say all that admit()
+ * would find out. `max_size`: of the port, 0 for one where no frame is plain. */
+static inline bool is_plain(const struct packet *packet, uint32_t max_size, uint64_t first, uint64_t second)
 {
     uint16_t type = (uint16_t)(second >> 48);
-    return (type == htobe16(ETHERTYPE_IPV4) || type == htobe16(ETHERTYPE_IPV6)) && !ingress->spoof &&
-           !(packet->flags | packet->gso_type);
+    return (type == htobe16(ETHERTYPE_IPV4) || type == htobe16(ETHERTYPE_IPV6)) &&
+           !(packet->flags | packet->gso_type) && packet->size <= max_size &&
+           packet->header_size >= ETHERNET_HEADER_SIZE && !(second & GROUP_BIT) &&
+           (first & RESERVED_MASK) != RESERVED_ADDRESSES;
+}
+
+static inline void frame_plain(struct frame *frame, const struct ingress *ingress)
+{
+    frame->bridge = ingress->native;
+    frame->vlan = (struct vlan_state){.tpid = ETHERTYPE_VLAN};
+    frame->vid = DP_MEMBER_UNTAGGED;
 }
 
 /* First pass. Returns how many frames go on, in program->frames. Their buckets of the address table are on
@@ -81,6 +95,7 @@ static unsigned classify(struct program *program, struct packet_vector *vector, 
     const struct fdb_table *table = program->table;
     struct last_header last = {.plain = false};
     uint32_t max_frame = __atomic_load_n(&ingress->port->max_frame, __ATOMIC_RELAXED);
+    uint32_t plain_max = ingress->native && !ingress->spoof ? max_frame : 0;
     uint64_t sum = 0, last_source = 0, last_destination = 0;
     unsigned count = 0;
 
@@ -98,13 +113,18 @@ static unsigned classify(struct program *program, struct packet_vector *vector, 
             continue;
         }
         frame->repeats = false;
-        enum dp_drop drop = admit(ingress, packet, frame);
-        if (__builtin_expect(drop != DP_DROP_COUNT, 0)) {
-            program_drop(program, drop);
-            continue;
+        bool plain = is_plain(packet, plain_max, first, second);
+        if (__builtin_expect(plain, 1)) {
+            frame_plain(frame, ingress);
+        } else {
+            enum dp_drop drop = admit(ingress, packet, frame);
+            if (__builtin_expect(drop != DP_DROP_COUNT, 0)) {
+                program_drop(program, drop);
+                continue;
+            }
         }
-        last = (struct last_header){first, second, is_plain(ingress, packet, second)};
-        frame->source = fdb_key(frame->bridge->id, load_8(packet->data + 6) & ADDRESS_MASK);
+        last = (struct last_header){first, second, plain};
+        frame->source = fdb_key(frame->bridge->id, second & ADDRESS_MASK);
         frame->destination = fdb_key(frame->bridge->id, first & ADDRESS_MASK);
         if (frame->source != last_source) {
             last_source = frame->source;
