@@ -5,7 +5,7 @@
  * the main table that leave by it, and its neighbours, in the network namespace that weftd runs in. Theory of
  * operation in netlink.c.
  *
- * Threads: weftd has one; the callback comes from its event loop.
+ * Threads: weftd has one; the callbacks come from its event loop.
  */
 #include <event2/event.h>
 #include <net/if.h>
@@ -61,9 +61,17 @@ struct netlink_tables {
 
 struct netlink;
 
-/* `changed` is called when what is watched is not what it was; the new state can be read by then. NULL and
- * errno. */
-struct netlink *netlink_new(struct event_base *base, void (*changed)(void *context), void *context);
+struct netlink_callbacks {
+    /* What is watched is not what it was; the new state can be read by then. */
+    void (*changed)(void *context);
+    /* Some milliseconds after an interface, watched or not, was changed, made or deleted (whichever; many
+     * changes: once). */
+    void (*links)(void *context);
+    void *context;
+};
+
+/* NULL and errno */
+struct netlink *netlink_new(struct event_base *base, const struct netlink_callbacks *callbacks);
 void netlink_free(struct netlink *netlink);
 
 /* The interfaces to watch instead of those before; reads them at once. Names of interfaces that do not exist
