@@ -103,6 +103,9 @@ static int on_address(struct nl_msg *message, void *context)
         .family = family_number(info->ifa_family),
         .prefix_length = info->ifa_prefixlen,
         .scope = info->ifa_scope,
+        .protocol = attributes[IFA_PROTO] && nla_len(attributes[IFA_PROTO]) >= 1
+                        ? nla_get_u8(attributes[IFA_PROTO])
+                        : 0,
         .secondary = (flags & (IFA_F_SECONDARY | IFA_F_DEPRECATED | IFA_F_TENTATIVE | IFA_F_DADFAILED)) != 0,
     };
     const struct nlattr *own =
@@ -262,38 +265,49 @@ static int error_number(int error)
     }
 }
 
-/* Sends the request (which it frees) and gives each answer to `valid`. */
-static int exchange(struct reading *reading, struct nl_msg *request, nl_recvmsg_msg_cb_t valid)
+int netlink_exchange(struct nl_sock *socket, struct nl_msg *request,
+                     int (*valid)(struct nl_msg *message, void *context), void *context)
 {
     struct nl_cb *callbacks = nl_cb_alloc(NL_CB_DEFAULT);
     int error = request && callbacks ? 0 : -NLE_NOMEM;
-    int done = 0;
     if (!error) {
-        nl_cb_set(callbacks, NL_CB_VALID, NL_CB_CUSTOM, valid, reading);
-        error = nl_send_auto(reading->socket, request);
-        done = error < 0;
+        nl_cb_set(callbacks, NL_CB_VALID, NL_CB_CUSTOM, valid, context);
+        error = nl_send_auto(socket, request);
     }
-    if (!done && error >= 0)
-        error = nl_recvmsgs(reading->socket, callbacks);
+    if (error >= 0)
+        error = nl_recvmsgs(socket, callbacks);
     if (callbacks)
         nl_cb_put(callbacks);
     nlmsg_free(request);
-    return error < 0 ? error_number(error) : reading->error;
+    return error < 0 ? error : 0;
+}
+
+static int exchange(struct reading *reading, struct nl_msg *request, nl_recvmsg_msg_cb_t valid)
+{
+    int error = netlink_exchange(reading->socket, request, valid, reading);
+    return error ? error_number(error) : reading->error;
+}
+
+struct nl_sock *netlink_socket(void)
+{
+    struct nl_sock *socket = nl_socket_alloc();
+    if (socket && nl_connect(socket, NETLINK_ROUTE) < 0) {
+        nl_socket_free(socket);
+        return NULL;
+    }
+    if (socket)
+        nl_socket_set_msg_buf_size(socket, 1u << 16); /* the kernel fills no more with a part of a dump */
+    return socket;
 }
 
 static int socket_open(struct nl_sock **socket)
 {
     struct timeval timeout = {TIMEOUT_SECONDS, 0};
     int on = 1;
-    *socket = nl_socket_alloc();
+    *socket = netlink_socket();
     if (!*socket)
-        return -ENOMEM;
-    if (nl_connect(*socket, NETLINK_ROUTE) < 0) {
-        nl_socket_free(*socket);
         return -EIO;
-    }
     int fd = nl_socket_get_fd(*socket);
-    nl_socket_set_msg_buf_size(*socket, 1u << 16); /* what the kernel fills at most with one part of a dump */
     nl_socket_disable_auto_ack(*socket);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
     setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof(on)); /* else we alone filter */
