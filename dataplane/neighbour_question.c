@@ -30,25 +30,14 @@ static uint32_t solicitation(const struct interface *interface, const uint8_t ta
                              uint8_t *frame)
 {
     uint8_t *ip = frame + 14, *icmp = ip + 40;
+    uint8_t group[16] = {0xff, 2, [11] = 1, 0xff}, group_mac[6] = {0x33, 0x33, 0xff};
+    memcpy(group + 13, target + 13, 3);
+    memcpy(group_mac + 3, target + 13, 3);
     memset(frame, 0, NEIGHBOUR_QUESTION_MAX);
-    if (mac) {
-        memcpy(frame, mac, 6);
-        memcpy(ip + 24, target, 16);
-    } else {
-        const uint8_t group[13] = {0xff, 2, [11] = 1, 0xff};
-        frame[0] = frame[1] = 0x33;
-        frame[2] = 0xff;
-        memcpy(frame + 3, target + 13, 3);
-        memcpy(ip + 24, group, sizeof(group));
-        memcpy(ip + 37, target + 13, 3);
-    }
+    memcpy(frame, mac ? mac : group_mac, 6);
     memcpy(frame + 6, interface->mac, 6);
     store_be16(frame + 12, ETHERTYPE_IPV6);
-    ip[0] = 0x60;
-    store_be16(ip + 4, ND_SIZE);
-    ip[6] = IP_PROTO_ICMPV6;
-    ip[7] = ND_HOP_LIMIT;
-    memcpy(ip + 8, interface->link_local, 16);
+    ipv6_header(ip, ND_SIZE, IP_PROTO_ICMPV6, ND_HOP_LIMIT, interface->link_local, mac ? target : group);
     icmp[0] = ICMPV6_NEIGHBOUR_SOLICITATION;
     memcpy(icmp + 8, target, 16);
     icmp[24] = icmp[25] = 1; /* source link-layer address, 8 bytes */
