@@ -179,6 +179,18 @@ static void isolated_ports_do_not_meet_at_the_router(void **state)
     assert_int_equal(tx_drops(lab->router_1, DP_DROP_ISOLATED_PORT), 1);
 }
 
+/* What is in flat, to be cut into segments of 1448 bytes. */
+static void send_tso(struct lab *lab)
+{
+    struct packet *packet = fixture_receive(lab->fixture, flat.bytes, flat.size);
+    packet->flags = VNET_F_NEEDS_CSUM;
+    packet->gso_type = VNET_GSO_TCPV4;
+    packet->gso_size = 1448;
+    packet->csum_start = 34;
+    packet->csum_offset = 16;
+    fixture_run(lab->fixture, lab->guest_1);
+}
+
 static void tso_frames_pass_whole(void **state)
 {
     struct lab *lab = *state;
@@ -188,13 +200,7 @@ static void tso_frames_pass_whole(void **state)
     put_payload(&flat, 9000);
     finish_ipv4(&flat);
     lab->guest_2->port->offloads = OFFLOAD_CSUM | OFFLOAD_TSO4;
-    struct packet *packet = fixture_receive(lab->fixture, flat.bytes, flat.size);
-    packet->flags = VNET_F_NEEDS_CSUM;
-    packet->gso_type = VNET_GSO_TCPV4;
-    packet->gso_size = 1448;
-    packet->csum_start = 34;
-    packet->csum_offset = 16;
-    fixture_run(lab->fixture, lab->guest_1);
+    send_tso(lab);
     const struct fake_frame *frame = lab_only(lab->guest_2);
     assert_int_equal(frame->size, flat.size);
     assert_int_equal(frame->gso_size, 1448);
@@ -204,13 +210,7 @@ static void tso_frames_pass_whole(void **state)
     lab_free(lab);
     *state = lab = lab_new(0, 0, 1487);
     lab_neighbours(lab);
-    packet = fixture_receive(lab->fixture, flat.bytes, flat.size); /* 1488 bytes a segment do not fit */
-    packet->flags = VNET_F_NEEDS_CSUM;
-    packet->gso_type = VNET_GSO_TCPV4;
-    packet->gso_size = 1448;
-    packet->csum_start = 34;
-    packet->csum_offset = 16;
-    fixture_run(lab->fixture, lab->guest_1);
+    send_tso(lab); /* 1488 bytes a segment do not fit */
     assert_int_equal(lab_only(lab->guest_1)->bytes[35], 4);
 }
 
