@@ -16,6 +16,7 @@
 #include "client.h"
 #include "commands.h"
 #include "output.h"
+#include "program.h"
 
 #define BAR_LENGTH   30
 #define LINE_SIZE    (1u << 20)
@@ -243,28 +244,12 @@ static int follow(struct bench *bench)
     return code;
 }
 
-/* DIR/weft-bench where this program is DIR/weft (installed), or DIR/../perf/weft-bench (built). Else in PATH.
- */
-static void find_program(char path[4096])
-{
-    static const char *const places[] = {"weft-bench", "../perf/weft-bench"};
-    char own[2048];
-    ssize_t length = readlink("/proc/self/exe", own, sizeof(own) - 1);
-    own[length > 0 ? length : 0] = '\0';
-    char *slash = strrchr(own, '/');
-    for (size_t i = 0; slash && i < sizeof(places) / sizeof(places[0]); i++) {
-        snprintf(path, 4096, "%.*s/%s", (int)(slash - own), own, places[i]);
-        if (access(path, X_OK) == 0)
-            return;
-    }
-    snprintf(path, 4096, "weft-bench");
-}
-
 static void exec_program(int input, int output)
 {
-    char path[4096], name[] = "weft-bench";
+    static const char *const places[] = {"", "../perf/", NULL}; /* installed, built */
+    char path[PROGRAM_PATH_SIZE], name[] = "weft-bench";
     char *const argv[] = {name, NULL};
-    find_program(path);
+    program_find(name, places, path);
     dup2(input, STDIN_FILENO);
     dup2(output, STDOUT_FILENO);
     execvp(path, argv);

@@ -11,6 +11,7 @@
 #include "client.h"
 #include "commands.h"
 #include "output.h"
+#include "show.h"
 #include "parse.h"
 
 static const struct column history_columns[] = {
@@ -167,30 +168,14 @@ int cmd_config_rollback(struct cli_context *context)
 
 int cmd_config_history(struct cli_context *context)
 {
-    json_t *result;
     if (context->format == CLI_FORMAT_NAME) {
         output_error("config history: generations have no names; -o json prints them for a script");
         return WEFT_USAGE;
     }
-    int code = client_call(context, "config.history", NULL, false, &result);
-    if (code)
-        return code;
-    output_items(context->out, context, result, history_columns);
-    json_decref(result);
-    return WEFT_OK;
+    return show_items(context, "config.history", NULL, history_columns);
 }
 
 int cmd_config_export(struct cli_context *context)
 {
-    json_t *result;
-    int code = client_call(context, "config.export", generation_params(context), false, &result);
-    if (code)
-        return code;
-    const char *text = json_string_value(json_object_get(result, "text"));
-    if (context->format == CLI_FORMAT_JSON)
-        output_json(context->out, result, false);
-    else
-        output_text(context->out, text ? text : "");
-    json_decref(result);
-    return WEFT_OK;
+    return show_text(context, "config.export", generation_params(context));
 }

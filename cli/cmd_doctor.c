@@ -13,6 +13,7 @@
 #include "client.h"
 #include "commands.h"
 #include "output.h"
+#include "program.h"
 
 /* The text with the fix below it, as far as there is something to do. */
 static void print_check(const struct cli_context *context, const json_t *item)
@@ -57,31 +58,16 @@ static int print_checks(const struct cli_context *context, const json_t *result)
     return code;
 }
 
-/* DIR/weftd where this program is DIR/weft (installed), or DIR/../control/weftd (built). Else found in PATH.
- */
-static void find_weftd(char path[4096])
-{
-    static const char *const places[] = {"weftd", "../sbin/weftd", "../control/weftd"};
-    char own[2048];
-    ssize_t length = readlink("/proc/self/exe", own, sizeof(own) - 1);
-    own[length > 0 ? length : 0] = '\0';
-    char *slash = strrchr(own, '/');
-    for (size_t i = 0; slash && i < sizeof(places) / sizeof(places[0]); i++) {
-        snprintf(path, 4096, "%.*s/%s", (int)(slash - own), own, places[i]);
-        if (access(path, X_OK) == 0)
-            return;
-    }
-    snprintf(path, 4096, "weftd");
-}
-
 static void exec_weftd(int output, const char *run_dir, bool fix)
 {
-    char path[4096];
+    static const char *const places[] = {"", "../sbin/", "../control/",
+                                         NULL}; /* installed, installed, built */
+    char path[PROGRAM_PATH_SIZE];
     char arguments[4][16] = {"weftd", "--doctor", "--run-dir", "--fix"}, directory[4096];
     char *const argv[] = {arguments[0], arguments[1], arguments[2], directory, fix ? arguments[3] : NULL,
                           NULL};
     snprintf(directory, sizeof(directory), "%s", run_dir);
-    find_weftd(path);
+    program_find("weftd", places, path);
     dup2(output, STDOUT_FILENO);
     execvp(path, argv);
     _exit(127);

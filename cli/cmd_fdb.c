@@ -4,6 +4,7 @@
 #include "client.h"
 #include "commands.h"
 #include "output.h"
+#include "show.h"
 
 static const struct column fdb_columns[] = {
     {"SEGMENT", "segment", NULL, COLUMN_TEXT, false}, {"MAC", "mac", NULL, COLUMN_TEXT, false},
@@ -25,7 +26,7 @@ static json_t *place(const struct cli_context *context)
 
 int cmd_fdb_list(struct cli_context *context)
 {
-    json_t *result, *params = place(context);
+    json_t *params = place(context);
     json_object_set_new(params, "noun", json_string("fdb"));
     if (context->tenant && !context->argument_count)
         json_object_set_new(params, "tenant", output_json_string(context->tenant));
@@ -34,12 +35,7 @@ int cmd_fdb_list(struct cli_context *context)
         output_error("fdb list: addresses have no names; -o json prints them for a script");
         return WEFT_USAGE;
     }
-    int code = client_call(context, "list", params, false, &result);
-    if (code)
-        return code;
-    output_items(context->out, context, result, fdb_columns);
-    json_decref(result);
-    return WEFT_OK;
+    return show_items(context, "list", params, fdb_columns);
 }
 
 int cmd_fdb_flush(struct cli_context *context)

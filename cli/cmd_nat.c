@@ -9,6 +9,7 @@
 #include "client.h"
 #include "commands.h"
 #include "output.h"
+#include "show.h"
 
 static const struct column sessions_columns[] = {
     {"SEGMENT", "segment", NULL, COLUMN_TEXT, false},
@@ -65,7 +66,7 @@ static const struct column route_columns[] = {
 
 static int list(struct cli_context *context, const char *noun, const struct column *columns)
 {
-    json_t *result, *params = json_pack("{ss}", "noun", noun);
+    json_t *params = json_pack("{ss}", "noun", noun);
     const char *segment =
         context->argument_count ? context->arguments[0] : cli_given_value(context, "segment");
     const char *port = cli_given_value(context, "port"), *limit = cli_given_value(context, "limit");
@@ -82,12 +83,7 @@ static int list(struct cli_context *context, const char *noun, const struct colu
         json_object_set_new(params, "port", output_json_string(port));
     if (limit)
         json_object_set_new(params, "limit", json_integer(strtoll(limit, NULL, 10)));
-    int code = client_call(context, "list", params, false, &result);
-    if (code)
-        return code;
-    output_items(context->out, context, result, columns);
-    json_decref(result);
-    return WEFT_OK;
+    return show_items(context, "list", params, columns);
 }
 
 int cmd_sessions_list(struct cli_context *context)

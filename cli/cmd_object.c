@@ -10,6 +10,7 @@
 #include "client.h"
 #include "commands.h"
 #include "output.h"
+#include "show.h"
 
 #define PACKETS_AND_BYTES                                                                                    \
     {"RX-PKTS", "rx_packets", NULL, COLUMN_COUNT, false},                                                    \
@@ -228,18 +229,13 @@ static const struct noun *noun_of(const struct cli_context *context)
 
 int cmd_object_list(struct cli_context *context)
 {
-    json_t *result, *params = json_pack("{ss}", "noun", context->command->noun);
+    json_t *params = json_pack("{ss}", "noun", context->command->noun);
     const char *segment = cli_given_value(context, "segment");
     if (context->tenant)
         json_object_set_new(params, "tenant", output_json_string(context->tenant));
     if (segment)
         json_object_set_new(params, "segment", output_json_string(segment));
-    int code = client_call(context, "list", params, false, &result);
-    if (code)
-        return code;
-    output_items(context->out, context, result, noun_of(context)->columns);
-    json_decref(result);
-    return WEFT_OK;
+    return show_items(context, "list", params, noun_of(context)->columns);
 }
 
 int cmd_object_show(struct cli_context *context)
@@ -305,18 +301,9 @@ int cmd_object_del(struct cli_context *context)
 
 int cmd_port_snippet(struct cli_context *context)
 {
-    json_t *result, *params = json_object();
+    json_t *params = json_object();
     const char *program = cli_given_value(context, "for");
     json_object_set_new(params, "name", output_json_string(context->arguments[0]));
     json_object_set_new(params, "for", json_string(program ? program : "qemu"));
-    int code = client_call(context, "port.snippet", params, false, &result);
-    if (code)
-        return code;
-    const char *text = json_string_value(json_object_get(result, "text"));
-    if (context->format == CLI_FORMAT_JSON)
-        output_json(context->out, result, false);
-    else
-        output_text(context->out, text ? text : "");
-    json_decref(result);
-    return WEFT_OK;
+    return show_text(context, "port.snippet", params);
 }

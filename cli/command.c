@@ -18,14 +18,20 @@ const struct cli_noun *cli_noun_find(const char *name)
 
 const struct cli_command *cli_command_find(const char *noun, const char *verb)
 {
-    for (size_t i = 0; i < cli_command_count; i++) {
-        const struct cli_command *command = &cli_commands[i];
-        if (strcmp(command->noun, noun) != 0)
-            continue;
+    const struct cli_noun *found = cli_noun_find(noun);
+    for (const struct cli_command *command = found ? found->commands : NULL; command && command->noun;
+         command++)
         if (verb ? command->verb && strcmp(command->verb, verb) == 0 : !command->verb || command->is_default)
             return command;
-    }
     return NULL;
+}
+
+const struct cli_command *cli_command_next(const struct cli_command *command)
+{
+    if (command && command[1].noun)
+        return command + 1;
+    const struct cli_noun *noun = command ? cli_noun_find(command->noun) + 1 : cli_nouns;
+    return noun->name ? noun->commands : NULL;
 }
 
 /* The lists of options that a command takes, in the order in which they are shown. */
@@ -69,22 +75,30 @@ const struct cli_option *cli_option_find(const struct cli_command *command, cons
     return NULL;
 }
 
+static const struct cli_option *find_in(const struct cli_option *option, const char *name, size_t length,
+                                        char letter)
+{
+    for (; option && option->name; option++)
+        if (name ? strlen(option->name) == length && strncmp(option->name, name, length) == 0
+                 : letter && option->letter == letter)
+            return option;
+    return NULL;
+}
+
 const struct cli_option *cli_option_find_anywhere(const char *name, size_t length, char letter)
 {
     static const struct cli_option *const shared[] = {
         cli_global_options, cli_output_options, cli_watch_options, cli_change_options, cli_tenant_options};
-    size_t shared_count = sizeof(shared) / sizeof(shared[0]);
-    for (size_t i = 0; i < shared_count + 2 * cli_command_count; i++) {
-        const struct cli_command *command = i < shared_count ? NULL : &cli_commands[(i - shared_count) / 2];
-        const struct cli_option *option = command ? command->options : shared[i];
-        if (command && (i - shared_count) % 2)
-            option = command->keys ? cli_keys_options(command->keys) : NULL;
-        for (; option && option->name; option++)
-            if (name ? strlen(option->name) == length && strncmp(option->name, name, length) == 0
-                     : letter && option->letter == letter)
-                return option;
+    const struct cli_option *found = NULL;
+    for (size_t i = 0; i < sizeof(shared) / sizeof(shared[0]) && !found; i++)
+        found = find_in(shared[i], name, length, letter);
+    for (const struct cli_command *command = cli_command_next(NULL); command && !found;
+         command = cli_command_next(command)) {
+        found = find_in(command->options, name, length, letter);
+        if (!found && command->keys)
+            found = find_in(cli_keys_options(command->keys), name, length, letter);
     }
-    return NULL;
+    return found;
 }
 
 static unsigned minimum(unsigned a, unsigned b)

@@ -3,7 +3,8 @@
 /*
  * The table of commands: one place says which commands exist, what they take and what they do. The parser,
  * `--help`, completion, the man page weft(1) and the test that runs every example are all made from it, so
- * that none of them can list what another does not know.
+ * that none of them can list what another does not know. command_table.c has the nouns, command_table_*.c
+ * their commands.
  *
  * Everything here is constant; the program has one thread.
  */
@@ -74,9 +75,6 @@ struct cli_command {
     int (*run)(struct cli_context *context);    /* returns the exit code; NULL: help */
 };
 
-extern const struct cli_command cli_commands[];
-extern const size_t cli_command_count;
-
 /* Options of every command, and those that come with the bits of cli_command.common. */
 extern const struct cli_option cli_global_options[];
 extern const struct cli_option cli_output_options[];
@@ -88,7 +86,8 @@ extern const struct cli_option cli_tenant_options[];
 struct cli_noun {
     const char *name; /* NULL ends the list */
     const char *group;
-    const char *summary; /* NULL: the summary of its only command */
+    const char *summary;                /* NULL: the summary of its only command */
+    const struct cli_command *commands; /* ends with one without a noun */
 };
 extern const struct cli_noun cli_nouns[];
 
@@ -101,6 +100,8 @@ const struct cli_option *cli_keys_options(const char *path);
 bool cli_word_is_reserved(const char *word);
 
 const struct cli_command *cli_command_find(const char *noun, const char *verb);
+/* Walks through all commands: the first one after NULL, NULL after the last. */
+const struct cli_command *cli_command_next(const struct cli_command *command);
 
 /* Finds an option of the command, shared ones included; NULL when it has none of that name. */
 const struct cli_option *cli_option_find(const struct cli_command *command, const char *name);

@@ -164,9 +164,11 @@ static void offer_option(const struct cli_option *option, void *argument)
 
 static void offer_verbs(const struct completion *completion)
 {
-    for (size_t i = 0; i < cli_command_count; i++)
-        if (strcmp(cli_commands[i].noun, completion->noun) == 0 && cli_commands[i].verb)
-            offer(completion, cli_commands[i].verb);
+    const struct cli_noun *noun = cli_noun_find(completion->noun);
+    for (const struct cli_command *command = noun ? noun->commands : NULL; command && command->noun;
+         command++)
+        if (command->verb)
+            offer(completion, command->verb);
 }
 
 /* The option that a word spells, NULL: none. */

@@ -144,10 +144,9 @@ static void put_command(const struct cli_command *command)
 
 static void put_commands(void)
 {
-    for (const struct cli_noun *noun = cli_nouns; noun->name; noun++)
-        for (size_t i = 0; i < cli_command_count; i++)
-            if (strcmp(cli_commands[i].noun, noun->name) == 0)
-                put_command(&cli_commands[i]);
+    for (const struct cli_command *command = cli_command_next(NULL); command;
+         command = cli_command_next(command))
+        put_command(command);
 }
 
 static void put_key_value(const char *label, const char *text)
@@ -237,8 +236,9 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "--examples") != 0)
         return fill_template(argv[1]);
-    for (size_t i = 0; i < cli_command_count; i++)
-        for (size_t j = 0; cli_commands[i].examples[j]; j++)
-            puts(cli_commands[i].examples[j]);
+    for (const struct cli_command *command = cli_command_next(NULL); command;
+         command = cli_command_next(command))
+        for (size_t i = 0; command->examples[i]; i++)
+            puts(command->examples[i]);
     return 0;
 }

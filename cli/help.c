@@ -72,10 +72,9 @@ static void print_noun(FILE *out, const struct cli_noun *noun)
     fprintf(out, "usage: weft %s VERB [NAME] [OPTIONS]\n\n", noun->name);
     print_wrapped(out, summary_of(noun));
     fputs("\nVerbs:\n", out);
-    for (size_t i = 0; i < cli_command_count; i++)
-        if (strcmp(cli_commands[i].noun, noun->name) == 0)
-            fprintf(out, "  %-10s %s%s\n", cli_commands[i].verb, cli_commands[i].summary,
-                    cli_commands[i].is_default ? " (when no verb is given)" : "");
+    for (const struct cli_command *command = noun->commands; command->noun; command++)
+        fprintf(out, "  %-10s %s%s\n", command->verb, command->summary,
+                command->is_default ? " (when no verb is given)" : "");
     fprintf(out, "\n\"weft %s VERB --help\" shows the options of a verb.\n", noun->name);
 }
 

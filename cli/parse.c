@@ -210,9 +210,10 @@ static int unknown_verb(const char *noun, const char *verb, char *message)
 {
     const char *words[16];
     size_t count = 0;
-    for (size_t i = 0; i < cli_command_count && count < 16; i++)
-        if (strcmp(cli_commands[i].noun, noun) == 0 && cli_commands[i].verb)
-            words[count++] = cli_commands[i].verb;
+    for (const struct cli_command *command = cli_noun_find(noun)->commands; command->noun && count < 16;
+         command++)
+        if (command->verb)
+            words[count++] = command->verb;
     const char *nearest = cli_nearest(verb, words, count);
     if (nearest)
         return complain(message, "%s: unknown verb \"%s\"; did you mean \"weft %s %s\"?", noun, verb, noun,

@@ -29,10 +29,11 @@ struct api_method {
     const char *params; /* "noun:string name:string tenant:string?" */
 };
 
-const struct api_method *api_method_find(const char *name);       /* NULL: none */
-const char *api_method_nearest(const char *name);                 /* NULL: none is like it */
-bool api_params_check(struct api_call *call, const char *params); /* false: outcome says why */
+const struct api_method *api_method_find(const char *name); /* NULL: none */
+const char *api_method_nearest(const char *name);           /* NULL: none is like it */
 
+/* api_params.c: what a method takes. False: outcome says why. */
+bool api_params_check(struct api_call *call, const char *params);
 /* Optional parameters; NULL, fallback if not given. */
 const char *api_string(const struct api_call *call, const char *name);
 int64_t api_integer(const struct api_call *call, const char *name, int64_t fallback);
@@ -46,9 +47,8 @@ bool api_find_tenant(struct api_call *call, const char *name, struct model_tenan
 bool api_find_segment(struct api_call *call, const char *name, struct model_segment **segment);
 bool api_find_port(struct api_call *call, const char *name, struct model_port **port);
 bool api_find_uplink(struct api_call *call, const char *name, struct model_uplink **uplink);
-
-bool api_find_vm(struct api_call *call, const char *name,
-                 struct model_port **port); /* a port with a machine */
+/* A port with a machine. */
+bool api_find_vm(struct api_call *call, const char *name, struct model_port **port);
 
 void api_vm_run(struct api_call *call);
 void api_vm_start(struct api_call *call);

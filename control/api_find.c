@@ -73,3 +73,13 @@ bool api_find_uplink(struct api_call *call, const char *name, struct model_uplin
     return *uplink ||
            not_found(call, NULL, "uplink", name, json_object_get(call->controller->model->config, "uplinks"));
 }
+
+bool api_find_vm(struct api_call *call, const char *name, struct model_port **port)
+{
+    if (!api_find_port(call, name, port))
+        return false;
+    if (!(*port)->vm)
+        outcome_fail(&call->outcome, WEFT_NOT_FOUND,
+                     "port %s has no machine; \"weft vm run %s --kernel FILE\" declares one", name, name);
+    return (*port)->vm != NULL;
+}

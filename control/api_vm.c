@@ -7,16 +7,6 @@
 #include "api_call.h"
 #include "vm.h"
 
-bool api_find_vm(struct api_call *call, const char *name, struct model_port **port)
-{
-    if (!api_find_port(call, name, port))
-        return false;
-    if (!(*port)->vm)
-        outcome_fail(&call->outcome, WEFT_NOT_FOUND,
-                     "port %s has no machine; \"weft vm run %s --kernel FILE\" declares one", name, name);
-    return (*port)->vm != NULL;
-}
-
 static void act(struct api_call *call, enum vm_action action)
 {
     struct vms *vms = call->controller->vms;

@@ -35,11 +35,11 @@ struct controller {
     struct event_base *base;
     struct store *store;
     struct taps *taps;
+    struct netlink *netlink;          /* NULL: none to be had */
     struct outside_follower *outside; /* NULL: no netlink */
     struct guests *guests;            /* NULL: in tests that have no loop */
     uint64_t programmed_hash;         /* of what the dataplane was last programmed with; 0: not known */
     struct uplinks *uplinks;
-    struct link_watch *link_watch;
     struct supervisor *supervisor;
     struct events *events;
     struct api_server *api;

@@ -36,6 +36,7 @@
 #include "compile_network.h"
 #include "host_interface.h"
 #include "log.h"
+#include "netlink.h"
 
 #define PROTOCOL      119u /* of weft's rules and addresses: 'w' */
 #define RULE_PRIORITY 10u
@@ -44,18 +45,6 @@
 static void alias_prefix(const char *run_dir, char alias[ALIAS_SIZE])
 {
     snprintf(alias, ALIAS_SIZE, "weft %.150s ", run_dir);
-}
-
-static struct nl_sock *socket_open(void)
-{
-    struct nl_sock *socket = nl_socket_alloc();
-    if (socket && nl_connect(socket, NETLINK_ROUTE) < 0) {
-        nl_socket_free(socket);
-        return NULL;
-    }
-    if (socket)
-        nl_socket_set_msg_buf_size(socket, 1u << 16);
-    return socket;
 }
 
 /* Sends the request (which it frees) and waits for the answer. 0 or -NLE_*. */
@@ -94,7 +83,7 @@ int host_interface_check(const struct model *model, const char *run_dir, char *t
     for (unsigned i = 0; i < model->segment_count && !error; i++) {
         const struct model_segment *segment = &model->segments[i];
         uint8_t mac[6];
-        if (!segment->host_port || (!socket && !(socket = socket_open())))
+        if (!segment->host_port || (!socket && !(socket = netlink_socket())))
             continue;
         compile_own_mac(segment->host_port, mac);
         if (interface_owner(socket, segment->host_interface, run_dir, mac) != OWNER_OTHER)
@@ -109,14 +98,6 @@ int host_interface_check(const struct model *model, const char *run_dir, char *t
     nl_socket_free(socket);
     return error;
 }
-
-/* Addresses of weft on one interface. */
-struct addresses {
-    uint32_t index;
-    const struct model_segment *segment;
-    struct nl_msg *removals[16];
-    unsigned count;
-};
 
 static struct nl_msg *address_message(int type, int flags, uint32_t index, uint8_t family, uint8_t length,
                                       const uint8_t *address)
@@ -142,60 +123,40 @@ static struct nl_msg *address_message(int type, int flags, uint32_t index, uint8
     return request;
 }
 
-/* One of weft's that the segment does not want is to be removed. */
-static int on_address(struct nl_msg *message, void *context)
+static bool address_wanted(const struct model_segment *segment, const struct netlink_address *address)
 {
-    struct addresses *addresses = context;
-    struct nlmsghdr *header = nlmsg_hdr(message);
-    struct nlattr *attributes[IFA_MAX + 1];
-    if (header->nlmsg_type != RTM_NEWADDR ||
-        nlmsg_parse(header, sizeof(struct ifaddrmsg), attributes, IFA_MAX, NULL) < 0)
-        return NL_OK;
-    const struct ifaddrmsg *info = nlmsg_data(header);
-    const struct nlattr *own = attributes[IFA_LOCAL] ? attributes[IFA_LOCAL] : attributes[IFA_ADDRESS];
-    bool ipv6 = info->ifa_family == AF_INET6;
-    const struct model_prefix *wanted = &addresses->segment->subnets[ipv6];
-    if (info->ifa_index != addresses->index || !own || nla_len(own) != (ipv6 ? 16 : 4) ||
-        !attributes[IFA_PROTO] || nla_get_u8(attributes[IFA_PROTO]) != PROTOCOL)
-        return NL_OK;
-    bool same = wanted->family && wanted->length == info->ifa_prefixlen &&
-                memcmp(wanted->address, nla_data(own), (size_t)nla_len(own)) == 0;
-    if (!same && addresses->count < sizeof(addresses->removals) / sizeof(addresses->removals[0]))
-        addresses->removals[addresses->count++] = address_message(
-            RTM_DELADDR, 0, info->ifa_index, ipv6 ? 6 : 4, info->ifa_prefixlen, nla_data(own));
-    return NL_OK;
+    const struct model_prefix *subnet = &segment->subnets[address->family == 6];
+    return subnet->family && subnet->length == address->prefix_length &&
+           memcmp(subnet->address, address->bytes, address->family == 4 ? 4 : 16) == 0;
 }
 
-static int dump(struct nl_sock *socket, int type, const void *info, size_t size, nl_recvmsg_msg_cb_t valid,
-                void *context)
+/* Addresses of weft that the segment does not want. 0 or -NLE_*. */
+static int remove_addresses(struct nl_sock *socket, const struct model_segment *segment)
 {
-    struct nl_msg *request = nlmsg_alloc_simple(type, NLM_F_REQUEST | NLM_F_DUMP);
-    struct nl_cb *callbacks = nl_cb_alloc(NL_CB_DEFAULT);
-    int error = request && callbacks ? 0 : -NLE_NOMEM;
-    if (!error) {
-        nlmsg_append(request, (void *)(uintptr_t)info, size, NLMSG_ALIGNTO);
-        nl_cb_set(callbacks, NL_CB_VALID, NL_CB_CUSTOM, valid, context);
-        error = nl_send_auto(socket, request);
+    struct netlink_tables tables = {0};
+    struct netlink_link link = {0};
+    uint64_t again = 0;
+    snprintf(link.name, sizeof(link.name), "%s", segment->host_interface);
+    int error = netlink_read(&link, 1, &tables, &again);
+    if (error)
+        return -nl_syserr2nlerr(error);
+    for (size_t i = 0; i < tables.address_count; i++) {
+        const struct netlink_address *address = &tables.addresses[i];
+        if (address->protocol != PROTOCOL || address_wanted(segment, address))
+            continue;
+        struct nl_msg *request = address_message(RTM_DELADDR, 0, address->index, address->family,
+                                                 address->prefix_length, address->bytes);
+        int status = request ? change(socket, request) : -NLE_NOMEM;
+        if (status != -NLE_NOADDR) /* that went with the one before (a secondary) */
+            error = error ? error : status;
     }
-    if (error >= 0)
-        error = nl_recvmsgs(socket, callbacks);
-    if (callbacks)
-        nl_cb_put(callbacks);
-    nlmsg_free(request);
-    return error < 0 ? error : 0;
+    netlink_tables_clear(&tables);
+    return error;
 }
 
 static int apply_addresses(struct nl_sock *socket, const struct model_segment *segment, uint32_t index)
 {
-    struct addresses addresses = {.index = index, .segment = segment};
-    struct ifaddrmsg info = {0};
-    int error = dump(socket, RTM_GETADDR, &info, sizeof(info), on_address, &addresses);
-    for (unsigned i = 0; i < addresses.count; i++) {
-        int status = addresses.removals[i] ? change(socket, addresses.removals[i]) : -NLE_NOMEM;
-        if (status == -NLE_NOADDR) /* went with the one before (a secondary) */
-            status = 0;
-        error = error ? error : status;
-    }
+    int error = remove_addresses(socket, segment);
     for (unsigned i = 0; i < 2 && !error; i++) {
         const struct model_prefix *subnet = &segment->subnets[i];
         struct nl_msg *request = subnet->family
@@ -335,12 +296,20 @@ static int on_rule(struct nl_msg *message, void *context)
     return NL_OK;
 }
 
-void host_interface_tidy(const struct model *model, const char *run_dir)
+static int read_rules(struct nl_sock *socket, struct rules *rules)
 {
     struct fib_rule_hdr info = {0};
-    struct nl_sock *socket = socket_open();
-    struct rules rules = {socket_open(), model, run_dir};
-    int error = socket && rules.socket ? dump(socket, RTM_GETRULE, &info, sizeof(info), on_rule, &rules) : 0;
+    struct nl_msg *request = nlmsg_alloc_simple(RTM_GETRULE, NLM_F_REQUEST | NLM_F_DUMP);
+    if (request)
+        nlmsg_append(request, &info, sizeof(info), NLMSG_ALIGNTO);
+    return netlink_exchange(socket, request, on_rule, rules);
+}
+
+void host_interface_tidy(const struct model *model, const char *run_dir)
+{
+    struct nl_sock *socket = netlink_socket();
+    struct rules rules = {netlink_socket(), model, run_dir};
+    int error = socket && rules.socket ? read_rules(socket, &rules) : 0;
     if (error)
         log_warning("routing rules cannot be read: %s", nl_geterror(error));
     nl_socket_free(rules.socket);
@@ -349,7 +318,7 @@ void host_interface_tidy(const struct model *model, const char *run_dir)
 
 int host_interface_apply(const struct model *model, const char *run_dir, char *text, size_t size)
 {
-    struct nl_sock *socket = socket_open();
+    struct nl_sock *socket = netlink_socket();
     int error = 0;
     if (!socket) {
         snprintf(text, size, "no netlink socket for the host's interfaces");

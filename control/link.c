@@ -1,9 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * Theory of operation. The kernel's messages say that something changed, not what: whoever is told reads the
- * whole again, after the messages paused. So an overrun of the socket is a message like any other, and a link
- * that flaps ten thousand times costs some tens of looks.
- */
 #include <errno.h>
 #include <linux/ethtool.h>
 #include <linux/if_arp.h>
@@ -16,7 +11,6 @@
 #include <netlink/netlink.h>
 #include <netlink/route/link.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -121,64 +115,4 @@ unsigned link_addresses(uint32_t ifindex, uint8_t (*macs)[6], unsigned count)
     }
     nl_socket_free(socket);
     return found;
-}
-
-#define SETTLE_MS 30
-
-struct link_watch {
-    struct event *message, *timer;
-    int fd;
-    void (*changed)(void *context);
-    void *context;
-};
-
-static void on_message(evutil_socket_t fd, short what, void *context)
-{
-    static const struct timeval settle = {0, SETTLE_MS * 1000};
-    struct link_watch *watch = context;
-    char message[8192];
-    (void)what;
-    while (recv(fd, message, sizeof(message), MSG_DONTWAIT) > 0 || errno == ENOBUFS)
-        errno = 0;
-    if (!evtimer_pending(watch->timer, NULL))
-        evtimer_add(watch->timer, &settle);
-}
-
-static void on_settled(evutil_socket_t fd, short what, void *context)
-{
-    struct link_watch *watch = context;
-    (void)fd, (void)what;
-    watch->changed(watch->context);
-}
-
-struct link_watch *link_watch_new(struct event_base *base, void (*changed)(void *context), void *context)
-{
-    const struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK};
-    struct link_watch *watch = calloc(1, sizeof(*watch));
-    if (!watch)
-        return NULL;
-    watch->changed = changed;
-    watch->context = context;
-    watch->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
-    watch->timer = evtimer_new(base, on_settled, watch);
-    watch->message = event_new(base, watch->fd, EV_READ | EV_PERSIST, on_message, watch);
-    if (watch->fd < 0 || bind(watch->fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
-        event_add(watch->message, NULL) < 0) {
-        int error = errno;
-        link_watch_free(watch);
-        errno = error;
-        return NULL;
-    }
-    return watch;
-}
-
-void link_watch_free(struct link_watch *watch)
-{
-    if (!watch)
-        return;
-    event_free(watch->message);
-    event_free(watch->timer);
-    if (watch->fd >= 0)
-        close(watch->fd);
-    free(watch);
 }

@@ -6,7 +6,6 @@
  *
  * Threads: weftd has one.
  */
-#include <event2/event.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -27,12 +26,6 @@ struct link_facts {
 bool link_facts_equal(const struct link_facts *a, const struct link_facts *b);
 /* 0 or -errno: -ENODEV: no such interface (facts->ifindex is 0). */
 int link_read(const char *name, struct link_facts *facts);
-struct link_watch;
-/* Calls `changed` some milliseconds after an interface of this network namespace was changed, made or deleted
- * (whichever; many changes: once). NULL and errno. */
-struct link_watch *link_watch_new(struct event_base *base, void (*changed)(void *context), void *context);
-void link_watch_free(struct link_watch *watch);
-
 /* Addresses that the host receives unicast frames by on this interface: its own and those of interfaces that
  * are stacked on it (macvlan, VLAN). Returns how many, at most `count`. */
 unsigned link_addresses(uint32_t ifindex, uint8_t (*macs)[6], unsigned count);

@@ -283,7 +283,7 @@ static void on_failed(void *context, const char *reason)
 }
 
 /* The link, the MTU, the queues of an uplink's interface or the interface itself may be others now. */
-static void on_link(void *context)
+static void on_links(void *context)
 {
     struct controller *controller = context;
     bool changed = uplinks_look(controller->model, controller->events);
@@ -291,6 +291,12 @@ static void on_link(void *context)
         apply_reconcile(controller);
     else
         uplinks_refresh(controller->uplinks);
+}
+
+static void on_netlink(void *context)
+{
+    struct controller *controller = context;
+    outside_changed(controller->outside);
 }
 
 static void on_event(void *context, json_t *event)
@@ -322,6 +328,7 @@ static enum weft_code open_parts(struct controller *controller)
 {
     char text[256];
     struct supervisor_callbacks callbacks = {on_up, on_lost, on_failed, controller};
+    struct netlink_callbacks netlink_callbacks = {on_netlink, on_links, controller};
     if (open_run_dir(controller) < 0)
         return WEFT_FAILED;
     controller->store = store_open(controller->options.state_dir, text, sizeof(text));
@@ -334,10 +341,10 @@ static enum weft_code open_parts(struct controller *controller)
     controller->taps = taps_new();
     controller->uplinks = uplinks_new(controller->options.run_dir);
     controller->bench = bench_new();
-    controller->outside = outside_new(controller);
+    controller->netlink = netlink_new(controller->base, &netlink_callbacks);
+    controller->outside = controller->netlink ? outside_new(controller) : NULL;
     if (!controller->outside)
-        log_error("no netlink: %s; address translation by an interface of the host does not work",
-                  strerror(errno));
+        log_error("no netlink: %s; interfaces of the host are not followed", strerror(errno));
     controller->confirm_timer = evtimer_new(controller->base, on_confirm, controller);
     controller->supervisor = supervisor_new(controller->base, controller->options.run_dir, &callbacks);
     enum weft_code code = startup_load(controller);
@@ -356,9 +363,6 @@ static enum weft_code open_parts(struct controller *controller)
     }
     controller->monitor = monitor_new(controller);
     controller->vms = vms_new(controller);
-    controller->link_watch = link_watch_new(controller->base, on_link, controller);
-    if (!controller->link_watch)
-        log_warning("changes of interfaces are not followed: %s", strerror(errno));
     return WEFT_OK;
 }
 
@@ -381,7 +385,7 @@ static void close_parts(struct controller *controller)
         event_free(controller->confirm_timer);
     if (controller->taps)
         taps_free(controller->taps);
-    link_watch_free(controller->link_watch);
+    netlink_free(controller->netlink);
     uplinks_free(controller->uplinks);
     if (controller->model)
         host_interface_tidy(controller->model, controller->options.run_dir);

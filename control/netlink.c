@@ -11,6 +11,10 @@
  * changed, read it. The same goes for a read that the kernel interrupted because of a change, which is
  * repeated. Events are taken before the read that they cause, so a change after it causes another one: when
  * the kernel comes to rest, what is known is what a dump shows.
+ *
+ * Who follows other interfaces than those watched (what an uplink is stacked on, or has stacked on it) is
+ * told LINKS_WAIT_MS after the first message about any link, and reads for itself: a link that flaps ten
+ * thousand times costs some tens of looks.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -29,6 +33,7 @@
 
 #define WAIT_MS        50
 #define WAIT_FAILED_MS 1000
+#define LINKS_WAIT_MS  30
 #define BUSY_SHARE     10 /* reading takes at most one part of so many */
 #define RECEIVE_SIZE   65536u
 #define RECEIVE_MAX    64 /* datagrams a callback */
@@ -36,12 +41,10 @@
 #define PROBE_ROOM     256
 
 struct netlink {
-    struct event_base *base;
-    void (*changed)(void *context);
-    void *context;
+    struct netlink_callbacks callbacks;
     int fd; /* events */
-    struct event *event, *timer;
-    bool armed; /* the timer */
+    struct event *event, *timer, *links_timer;
+    bool armed; /* timer */
     int wait_ms;
     struct netlink_link *links;
     size_t link_count;
@@ -64,6 +67,13 @@ static void read_in(struct netlink *netlink, int ms)
         return;
     netlink->armed = true;
     evtimer_add(netlink->timer, &delay);
+}
+
+static void tell_links(struct netlink *netlink)
+{
+    static const struct timeval delay = {0, LINKS_WAIT_MS * 1000};
+    if (!evtimer_pending(netlink->links_timer, NULL))
+        evtimer_add(netlink->links_timer, &delay);
 }
 
 static struct netlink_link *links_copy(const struct netlink *netlink)
@@ -112,7 +122,14 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
     }
     netlink->failing = false;
     if (status)
-        netlink->changed(netlink->context);
+        netlink->callbacks.changed(netlink->callbacks.context);
+}
+
+static void on_links_timer(evutil_socket_t fd, short what, void *context)
+{
+    struct netlink *netlink = context;
+    (void)fd, (void)what;
+    netlink->callbacks.links(netlink->callbacks.context);
 }
 
 static bool watched(const struct netlink *netlink, uint32_t index)
@@ -165,6 +182,8 @@ static bool concerns(const struct netlink *netlink, struct nlmsghdr *header)
 static void take_messages(struct netlink *netlink, void *buffer, int size)
 {
     for (struct nlmsghdr *header = buffer; nlmsg_ok(header, size); header = nlmsg_next(header, &size)) {
+        if (header->nlmsg_type == RTM_NEWLINK || header->nlmsg_type == RTM_DELLINK)
+            tell_links(netlink);
         if (!concerns(netlink, header))
             continue;
         netlink->counts.events++;
@@ -184,6 +203,7 @@ static void on_event(evutil_socket_t fd, short what, void *context)
                                 (struct sockaddr *)&from, &from_size);
         if (size < 0 && errno == ENOBUFS) {
             netlink->counts.overruns++;
+            tell_links(netlink);
             read_in(netlink, netlink->wait_ms);
         } else if (size <= 0) {
             return;
@@ -215,14 +235,12 @@ static int events_open(void)
     return fd;
 }
 
-struct netlink *netlink_new(struct event_base *base, void (*changed)(void *context), void *context)
+struct netlink *netlink_new(struct event_base *base, const struct netlink_callbacks *callbacks)
 {
     struct netlink *netlink = calloc(1, sizeof(*netlink));
     if (!netlink)
         return NULL;
-    netlink->base = base;
-    netlink->changed = changed;
-    netlink->context = context;
+    netlink->callbacks = *callbacks;
     netlink->wait_ms = WAIT_MS;
     netlink->fd = events_open();
     if (netlink->fd < 0) {
@@ -231,6 +249,7 @@ struct netlink *netlink_new(struct event_base *base, void (*changed)(void *conte
         return NULL;
     }
     netlink->timer = evtimer_new(base, on_timer, netlink);
+    netlink->links_timer = evtimer_new(base, on_links_timer, netlink);
     netlink->event = event_new(base, netlink->fd, EV_READ | EV_PERSIST, on_event, netlink);
     event_add(netlink->event, NULL);
     return netlink;
@@ -242,6 +261,7 @@ void netlink_free(struct netlink *netlink)
         return;
     event_free(netlink->event);
     event_free(netlink->timer);
+    event_free(netlink->links_timer);
     close(netlink->fd);
     netlink_tables_clear(&netlink->tables);
     free(netlink->links);

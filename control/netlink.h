@@ -5,13 +5,16 @@
  * the main table that leave by it, and its neighbours, in the network namespace that weftd runs in. Theory of
  * operation in netlink.c.
  *
- * Threads: weftd has one; the callback comes from its event loop.
+ * Threads: weftd has one; the callbacks come from its event loop.
  */
 #include <event2/event.h>
 #include <net/if.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+struct nl_msg;
+struct nl_sock;
 
 struct netlink_link {
     char name[IFNAMSIZ];
@@ -30,6 +33,8 @@ struct netlink_address {
     uint8_t
         secondary; /* 1: IFA_F_SECONDARY or IFA_F_TEMPORARY, DEPRECATED, TENTATIVE: not to be spoken from */
     uint8_t bytes[16];
+    uint8_t protocol; /* IFA_PROTO: who made it; 0: not said */
+    uint8_t pad[3];
 };
 
 struct netlink_route {
@@ -61,9 +66,17 @@ struct netlink_tables {
 
 struct netlink;
 
-/* `changed` is called when what is watched is not what it was; the new state can be read by then. NULL and
- * errno. */
-struct netlink *netlink_new(struct event_base *base, void (*changed)(void *context), void *context);
+struct netlink_callbacks {
+    /* What is watched is not what it was; the new state can be read by then. */
+    void (*changed)(void *context);
+    /* Some milliseconds after an interface, watched or not, was changed, made or deleted (whichever; many
+     * changes: once). */
+    void (*links)(void *context);
+    void *context;
+};
+
+/* NULL and errno */
+struct netlink *netlink_new(struct event_base *base, const struct netlink_callbacks *callbacks);
 void netlink_free(struct netlink *netlink);
 
 /* The interfaces to watch instead of those before; reads them at once. Names of interfaces that do not exist
@@ -95,5 +108,10 @@ int netlink_receive_buffer(struct netlink *netlink, int size);
  * -errno; -EAGAIN: it changed meanwhile more than once. What was read is sorted. */
 int netlink_read(struct netlink_link *links, size_t link_count, struct netlink_tables *tables,
                  uint64_t *again);
+/* The same file: a socket for requests (NETLINK_ROUTE); NULL: none to be had. */
+struct nl_sock *netlink_socket(void);
+/* Sends the request (which it frees; NULL: no memory) and gives each answer to `valid`. 0 or -NLE_* */
+int netlink_exchange(struct nl_sock *socket, struct nl_msg *request,
+                     int (*valid)(struct nl_msg *message, void *context), void *context);
 void netlink_tables_clear(struct netlink_tables *tables);
 bool netlink_tables_equal(const struct netlink_tables *a, const struct netlink_tables *b);

@@ -29,11 +29,20 @@ struct reading {
     int error;
 };
 
-static void *array_grow(void *items, size_t count, size_t size)
+/* Copies an item of `size` bytes behind the others. Returns where they are now. */
+static void *append(struct reading *reading, void *items, size_t *count, const void *item, size_t size)
 {
-    if (count & (count - 1) || (count && count < 16)) /* room is a power of two, 16 at least */
-        return items;
-    return reallocarray(items, count ? 2 * count : 16, size);
+    if ((*count & (*count - 1)) == 0 &&
+        (*count == 0 || *count >= 16)) { /* room: a power of two, 16 at least */
+        void *more = reallocarray(items, *count ? 2 * *count : 16, size);
+        if (!more) {
+            reading->error = -ENOMEM;
+            return items;
+        }
+        items = more;
+    }
+    memcpy((uint8_t *)items + (*count)++ * size, item, size);
+    return items;
 }
 
 static uint8_t family_number(unsigned family)
@@ -75,22 +84,10 @@ static int on_link(struct nl_msg *message, void *context)
     return NL_OK;
 }
 
-static void add_address(struct reading *reading, const struct netlink_address *address)
-{
-    struct netlink_tables *tables = reading->tables;
-    struct netlink_address *items =
-        array_grow(tables->addresses, tables->address_count, sizeof(*tables->addresses));
-    if (!items) {
-        reading->error = -ENOMEM;
-        return;
-    }
-    tables->addresses = items;
-    tables->addresses[tables->address_count++] = *address;
-}
-
 static int on_address(struct nl_msg *message, void *context)
 {
     struct reading *reading = context;
+    struct netlink_tables *tables = reading->tables;
     struct nlmsghdr *header = nlmsg_hdr(message);
     struct nlattr *attributes[IFA_MAX + 1];
     if (header->nlmsg_type != RTM_NEWADDR ||
@@ -103,26 +100,18 @@ static int on_address(struct nl_msg *message, void *context)
         .family = family_number(info->ifa_family),
         .prefix_length = info->ifa_prefixlen,
         .scope = info->ifa_scope,
+        .protocol = attributes[IFA_PROTO] && nla_len(attributes[IFA_PROTO]) >= 1
+                        ? nla_get_u8(attributes[IFA_PROTO])
+                        : 0,
         .secondary = (flags & (IFA_F_SECONDARY | IFA_F_DEPRECATED | IFA_F_TENTATIVE | IFA_F_DADFAILED)) != 0,
     };
     const struct nlattr *own =
         attributes[IFA_LOCAL] ? attributes[IFA_LOCAL] : attributes[IFA_ADDRESS]; /* peer: not ours */
     if (address.index == reading->link->index && address.family &&
         attribute_address(own, address.family, address.bytes))
-        add_address(reading, &address);
+        tables->addresses =
+            append(reading, tables->addresses, &tables->address_count, &address, sizeof(address));
     return NL_OK;
-}
-
-static void add_route(struct reading *reading, const struct netlink_route *route)
-{
-    struct netlink_tables *tables = reading->tables;
-    struct netlink_route *items = array_grow(tables->routes, tables->route_count, sizeof(*tables->routes));
-    if (!items) {
-        reading->error = -ENOMEM;
-        return;
-    }
-    tables->routes = items;
-    tables->routes[tables->route_count++] = *route;
 }
 
 /* The gateway, which may be of another family than the route (RFC 8950). */
@@ -174,6 +163,7 @@ static bool route_multipath(const struct reading *reading, struct netlink_route 
 static int on_route(struct nl_msg *message, void *context)
 {
     struct reading *reading = context;
+    struct netlink_tables *tables = reading->tables;
     struct nlmsghdr *header = nlmsg_hdr(message);
     struct nlattr *attributes[RTA_MAX + 1];
     if (header->nlmsg_type != RTM_NEWROUTE ||
@@ -199,26 +189,14 @@ static int on_route(struct nl_msg *message, void *context)
     else if (attribute_u32(attributes[RTA_OIF]) == route.index)
         good = route_next_hop(&route, attributes[RTA_GATEWAY], attributes[RTA_VIA]);
     if (good)
-        add_route(reading, &route);
+        tables->routes = append(reading, tables->routes, &tables->route_count, &route, sizeof(route));
     return NL_OK;
-}
-
-static void add_neighbour(struct reading *reading, const struct netlink_neighbour *neighbour)
-{
-    struct netlink_tables *tables = reading->tables;
-    struct netlink_neighbour *items =
-        array_grow(tables->neighbours, tables->neighbour_count, sizeof(*tables->neighbours));
-    if (!items) {
-        reading->error = -ENOMEM;
-        return;
-    }
-    tables->neighbours = items;
-    tables->neighbours[tables->neighbour_count++] = *neighbour;
 }
 
 static int on_neighbour(struct nl_msg *message, void *context)
 {
     struct reading *reading = context;
+    struct netlink_tables *tables = reading->tables;
     struct nlmsghdr *header = nlmsg_hdr(message);
     struct nlattr *attributes[NDA_MAX + 1];
     if (header->nlmsg_type != RTM_NEWNEIGH ||
@@ -239,7 +217,8 @@ static int on_neighbour(struct nl_msg *message, void *context)
         return NL_OK;
     memcpy(neighbour.mac, nla_data(mac), sizeof(neighbour.mac));
     if (memcmp(neighbour.mac, none, sizeof(none)) != 0 && !(neighbour.mac[0] & 1))
-        add_neighbour(reading, &neighbour);
+        tables->neighbours =
+            append(reading, tables->neighbours, &tables->neighbour_count, &neighbour, sizeof(neighbour));
     return NL_OK;
 }
 
@@ -262,38 +241,49 @@ static int error_number(int error)
     }
 }
 
-/* Sends the request (which it frees) and gives each answer to `valid`. */
-static int exchange(struct reading *reading, struct nl_msg *request, nl_recvmsg_msg_cb_t valid)
+int netlink_exchange(struct nl_sock *socket, struct nl_msg *request,
+                     int (*valid)(struct nl_msg *message, void *context), void *context)
 {
     struct nl_cb *callbacks = nl_cb_alloc(NL_CB_DEFAULT);
     int error = request && callbacks ? 0 : -NLE_NOMEM;
-    int done = 0;
     if (!error) {
-        nl_cb_set(callbacks, NL_CB_VALID, NL_CB_CUSTOM, valid, reading);
-        error = nl_send_auto(reading->socket, request);
-        done = error < 0;
+        nl_cb_set(callbacks, NL_CB_VALID, NL_CB_CUSTOM, valid, context);
+        error = nl_send_auto(socket, request);
     }
-    if (!done && error >= 0)
-        error = nl_recvmsgs(reading->socket, callbacks);
+    if (error >= 0)
+        error = nl_recvmsgs(socket, callbacks);
     if (callbacks)
         nl_cb_put(callbacks);
     nlmsg_free(request);
-    return error < 0 ? error_number(error) : reading->error;
+    return error < 0 ? error : 0;
+}
+
+static int exchange(struct reading *reading, struct nl_msg *request, nl_recvmsg_msg_cb_t valid)
+{
+    int error = netlink_exchange(reading->socket, request, valid, reading);
+    return error ? error_number(error) : reading->error;
+}
+
+struct nl_sock *netlink_socket(void)
+{
+    struct nl_sock *socket = nl_socket_alloc();
+    if (socket && nl_connect(socket, NETLINK_ROUTE) < 0) {
+        nl_socket_free(socket);
+        return NULL;
+    }
+    if (socket)
+        nl_socket_set_msg_buf_size(socket, 1u << 16); /* the kernel fills no more with a part of a dump */
+    return socket;
 }
 
 static int socket_open(struct nl_sock **socket)
 {
     struct timeval timeout = {TIMEOUT_SECONDS, 0};
     int on = 1;
-    *socket = nl_socket_alloc();
+    *socket = netlink_socket();
     if (!*socket)
-        return -ENOMEM;
-    if (nl_connect(*socket, NETLINK_ROUTE) < 0) {
-        nl_socket_free(*socket);
         return -EIO;
-    }
     int fd = nl_socket_get_fd(*socket);
-    nl_socket_set_msg_buf_size(*socket, 1u << 16); /* what the kernel fills at most with one part of a dump */
     nl_socket_disable_auto_ack(*socket);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
     setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof(on)); /* else we alone filter */

@@ -99,10 +99,9 @@ static bool leaves_by(const struct model *model)
     return false;
 }
 
-static void on_changed(void *context)
+void outside_changed(struct outside_follower *follower)
 {
-    struct outside_follower *follower = context;
-    if (!leaves_by(follower->controller->model))
+    if (!follower || !leaves_by(follower->controller->model))
         return;
     apply_follow(follower->controller);
     probe(follower);
@@ -114,19 +113,12 @@ struct outside_follower *outside_new(struct controller *controller)
     if (!follower)
         return NULL;
     follower->controller = controller;
-    follower->netlink = netlink_new(controller->base, on_changed, follower);
-    if (!follower->netlink) {
-        free(follower);
-        return NULL;
-    }
+    follower->netlink = controller->netlink;
     return follower;
 }
 
 void outside_free(struct outside_follower *follower)
 {
-    if (!follower)
-        return;
-    netlink_free(follower->netlink);
     free(follower);
 }
 
@@ -169,9 +161,4 @@ void outside_resolve(struct outside_follower *follower, const struct model *mode
     int error = netlink_probe(follower->netlink, asked.index, asked.family, asked.address);
     if (error && error != -EAGAIN && error != -ENOBUFS)
         log_warning("netlink: a neighbour cannot be asked for: %s", strerror(-error));
-}
-
-const struct netlink *outside_netlink(const struct outside_follower *follower)
-{
-    return follower ? follower->netlink : NULL;
 }

@@ -12,7 +12,7 @@
 struct controller;
 struct outside_follower;
 
-/* NULL and errno: no netlink. */
+/* Follows controller->netlink. NULL and ENOMEM */
 struct outside_follower *outside_new(struct controller *controller);
 void outside_free(struct outside_follower *follower);
 /* Adds to the model's objects what the kernel says now; watches the interfaces that the model names. */
@@ -20,4 +20,5 @@ void outside_compile(struct outside_follower *follower, const struct model *mode
 /* The dataplane wants to know who has the address on the link of the outside port. */
 void outside_resolve(struct outside_follower *follower, const struct model *model, uint32_t port,
                      const uint8_t address[16]);
-const struct netlink *outside_netlink(const struct outside_follower *follower);
+/* What controller->netlink watches is not what it was. */
+void outside_changed(struct outside_follower *follower);

@@ -30,6 +30,18 @@ uint16_t ipv6_sum(const uint8_t *source, const uint8_t *destination, uint8_t pro
     return checksum_fold(sum + checksum_sum(bytes, size));
 }
 
+void ipv6_header(uint8_t *ip, uint32_t size, uint8_t proto, uint8_t hops, const uint8_t source[16],
+                 const uint8_t destination[16])
+{
+    memset(ip, 0, 8);
+    ip[0] = 0x60;
+    store_be16(ip + 4, size);
+    ip[6] = proto;
+    ip[7] = hops;
+    memcpy(ip + 8, source, 16);
+    memcpy(ip + 24, destination, 16);
+}
+
 void ipv4_checksum(uint8_t *header)
 {
     header[10] = header[11] = 0;
@@ -69,16 +81,10 @@ static struct packet *answer_ipv6(struct program *program, const struct routed *
     struct packet *packet = router_copy(program->router, ETHERNET_HEADER_SIZE + IPV6_HEADER_SIZE + size);
     if (!packet)
         return NULL;
-    uint8_t *ip = packet->data + ETHERNET_HEADER_SIZE;
     memcpy(packet->data, received, ETHERNET_HEADER_SIZE);
     router_turn(packet, about->in);
-    memset(ip, 0, 8);
-    ip[0] = 0x60;
-    store_be16(ip + 4, size);
-    ip[6] = proto;
-    ip[7] = HOP_COUNT;
-    memcpy(ip + 8, source, 16);
-    memcpy(ip + 24, received + ETHERNET_HEADER_SIZE + 8, 16);
+    ipv6_header(packet->data + ETHERNET_HEADER_SIZE, size, proto, HOP_COUNT, source,
+                received + ETHERNET_HEADER_SIZE + 8);
     return packet;
 }
 
@@ -93,6 +99,18 @@ static void quote(uint8_t *to, const struct routed *about, uint32_t size)
         memcpy(to + at, packet->spans[i].base, part);
         at += (uint32_t)part;
     }
+}
+
+/* An error but for its checksum, which is of the family's; `size` bytes of the packet behind the header. */
+static void write_error(uint8_t *icmp, const struct routed *about, uint8_t type, uint8_t code, uint32_t rest,
+                        uint32_t size)
+{
+    uint32_t word = htobe32(rest);
+    icmp[0] = type;
+    icmp[1] = code;
+    icmp[2] = icmp[3] = 0;
+    memcpy(icmp + 4, &word, sizeof(word));
+    quote(icmp + ICMP_HEADER_SIZE, about, size);
 }
 
 /* The sender of a translated packet knows it by other addresses. */
@@ -130,12 +148,7 @@ void icmp_error_ipv4(struct program *program, const struct routed *about, uint8_
     if (!packet)
         return;
     uint8_t *icmp = packet->data + ETHERNET_HEADER_SIZE + IPV4_HEADER_SIZE;
-    uint32_t word = htobe32(rest);
-    icmp[0] = type;
-    icmp[1] = code;
-    icmp[2] = icmp[3] = 0;
-    memcpy(icmp + 4, &word, sizeof(word));
-    quote(icmp + ICMP_HEADER_SIZE, about, size);
+    write_error(icmp, about, type, code, rest, size);
     uint16_t checksum = (uint16_t)~checksum_fold(checksum_sum(icmp, ICMP_HEADER_SIZE + size));
     memcpy(icmp + 2, &checksum, sizeof(checksum));
     router_copy_finish(packet, ETHERNET_HEADER_SIZE + IPV4_HEADER_SIZE + ICMP_HEADER_SIZE + size);
@@ -168,12 +181,7 @@ void icmp_error_ipv6(struct program *program, const struct routed *about, uint8_
     if (!packet)
         return;
     uint8_t *ip = packet->data + ETHERNET_HEADER_SIZE, *icmp = ip + IPV6_HEADER_SIZE;
-    uint32_t word = htobe32(rest);
-    icmp[0] = type;
-    icmp[1] = code;
-    icmp[2] = icmp[3] = 0;
-    memcpy(icmp + 4, &word, sizeof(word));
-    quote(icmp + ICMP_HEADER_SIZE, about, size);
+    write_error(icmp, about, type, code, rest, size);
     uint16_t checksum = (uint16_t)~ipv6_sum(ip + 8, ip + 24, IP_PROTO_ICMPV6, icmp, length);
     memcpy(icmp + 2, &checksum, sizeof(checksum));
     router_copy_finish(packet, ETHERNET_HEADER_SIZE + IPV6_HEADER_SIZE + length);

@@ -46,5 +46,8 @@ void tcp_reset(struct program *program, const struct routed *about);
  * and `size` bytes. As it lies in memory, not complemented. */
 uint16_t ipv6_sum(const uint8_t *source, const uint8_t *destination, uint8_t proto, const uint8_t *bytes,
                   uint32_t size);
+/* Writes a header (40 bytes) with `size` bytes behind it. */
+void ipv6_header(uint8_t *ip, uint32_t size, uint8_t proto, uint8_t hops, const uint8_t source[16],
+                 const uint8_t destination[16]);
 /* Writes the IPv4 header's checksum. `header`: 20 bytes without options. */
 void ipv4_checksum(uint8_t *header);

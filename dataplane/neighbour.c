@@ -30,8 +30,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include "checksum.h"
-#include "icmp.h"
 #include "router.h"
 
 #define NEIGHBOURS_MAX     1024u /* of a port, without static ones */
@@ -46,8 +44,7 @@
 #define FAILED_S           3u
 #define FORGET_S           600u
 #define WALK_MS            1000u
-#define FRAME_MIN          60u
-#define ND_HOP_LIMIT       255u
+#define HELD_FRAME_MIN     60u
 
 struct neighbour_held {
     struct neighbour_held *next;
@@ -173,59 +170,6 @@ static void empty_limbo(void)
 
 /* Control: questions */
 
-static void put_be16(uint8_t *bytes, uint32_t value)
-{
-    bytes[0] = (uint8_t)(value >> 8);
-    bytes[1] = (uint8_t)value;
-}
-
-static void ask_arp(struct router_port *port, const struct interface *interface, const uint8_t target[16],
-                    const uint8_t mac[6])
-{
-    static const uint8_t head[8] = {0, 1, 8, 0, 6, 4, 0, 1};
-    uint8_t frame[FRAME_MIN] = {0};
-    memcpy(frame, mac, 6);
-    memcpy(frame + 6, interface->mac, 6);
-    put_be16(frame + 12, ETHERTYPE_ARP);
-    memcpy(frame + 14, head, sizeof(head));
-    memcpy(frame + 22, interface->mac, 6);
-    memcpy(frame + 28, interface->ipv4 + 12, 4);
-    memcpy(frame + 38, target + 12, 4);
-    table.ops->send(port->port, frame, sizeof(frame));
-}
-
-/* RFC 4861, 4.3; to the solicited-node group (RFC 4291, 2.7.1) unless the MAC is known. */
-static void ask_nd(struct router_port *port, const struct interface *interface, const uint8_t target[16],
-                   const uint8_t *mac)
-{
-    uint8_t frame[14 + 40 + 32] = {0}, *ip = frame + 14, *icmp = ip + 40;
-    if (mac) {
-        memcpy(frame, mac, 6);
-        memcpy(ip + 24, target, 16);
-    } else {
-        const uint8_t group[13] = {0xff, 2, [11] = 1, 0xff};
-        frame[0] = frame[1] = 0x33;
-        frame[2] = 0xff;
-        memcpy(frame + 3, target + 13, 3);
-        memcpy(ip + 24, group, sizeof(group));
-        memcpy(ip + 37, target + 13, 3);
-    }
-    memcpy(frame + 6, interface->mac, 6);
-    put_be16(frame + 12, ETHERTYPE_IPV6);
-    ip[0] = 0x60;
-    put_be16(ip + 4, 32);
-    ip[6] = IP_PROTO_ICMPV6;
-    ip[7] = ND_HOP_LIMIT;
-    memcpy(ip + 8, interface->link_local, 16);
-    icmp[0] = ICMPV6_NEIGHBOUR_SOLICITATION;
-    memcpy(icmp + 8, target, 16);
-    icmp[24] = icmp[25] = 1; /* source link-layer address, 8 bytes */
-    memcpy(icmp + 26, interface->mac, 6);
-    uint16_t checksum = (uint16_t)~ipv6_sum(ip + 8, ip + 24, IP_PROTO_ICMPV6, icmp, 32);
-    memcpy(icmp + 2, &checksum, sizeof(checksum));
-    table.ops->send(port->port, frame, sizeof(frame));
-}
-
 static const struct interface *interface_of(const struct router_port *port)
 {
     const struct snapshot *snapshot = table.ops->snapshot();
@@ -235,7 +179,6 @@ static const struct interface *interface_of(const struct router_port *port)
 
 static void ask(struct router_port *port, struct neighbour *neighbour, uint64_t now_ms)
 {
-    static const uint8_t everybody[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
     const struct interface *interface = interface_of(port);
     uint8_t mac[6];
     bool known = neighbour->value & NEIGHBOUR_F_USABLE;
@@ -245,12 +188,13 @@ static void ask(struct router_port *port, struct neighbour *neighbour, uint64_t 
     neighbour->next_ms = now_ms + TRY_MS;
     if (!interface)
         return;
-    if (interface->flags & DP_INTERFACE_F_ASK_KERNEL)
+    if (interface->flags & DP_INTERFACE_F_ASK_KERNEL) {
         table.ops->ask(port->port->config.id, neighbour->address);
-    else if (address_is_ipv4(neighbour->address))
-        ask_arp(port, interface, neighbour->address, known ? mac : everybody);
-    else
-        ask_nd(port, interface, neighbour->address, known ? mac : NULL);
+        return;
+    }
+    uint8_t frame[NEIGHBOUR_QUESTION_MAX];
+    uint32_t size = neighbour_question(interface, neighbour->address, known ? mac : NULL, frame);
+    table.ops->send(port->port, frame, size);
 }
 
 /* Control: notes of the workers */
@@ -297,8 +241,8 @@ static bool make_room(struct router_port *port)
 static bool held_add(struct neighbour *neighbour, const struct router_note *note)
 {
     size_t bytes = offsetof(struct neighbour_held, note.frame) + note->size;
-    if (bytes < sizeof(struct neighbour_held) - ROUTER_HELD_SIZE + FRAME_MIN)
-        bytes = sizeof(struct neighbour_held) - ROUTER_HELD_SIZE + FRAME_MIN;
+    if (bytes < sizeof(struct neighbour_held) - ROUTER_HELD_SIZE + HELD_FRAME_MIN)
+        bytes = sizeof(struct neighbour_held) - ROUTER_HELD_SIZE + HELD_FRAME_MIN;
     if (neighbour->held_count >= HELD_PER_NEIGHBOUR || table.held >= HELD_MAX ||
         table.held_bytes + bytes > HELD_BYTES)
         return false;
@@ -337,12 +281,12 @@ static void resolve(struct router_port *port, const struct router_note *note, ui
             table.ops->resume(in, note, false);
         return;
     }
-    bool new = !neighbour;
-    if (new &&make_room(port))
+    bool unknown = !neighbour;
+    if (unknown && make_room(port))
         neighbour = neighbour_add(port, note->address, (uint32_t)(now_ms / 1000));
     if (!neighbour || neighbour->value & NEIGHBOUR_F_FAILED || !held_add(neighbour, note))
         refuse(note);
-    if (neighbour && new)
+    if (neighbour && unknown)
         ask(port, neighbour, now_ms);
 }
 

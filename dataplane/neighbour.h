@@ -90,6 +90,12 @@ struct neighbour_ops {
     const struct snapshot *(*snapshot)(void);
 };
 
+/* neighbour_question.c. The frame (NEIGHBOUR_QUESTION_MAX bytes of room) that asks who has the address:
+ * everybody, or (mac not NULL) who had it. Returns its size. Control. */
+#define NEIGHBOUR_QUESTION_MAX (14u + 40u + 32u)
+uint32_t neighbour_question(const struct interface *interface, const uint8_t target[16], const uint8_t *mac,
+                            uint8_t *frame);
+
 void neighbours_init(const struct neighbour_ops *ops); /* NULL: forgets what waits */
 /* port_router.c: a router port comes, goes (after its grace period). */
 void neighbours_port_add(struct router_port *port);

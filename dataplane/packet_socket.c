@@ -26,6 +26,7 @@
 #include <unistd.h>
 #include "counters.h"
 #include "parse.h"
+#include "vnet_header.h"
 
 #define RX_BATCH     32u             /* frames a reception: bounds the arena and the round */
 #define SLOT_SIZE    PACKET_SIZE_MAX /* bytes: 1025 cache lines, so that slots start in different cache sets */
@@ -93,27 +94,6 @@ static void put_tag_back(struct packet *packet, uint16_t tpid, uint16_t tci)
 }
 
 /* The kernel's virtio header stands in the headroom right before the frame. */
-static void take_frame(struct packet_vector *vector, struct packet *packet, uint8_t *slot, uint32_t size)
-{
-    struct virtio_net_header header = {0};
-    memcpy(&header, packet->data - HEADER_SIZE, HEADER_SIZE);
-    packet->flags = header.flags & VNET_F_NEEDS_CSUM;
-    packet->gso_type = header.gso_type;
-    packet->hdr_len = header.hdr_len;
-    packet->gso_size = header.gso_size;
-    packet->csum_start = header.csum_start;
-    packet->csum_offset = header.csum_offset;
-    packet->size = size;
-    packet->header_size = (uint16_t)(size < PACKET_HEADER_MAX ? size : PACKET_HEADER_MAX);
-    packet->spans = &vector->spans[vector->spans_used];
-    packet->span_count = 0;
-    if (size > PACKET_HEADER_MAX) {
-        packet->spans[0] = (struct packet_span){slot, size - PACKET_HEADER_MAX};
-        packet->span_count = 1;
-        vector->spans_used++;
-    }
-}
-
 /* A frame that is dropped leaves a hole in the vector, which the next one fills: private memory and packet
  * stay together. */
 static void close_gap(struct packet_vector *vector, unsigned from)
@@ -138,7 +118,7 @@ static void take_all(struct packet_socket *socket, struct port *port, unsigned q
         } else if (size < PACKET_SIZE_MIN) {
             counters_drop(port, queue, io->worker, size, DP_DROP_RX_RUNT);
         } else {
-            take_frame(vector, packet, socket->batch->slots[i], size);
+            vnet_header_take(vector, packet, HEADER_SIZE, socket->batch->slots[i], size);
             if (tag_taken(&message->msg_hdr, &tpid, &tci))
                 put_tag_back(packet, tpid, tci);
             close_gap(vector, i);
@@ -176,20 +156,8 @@ unsigned packet_socket_rx(struct packet_socket *socket, struct port *port, unsig
 
 static void describe(const struct packet *packet, struct msghdr *message, struct iovec *parts)
 {
-    struct virtio_net_header header = {
-        .flags = packet->flags,
-        .gso_type = packet->gso_type,
-        .hdr_len = packet->hdr_len,
-        .gso_size = packet->gso_size,
-        .csum_start = packet->csum_start,
-        .csum_offset = packet->csum_offset,
-    };
-    uint8_t *start = packet->data - HEADER_SIZE;
-    memcpy(start, &header, HEADER_SIZE);
-    parts[0] = (struct iovec){start, HEADER_SIZE + packet->header_size};
-    for (unsigned i = 0; i < packet->span_count; i++)
-        parts[1 + i] = (struct iovec){(void *)(uintptr_t)packet->spans[i].base, packet->spans[i].size};
-    *message = (struct msghdr){.msg_iov = parts, .msg_iovlen = 1u + packet->span_count};
+    unsigned count = vnet_header_put(packet, HEADER_SIZE, parts);
+    *message = (struct msghdr){.msg_iov = parts, .msg_iovlen = count};
 }
 
 /* Sends messages[0..count). False: no room for more. */

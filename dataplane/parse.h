@@ -60,6 +60,20 @@ struct frame_info {
     uint32_t l3_end;         /* parse_l3: bytes from packet->data to the end the IP header declares */
 };
 
+/* A field of a header, at any alignment. */
+static inline uint16_t load_be16(const uint8_t *bytes)
+{
+    uint16_t value;
+    memcpy(&value, bytes, sizeof(value));
+    return be16toh(value);
+}
+
+static inline void store_be16(uint8_t *bytes, uint32_t value)
+{
+    uint16_t raw = htobe16((uint16_t)value);
+    memcpy(bytes, &raw, sizeof(raw));
+}
+
 /* The rest of parse_l2: tags, LLC, SNAP. */
 bool parse_l2_tagged(const struct packet *packet, struct frame_info *info);
 

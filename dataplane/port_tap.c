@@ -36,6 +36,7 @@
 #include <unistd.h>
 #include "counters.h"
 #include "port.h"
+#include "vnet_header.h"
 
 #define TAP_BATCH        32u             /* frames a reception: bounds the arena and the round */
 #define TAP_SLOT_SIZE    PACKET_SIZE_MAX /* bytes: 1025 cache lines */
@@ -58,29 +59,6 @@ struct tap {
     unsigned count;
     struct tap_queue queues[DP_QUEUES_MAX];
 };
-
-/* The kernel's virtio header stands in the headroom right before the frame. */
-static void take_frame(struct packet_vector *vector, struct packet *packet, uint8_t *slot, uint32_t size)
-{
-    struct virtio_net_header header;
-    memcpy(&header, packet->data - VIRTIO_NET_HEADER_SIZE, sizeof(header));
-    packet->flags = header.flags & VNET_F_NEEDS_CSUM;
-    packet->gso_type = header.gso_type;
-    packet->hdr_len = le16toh(header.hdr_len);
-    packet->gso_size = le16toh(header.gso_size);
-    packet->csum_start = le16toh(header.csum_start);
-    packet->csum_offset = le16toh(header.csum_offset);
-    packet->size = size;
-    packet->header_size = (uint16_t)(size < PACKET_HEADER_MAX ? size : PACKET_HEADER_MAX);
-    packet->spans = &vector->spans[vector->spans_used];
-    packet->span_count = 0;
-    if (size > PACKET_HEADER_MAX) {
-        packet->spans[0] = (struct packet_span){slot, size - PACKET_HEADER_MAX};
-        packet->span_count = 1;
-        vector->spans_used++;
-    }
-    vector->count++;
-}
 
 static uint8_t more_back_off(uint8_t back_off)
 {
@@ -111,12 +89,14 @@ static unsigned tap_rx(struct port *port, unsigned queue, struct packet_vector *
             break;
         }
         uint32_t frame = (uint32_t)size - VIRTIO_NET_HEADER_SIZE;
-        if (size < (ssize_t)(VIRTIO_NET_HEADER_SIZE + PACKET_SIZE_MIN))
+        if (size < (ssize_t)(VIRTIO_NET_HEADER_SIZE + PACKET_SIZE_MIN)) {
             counters_drop(port, queue, io->worker, 0, DP_DROP_RX_RUNT);
-        else if (frame > PACKET_SIZE_MAX)
+        } else if (frame > PACKET_SIZE_MAX) {
             counters_drop(port, queue, io->worker, frame, DP_DROP_RX_TOO_LONG);
-        else
-            take_frame(vector, packet, slot, frame);
+        } else {
+            vnet_header_take(vector, packet, VIRTIO_NET_HEADER_SIZE, slot, frame);
+            vector->count++;
+        }
     }
     tap->back_off = vector->count > 0 ? 0 : more_back_off(tap->back_off);
     tap->skip = tap->drained ? tap->back_off : 0;
@@ -131,20 +111,8 @@ static void tap_rx_done(struct port *port, unsigned queue, struct worker_io *io)
 static int write_frame(int fd, const struct packet *packet)
 {
     struct iovec parts[1 + PACKET_SPANS_MAX];
-    struct virtio_net_header header = {
-        .flags = packet->flags,
-        .gso_type = packet->gso_type,
-        .hdr_len = htole16(packet->hdr_len),
-        .gso_size = htole16(packet->gso_size),
-        .csum_start = htole16(packet->csum_start),
-        .csum_offset = htole16(packet->csum_offset),
-    };
-    uint8_t *start = packet->data - VIRTIO_NET_HEADER_SIZE;
-    memcpy(start, &header, sizeof(header));
-    parts[0] = (struct iovec){start, VIRTIO_NET_HEADER_SIZE + packet->header_size};
-    for (unsigned i = 0; i < packet->span_count; i++)
-        parts[1 + i] = (struct iovec){(void *)(uintptr_t)packet->spans[i].base, packet->spans[i].size};
-    return writev(fd, parts, 1 + packet->span_count) < 0 ? -errno : 0;
+    unsigned count = vnet_header_put(packet, VIRTIO_NET_HEADER_SIZE, parts);
+    return writev(fd, parts, (int)count) < 0 ? -errno : 0;
 }
 
 static void tap_tx(struct port *port, unsigned queue, struct packet *const *packets, unsigned count,

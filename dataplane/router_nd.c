@@ -88,12 +88,7 @@ static void advertise(struct program *program, const struct routed *routed, cons
     memcpy(data, detection ? all_nodes_mac : routed->packet->data + 6, 6);
     memcpy(data + 6, in->mac, 6);
     store_be16(data + 12, ETHERTYPE_IPV6);
-    ip[0] = 0x60;
-    store_be16(ip + 4, size);
-    ip[6] = IP_PROTO_ICMPV6;
-    ip[7] = HOP_LIMIT;
-    memcpy(ip + 8, target, 16);
-    memcpy(ip + 24, detection ? all_nodes : asked->source, 16);
+    ipv6_header(ip, size, IP_PROTO_ICMPV6, HOP_LIMIT, target, detection ? all_nodes : asked->source);
     icmp[0] = ICMPV6_NEIGHBOUR_ADVERT;
     icmp[4] = ADVERT_ROUTER | ADVERT_OVERRIDE | (detection ? 0 : ADVERT_SOLICITED);
     memcpy(icmp + 8, target, 16);

@@ -56,14 +56,3 @@ void router_tell(struct router_stage *stage);
 /* A place in the ring of notes; NULL: it is full. router_note_put publishes it. */
 struct router_note *router_note_get(struct router_stage *stage);
 void router_note_put(struct router_stage *stage);
-
-static inline uint16_t load_be16(const uint8_t *bytes)
-{
-    return (uint16_t)(bytes[0] << 8 | bytes[1]);
-}
-
-static inline void store_be16(uint8_t *bytes, uint32_t value)
-{
-    bytes[0] = (uint8_t)(value >> 8);
-    bytes[1] = (uint8_t)value;
-}

@@ -84,19 +84,6 @@ void segmenter_free(struct segmenter *segmenter)
     free(segmenter);
 }
 
-static inline uint16_t load_be16(const uint8_t *bytes)
-{
-    uint16_t value;
-    memcpy(&value, bytes, sizeof(value));
-    return be16toh(value);
-}
-
-static inline void store_be16(uint8_t *bytes, uint32_t value)
-{
-    uint16_t raw = htobe16((uint16_t)value);
-    memcpy(bytes, &raw, sizeof(raw));
-}
-
 /* Sums that all pieces share. The complement of a word takes it out of a sum (RFC 1624). */
 static void start_sums(struct segmenter *segmenter)
 {

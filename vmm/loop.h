@@ -19,7 +19,7 @@ void loop_free(struct loop *loop);
 
 /* Watches `fd` for `events` (EPOLL*). 0 or -errno. */
 int loop_add(struct loop *loop, int fd, uint32_t events, loop_handler handler, void *context);
-/* Other events for a watched descriptor; 0: none for now. */
+/* Other events for a watched descriptor; 0: none until the next change. */
 int loop_change(struct loop *loop, int fd, uint32_t events);
 /* After this no handler of `fd` is called, not even in the round that is being run. */
 void loop_remove(struct loop *loop, int fd);

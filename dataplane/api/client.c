@@ -30,7 +30,7 @@
 struct dp_client {
     int fd;
     int timeout_ms;
-    int answer_ms; /* for the answer that is waited for now */
+    int answer_ms; /* limit of the answer that is being waited for */
     int broken;
     int failed;        /* of the open transaction */
     uint32_t sequence; /* of the last request sent */

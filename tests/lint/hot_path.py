@@ -13,7 +13,7 @@ import sys
 FILES = ["vhost/vring.c", "vhost/vring_split.c", "vhost/vring_packed.c", "dataplane/program.c", "dataplane/bridge.c",
          "dataplane/fdb.c", "dataplane/vlan.c", "dataplane/flood.c", "dataplane/output.c", "dataplane/storm.c",
          "dataplane/parse.c", "dataplane/offload.c", "dataplane/checksum.c", "dataplane/segment.c",
-         "dataplane/port_tap.c", "dataplane/packet_socket.c", "dataplane/port_packet.c", "dataplane/port_xdp.c",
+         "dataplane/port_tap.c", "dataplane/vnet_header.h", "dataplane/packet_socket.c", "dataplane/port_packet.c", "dataplane/port_xdp.c",
          "dataplane/port_router.c", "dataplane/router.c", "dataplane/router_forward.c",
          "dataplane/router_local.c", "dataplane/router_nd.c", "dataplane/router_nat.c", "dataplane/router_ring.c",
          "dataplane/icmp.c", "dataplane/ip_fragment.c", "dataplane/port_ethdev.c", "dataplane/port_vhost.c", "dataplane/worker.c",

@@ -47,7 +47,8 @@ smoke_skip()
     exit 77
 }
 
-# Words: root, kvm, or a program. The test is skipped, with the reason, where one is missing.
+# Words: root, kvm, guest (the test guest, then $GUEST), or a program. The test is skipped, with the reason, where one is
+# missing.
 smoke_need()
 {
     local need
@@ -55,6 +56,10 @@ smoke_need()
         case $need in
         root) [[ $EUID == 0 ]] || smoke_skip "needs root" ;;
         kvm) [[ -w /dev/kvm ]] || smoke_skip "needs /dev/kvm" ;;
+        guest)
+            GUEST=$WEFT_BUILD_DIR/tests/guest/weft-vm-guest.elf
+            [[ -e $GUEST ]] || smoke_skip "needs $GUEST"
+            ;;
         *) command -v "$need" > /dev/null || smoke_skip "needs the program $need" ;;
         esac
     done

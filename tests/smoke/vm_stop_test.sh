@@ -5,9 +5,7 @@
 #
 # Machines that do not do as they are told, and how weftd and the one who asked get on with them.
 . "$(dirname "$0")/lib.sh"
-smoke_need root kvm weftd weft-dataplane weft-vmm
-GUEST=$WEFT_BUILD_DIR/tests/guest/weft-vm-guest.elf
-[[ -e $GUEST ]] || smoke_skip "needs $GUEST"
+smoke_need root kvm guest weftd weft-dataplane weft-vmm
 
 state() { json 'x["items"][0]["state"]' weft vm show "$1" -o json; }
 pid() { json 'x["items"][0].get("pid")' weft vm list -o json; }

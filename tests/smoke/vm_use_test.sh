@@ -5,9 +5,7 @@
 #
 # Machines by configuration and by command: what the commands do, say and answer; what a change means to one that runs.
 . "$(dirname "$0")/lib.sh"
-smoke_need root kvm weftd weft-dataplane weft-vmm
-GUEST=$WEFT_BUILD_DIR/tests/guest/weft-vm-guest.elf
-[[ -e $GUEST ]] || smoke_skip "needs $GUEST"
+smoke_need root kvm guest weftd weft-dataplane weft-vmm
 
 state() { json 'x["items"][0]["state"]' weft vm show "$1" -o json; }
 pid() { json 'x["items"][0].get("pid")' weft vm show "$1" -o json; }

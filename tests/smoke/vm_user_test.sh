@@ -12,8 +12,7 @@ if [[ ${1:-} != inside ]]; then
     exec unshare --mount "$0" inside
 fi
 . "$(dirname "$0")/lib.sh"
-GUEST=$WEFT_BUILD_DIR/tests/guest/weft-vm-guest.elf
-[[ -e $GUEST ]] || smoke_skip "needs $GUEST"
+smoke_need guest
 chmod 0755 "$SMOKE_DIR"
 sed -e '/^weft\(-ro\)\?:/d' /etc/group > "$SMOKE_DIR/group"
 printf 'weft:x:64001:\nweft-ro:x:64002:\nweft-vmm:x:64003:\n' >> "$SMOKE_DIR/group"

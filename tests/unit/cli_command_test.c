@@ -23,8 +23,7 @@ static const struct cli_command *now; /* named when a check fails */
 
 static void test_commands_are_complete(void **state)
 {
-    for (size_t i = 0; i < cli_command_count; i++) {
-        now = &cli_commands[i];
+    for (now = cli_command_next(NULL); now; now = cli_command_next(now)) {
         check(cli_noun_find(now->noun));
         check(now->run || strcmp(now->noun, "help") == 0);
         check(now->summary && now->summary[0] && now->summary[strlen(now->summary) - 1] != '.');
@@ -39,11 +38,11 @@ static void test_nouns_have_commands(void **state)
 {
     for (const struct cli_noun *noun = cli_nouns; noun->name; noun++) {
         unsigned defaults = 0, single = 0;
-        for (size_t i = 0; i < cli_command_count; i++)
-            if (strcmp(cli_commands[i].noun, noun->name) == 0) {
-                defaults += cli_commands[i].is_default;
-                single += !cli_commands[i].verb;
-            }
+        for (const struct cli_command *command = noun->commands; command->noun; command++) {
+            assert_string_equal(command->noun, noun->name);
+            defaults += command->is_default;
+            single += !command->verb;
+        }
         if (defaults + single != 1)
             fail_msg("%s: a bare noun does one thing: %u", noun->name, defaults + single);
         assert_true((noun->summary != NULL) == (single == 0));
@@ -54,8 +53,7 @@ static void test_nouns_have_commands(void **state)
 /* Splits an example as a shell would (examples hold no quotes) and parses it. */
 static void test_examples_parse(void **state)
 {
-    for (size_t i = 0; i < cli_command_count; i++) {
-        now = &cli_commands[i];
+    for (now = cli_command_next(NULL); now; now = cli_command_next(now)) {
         for (size_t j = 0; now->examples[j]; j++) {
             char text[256], message[CLI_MESSAGE_SIZE] = "", *argv[32];
             struct cli_context context;
@@ -96,9 +94,8 @@ static void see(const struct cli_option *option, void *argument)
 
 static void test_options_are_consistent(void **state)
 {
-    for (size_t i = 0; i < cli_command_count; i++) {
+    for (now = cli_command_next(NULL); now; now = cli_command_next(now)) {
         struct seen seen = {.count = 0};
-        now = &cli_commands[i];
         cli_options_visit(now, see, &seen);
     }
 }
@@ -144,11 +141,10 @@ static void test_nearest(void **state)
 
 static void test_help_says_everything(void **state)
 {
-    for (size_t i = 0; i < cli_command_count; i++) {
+    for (now = cli_command_next(NULL); now; now = cli_command_next(now)) {
         char *text = NULL;
         size_t size = 0;
         FILE *out = open_memstream(&text, &size);
-        now = &cli_commands[i];
         help_print(out, now->noun, now->verb);
         fclose(out);
         check(strncmp(text, "usage: weft ", 12) == 0);

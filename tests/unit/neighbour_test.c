@@ -20,11 +20,8 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    struct lab *lab = *state;
-    bool consistent = fixture_consistent(lab->fixture);
     assert_int_equal(neighbours_held(), 0);
-    lab_free(lab);
-    return consistent ? 0 : -1;
+    return lab_teardown(state);
 }
 
 static void send_1_to_2(struct lab *lab, uint32_t destination, uint32_t payload)

@@ -21,12 +21,18 @@
 #define DEADLINE_MS 30000 /* for a condition that a loaded machine reaches late */
 
 static struct event_base *base;
-static unsigned changes;
+static unsigned changes, link_changes;
 
 static void on_changed(void *context)
 {
     (void)context;
     changes++;
+}
+
+static void on_links(void *context)
+{
+    (void)context;
+    link_changes++;
 }
 
 static int64_t now_ms(void)
@@ -106,12 +112,19 @@ static bool has_neighbour(const struct netlink *netlink)
     return tables->neighbour_count == 1 && tables->neighbours[0].mac[5] == 9 && !tables->neighbours[0].stale;
 }
 
+static bool heard_of_links(const struct netlink *netlink)
+{
+    (void)netlink;
+    return link_changes > 0;
+}
+
 static struct netlink *setup(void)
 {
     static const char *const names[] = {"w0"};
-    changes = 0;
+    static const struct netlink_callbacks callbacks = {.changed = on_changed, .links = on_links};
+    changes = link_changes = 0;
     base = event_base_new();
-    struct netlink *netlink = netlink_new(base, on_changed, NULL);
+    struct netlink *netlink = netlink_new(base, &callbacks);
     assert_non_null(netlink);
     assert_int_equal(netlink_watch(netlink, names, 1), 0);
     assert_null(netlink_link(netlink, "w1"));
@@ -143,6 +156,9 @@ static void test_follows(void **state)
     assert_true(reach(is_fresh, netlink));
     for (size_t i = 0; i < netlink_tables(netlink)->route_count; i++)
         assert_int_equal(netlink_tables(netlink)->routes[i].index, netlink_link(netlink, "w0")->index);
+    link_changes = 0;
+    ip("link set w1 mtu 1300"); /* nobody watches it */
+    assert_true(reach(heard_of_links, netlink));
     ip("link del w0");
     assert_true(reach(has_no_link, netlink));
     assert_int_equal(netlink_tables(netlink)->route_count, 0);

@@ -159,6 +159,22 @@ void lab_free(struct lab *lab)
     free(lab);
 }
 
+int lab_neighbours_setup(void **state)
+{
+    struct lab *lab = lab_new(0, 0, 1500);
+    lab_neighbours(lab);
+    *state = lab;
+    return 0;
+}
+
+int lab_teardown(void **state)
+{
+    struct lab *lab = *state;
+    bool consistent = fixture_consistent(lab->fixture);
+    lab_free(lab);
+    return consistent ? 0 : -1;
+}
+
 static void no_workers(void)
 {
 }

@@ -48,8 +48,10 @@ struct lab {
 
 /* Interface flags of port 11 and 21; MTU of port 21. */
 struct lab *lab_new(uint32_t flags_1, uint32_t flags_2, uint32_t mtu_2);
-/* Checks every port's counters. */
 void lab_free(struct lab *lab);
+/* cmocka's: guests' neighbours are known; at the end every port's counters add up. */
+int lab_neighbours_setup(void **state);
+int lab_teardown(void **state);
 /* Adds an object; in force after lab_compile. */
 void lab_put(struct lab *lab, enum dp_kind kind, const void *object);
 void lab_compile(struct lab *lab);

@@ -23,14 +23,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    struct lab *lab = *state;
-    bool consistent = fixture_consistent(lab->fixture);
-    lab_free(lab);
-    return consistent ? 0 : -1;
-}
-
 static bool udp_right(const struct fake_frame *frame)
 {
     uint32_t size = frame->size - 34;
@@ -327,7 +319,7 @@ static void fragments_out_of_order(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, lab_teardown)
     const struct CMUnitTest tests[] = {
         T(out_and_back),
         T(nothing_else_comes_in),

@@ -317,3 +317,8 @@ uint64_t rx_flooded(const struct ingress *ingress)
 {
     return counters_of(ingress).rx_flooded;
 }
+
+uint64_t tx_packets(const struct ingress *ingress)
+{
+    return counters_of(ingress).tx_packets;
+}

@@ -65,3 +65,4 @@ uint64_t rx_drops(const struct ingress *ingress, enum dp_drop reason);
 uint64_t tx_drops(const struct ingress *ingress, enum dp_drop reason);
 uint64_t rx_forwarded(const struct ingress *ingress);
 uint64_t rx_flooded(const struct ingress *ingress);
+uint64_t tx_packets(const struct ingress *ingress);

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+/*
+ * What reading commands that print weftd's answer as it is have in common.
+ */
+#include <jansson.h>
+
+#include "context.h"
+#include "output.h"
+
+/* Asks with `params` (which it takes) and prints the items of the answer. The exit code. */
+int show_items(struct cli_context *context, const char *method, json_t *params, const struct column *columns);
+/* The same where the answer is a text. */
+int show_text(struct cli_context *context, const char *method, json_t *params);
