@@ -9,7 +9,7 @@
  * The resolvers are those of resolv.conf, read again when the file's time stamp changes (looked at once a
  * second at most).
  *
- * Limits: QUERIES_MAX under way, QUERIES_PER_GUEST a guest's port. Over UDP only.
+ * Limits: QUERIES_MAX under way, QUERIES_PER_GUEST a guest's port. TCP is dns_tcp.c's.
  */
 #include "dns.h"
 
@@ -105,17 +105,17 @@ static bool parse_resolver(const char *text, struct sockaddr_storage *address)
     return false;
 }
 
-static void read_resolvers(struct dns_forwarder *forwarder)
+unsigned dns_resolvers(const char *resolv_conf, struct sockaddr_storage *resolvers, unsigned most)
 {
     char line[512], word[64];
-    FILE *file = fopen(forwarder->resolv_conf, "re");
-    forwarder->resolver_count = 0;
-    while (file && forwarder->resolver_count < RESOLVERS_MAX && fgets(line, sizeof(line), file))
-        if (sscanf(line, " nameserver %63s", word) == 1 &&
-            parse_resolver(word, &forwarder->resolvers[forwarder->resolver_count]))
-            forwarder->resolver_count++;
+    FILE *file = fopen(resolv_conf, "re");
+    unsigned count = 0;
+    while (file && count < most && fgets(line, sizeof(line), file))
+        if (sscanf(line, " nameserver %63s", word) == 1 && parse_resolver(word, &resolvers[count]))
+            count++;
     if (file)
         fclose(file);
+    return count;
 }
 
 static void refresh_resolvers(struct dns_forwarder *forwarder)
@@ -133,7 +133,16 @@ static void refresh_resolvers(struct dns_forwarder *forwarder)
         status.st_mtim.tv_nsec == forwarder->modified.tv_nsec)
         return;
     forwarder->modified = status.st_mtim;
-    read_resolvers(forwarder);
+    forwarder->resolver_count = dns_resolvers(forwarder->resolv_conf, forwarder->resolvers, RESOLVERS_MAX);
+}
+
+unsigned dns_forwarder_resolvers(struct dns_forwarder *forwarder, struct sockaddr_storage *resolvers,
+                                 unsigned most)
+{
+    refresh_resolvers(forwarder);
+    unsigned count = forwarder->resolver_count < most ? forwarder->resolver_count : most;
+    memcpy(resolvers, forwarder->resolvers, count * sizeof(*resolvers));
+    return count;
 }
 
 static void send_failure(struct query *query)

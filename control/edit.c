@@ -105,7 +105,7 @@ static void edit_key(const struct edit *edit, const char *key, json_t *value)
 static void edit_tidy(json_t *table)
 {
     static const char *const tables[] = {"limits", "static", "vm", "dhcp"};
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
         json_t *below = json_object_get(table, tables[i]);
         if (below && json_object_size(below) == 0)
             json_object_del(table, tables[i]);
@@ -123,12 +123,19 @@ void edit_values(json_t *table, const char *row, const char *path, json_t *value
     edit_tidy(table);
 }
 
+bool edit_holds_objects(const char *key, json_t *value)
+{
+    return json_is_object(value) &&
+           (strcmp(key, "segments") == 0 || strcmp(key, "ports") == 0 || strcmp(key, "nat") == 0);
+}
+
 static json_t *without_objects(json_t *table)
 {
-    json_t *copy = json_copy(table);
-    json_object_del(copy, "segments");
-    json_object_del(copy, "ports");
-    json_object_del(copy, "nat");
+    json_t *copy = json_object(), *value;
+    const char *key;
+    json_object_foreach (table, key, value)
+        if (!edit_holds_objects(key, value))
+            json_object_set(copy, key, value);
     edit_tidy(copy);
     return copy;
 }
@@ -253,10 +260,23 @@ json_t *edit_port_users(json_t *tree, const char *tenant, const char *port)
     return users;
 }
 
+static bool is_vlan_of(json_t *table, const char *uplink)
+{
+    const char *device = json_string_value(json_object_get(table, "device"));
+    char name[WEFT_NAME_LENGTH + 1];
+    uint32_t vlan;
+    return device && strncmp(device, "vlan:", 5) == 0 && value_vlan(device + 5, name, &vlan) == 0 &&
+           strcmp(name, uplink) == 0;
+}
+
 json_t *edit_uplink_users(json_t *tree, const char *uplink)
 {
     json_t *users = json_array(), *table, *segment;
     const char *tenant, *name;
+    json_object_foreach (json_object_get(tree, "uplinks"), name, table) {
+        if (is_vlan_of(table, uplink))
+            json_array_append_new(users, json_sprintf("uplink %s", name));
+    }
     json_object_foreach (json_object_get(tree, "tenants"), tenant, table) {
         json_object_foreach (json_object_get(table, "segments"), name, segment) {
             if (text_is(json_object_get(segment, "uplink"), uplink))
@@ -323,6 +343,10 @@ void edit_delete_uplink(json_t *tree, const char *uplink)
     const char *tenant, *name;
     json_t *table, *segment;
     void *next;
+    json_object_foreach_safe (json_object_get(tree, "uplinks"), next, name, table) {
+        if (is_vlan_of(table, uplink))
+            edit_delete_uplink(tree, name);
+    }
     json_object_foreach (json_object_get(tree, "tenants"), tenant, table) {
         json_object_foreach_safe (json_object_get(table, "segments"), next, name, segment) {
             if (text_is(json_object_get(segment, "uplink"), uplink))
