@@ -44,6 +44,7 @@ void nat_address_free(struct nat *nat, struct nat_address *address)
 {
     for (unsigned i = 0; i < NAT_PROTOCOLS; i++) {
         free(address->bitmap[i]);
+        free(address->used_by[i]);
         conntrack_unmap(address->heads[i], PORTS * sizeof(uint32_t));
     }
     nat->addresses[address->id] = NULL;
@@ -118,6 +119,7 @@ static int add_interfaces(struct nat *nat, struct nat_config *config, const stru
         }
         uint32_t sessions = interface->session_limit ? interface->session_limit : nat->session_pool.limit;
         interface->half_open_limit = sessions / 4 ? sessions / 4 : 1;
+        interface->inbound_limit = inbound_part(sessions);
     }
     return 0;
 }
@@ -147,7 +149,9 @@ static int add_addresses(struct nat *nat, struct nat_config *config, const struc
             block(address->blocked[kind], object->port_last + 1u, PORTS - 1);
             if (!address->state->bitmap[kind])
                 address->state->bitmap[kind] = calloc(PORT_WORDS, sizeof(uint64_t));
-            if (!address->state->bitmap[kind])
+            if (!address->state->used_by[kind])
+                address->state->used_by[kind] = calloc(PORT_SHARERS, sizeof(uint32_t));
+            if (!address->state->bitmap[kind] || !address->state->used_by[kind])
                 return -ENOMEM;
         }
         block(address->blocked[NAT_UDP], TUNNEL_PORT, TUNNEL_PORT);
@@ -314,6 +318,48 @@ static int add_sources(struct nat_config *config, const struct objects *objects)
     return 0;
 }
 
+static int compare_tenants(const void *a, const void *b)
+{
+    const struct nat_interface *x = *(struct nat_interface *const *)a, *y = *(struct nat_interface *const *)b;
+    return x->tenant - y->tenant;
+}
+
+/* The interface's addresses; those of a tenant's interfaces come one after the other. */
+static void add_sharer(const struct nat_config *config, const struct nat_interface *interface)
+{
+    for (unsigned family = 0; family < 2; family++)
+        for (unsigned i = 0; i < interface->pool_count[family]; i++) {
+            const struct nat_address *state = interface->pools[family][i].address;
+            struct nat_config_address *address = nat_config_slot(config, state->outside, state->address);
+            address->sharers += address->last_sharer != interface->tenant;
+            address->last_sharer = interface->tenant;
+        }
+}
+
+/* Among how many tenants the table, and each address, is shared. */
+static int count_sharers(struct nat_config *config)
+{
+    struct nat_interface **served = calloc(DP_PORTS_MAX, sizeof(struct nat_interface *));
+    unsigned count = 0;
+    if (!served)
+        return -ENOMEM;
+    for (unsigned port = 0; port < DP_PORTS_MAX; port++)
+        if (config->interfaces[port] && config->interfaces[port]->serves)
+            served[count++] = config->interfaces[port];
+    qsort(served, count, sizeof(struct nat_interface *), compare_tenants);
+    for (unsigned i = 0; i < count; i++) {
+        config->tenant_count += i == 0 || served[i]->tenant != served[i - 1]->tenant;
+        add_sharer(config, served[i]);
+    }
+    for (unsigned i = 0; i < 2 * count; i++)
+        for (unsigned j = 0; j < served[i / 2]->pool_count[i & 1]; j++) {
+            struct nat_pool *pool = &served[i / 2]->pools[i & 1][j];
+            pool->sharers = nat_config_slot(config, pool->address->outside, pool->address->address)->sharers;
+        }
+    free(served);
+    return 0;
+}
+
 static int compile(struct nat *nat, struct nat_config *config, const struct objects *objects)
 {
     size_t count = objects_count(objects, DP_KIND_NAT_ADDRESS) +
@@ -333,7 +379,9 @@ static int compile(struct nat *nat, struct nat_config *config, const struct obje
         error = add_one_to_ones(nat, config, objects);
     if (!error)
         error = add_forwards(nat, config, objects);
-    return error ? error : add_sources(config, objects);
+    if (!error)
+        error = add_sources(config, objects);
+    return error ? error : count_sharers(config);
 }
 
 struct nat_config *nat_config_new(struct nat *nat, const struct objects *objects)

@@ -110,6 +110,11 @@ bool nat_serves(const struct nat_config *config, uint32_t port)
     return port < DP_PORTS_MAX && config->interfaces[port] && config->interfaces[port]->serves;
 }
 
+bool nat_grows(const struct nat *nat)
+{
+    return __atomic_load_n(&nat->session_pool.capacity, __ATOMIC_RELAXED) < nat->session_pool.limit;
+}
+
 bool nat_has_address(const struct nat_config *config, uint32_t outside, const uint8_t address[16],
                      bool *answer)
 {

@@ -16,6 +16,7 @@ struct nat_pool {
     uint32_t usable[NAT_PROTOCOLS]; /* ports */
     /* PORT_WORDS each, set: not to be allocated (outside the range, forwarded, or the tunnel's UDP port) */
     const uint64_t *blocked[NAT_PROTOCOLS];
+    uint32_t sharers;          /* tenants that are translated to the address */
     bool endpoint_independent; /* filter */
 };
 
@@ -37,7 +38,7 @@ struct nat_one_to_one {
 struct nat_interface {
     uint32_t port; /* its id */
     uint32_t router;
-    uint32_t session_limit, guest_session_limit, half_open_limit;
+    uint32_t session_limit, guest_session_limit, half_open_limit, inbound_limit;
     uint16_t tenant; /* nat->tenants */
     bool serves;
     unsigned pool_count[2]; /* IPv4, IPv6 */
@@ -54,7 +55,9 @@ struct nat_config_address {
     uint64_t address[2];
     struct nat_address *state;
     bool answer;
-    bool translates; /* a dp_nat_address with ports */
+    bool translates;  /* a dp_nat_address with ports */
+    uint32_t sharers; /* tenants */
+    uint16_t last_sharer;
     uint16_t port_first, port_last;
     uint64_t *blocked[NAT_PROTOCOLS];
     const struct nat_one_to_one *one_to_one;
@@ -67,6 +70,7 @@ struct nat_config {
     struct nat_config_address *addresses;           /* hash, a power of two of slots, half of them free */
     uint32_t address_mask;
     struct nat_one_to_one *one_to_ones;
+    uint32_t tenant_count; /* that are translated */
 };
 
 /* nat_lookup.c */

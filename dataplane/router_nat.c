@@ -186,13 +186,15 @@ void router_nat_inbound(struct program *program, struct routed *routed, const ui
     }
 }
 
-/* The packet was not translated and is as it came. If no session could be made for it, its sender is told: RFC
- * 5508 REQ-8. (Who opens sessions from outside is not.) */
+/* The packet was not translated and is as it came. If no session could be made for it, its sender is told:
+ * RFC 5508 REQ-8; not while the table grows, where the sender's next attempt may well succeed. (Who opens
+ * sessions from outside is not told.) */
 static void refuse(struct program *program, struct routed *routed, enum dp_drop drop)
 {
+    bool full = drop == DP_DROP_NAT_TABLE_FULL && !nat_grows(program->snapshot->nat);
     router_drop(program, routed, drop);
-    if (drop != DP_DROP_NAT_SESSION_LIMIT && drop != DP_DROP_NAT_TABLE_FULL && drop != DP_DROP_NAT_NO_PORT &&
-        drop != DP_DROP_NAT_PROTOCOL)
+    if (drop != DP_DROP_NAT_SESSION_LIMIT && drop != DP_DROP_NAT_NO_PORT && drop != DP_DROP_NAT_PROTOCOL &&
+        !full)
         return;
     if (is_ipv4(routed))
         icmp_error_ipv4(program, routed, ICMP_UNREACHABLE, ICMP_UNREACHABLE_PROHIBITED, 0);
