@@ -25,7 +25,6 @@
 
 #define ICMP_ECHO_REPLY      0u
 #define ICMP_UNREACHABLE     3u
-#define ICMP_SOURCE_QUENCH   4u
 #define ICMP_ECHO            8u
 #define ICMP_TIME_EXCEEDED   11u
 #define ICMP_PARAMETER       12u
@@ -53,11 +52,10 @@ static enum icmp_kind icmp_kind(uint8_t protocol, uint8_t type)
     case ICMP_TIMESTAMP_REPLY:
         return ICMP_KIND_REPLY;
     case ICMP_UNREACHABLE:
-    case ICMP_SOURCE_QUENCH:
     case ICMP_TIME_EXCEEDED:
     case ICMP_PARAMETER:
         return ICMP_KIND_ERROR;
-    default:
+    default: /* source quench too: RFC 5508 REQ-10 c, RFC 6633 */
         return ICMP_KIND_OTHER;
     }
 }

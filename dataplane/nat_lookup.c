@@ -125,3 +125,11 @@ bool nat_has_address(const struct nat_config *config, uint32_t outside, const ui
         *answer = found->answer;
     return found != NULL;
 }
+
+bool nat_is_one_to_one(const struct nat_config *config, uint32_t outside, const uint8_t address[16])
+{
+    uint64_t words[2];
+    memcpy(words, address, 16);
+    const struct nat_config_address *found = nat_config_find(config, outside, words);
+    return found && found->one_to_one;
+}

@@ -246,8 +246,12 @@ void router_nat_outbound(struct program *program, struct routed *routed, const u
     struct nat_context context = context_of(program);
     struct nat_outcome outcome = {0};
     bool held, fragment, answer;
-    if (nat_has_address(context.config, outside->ingress->id, destination, &answer)) {
-        hairpin(program, routed, outside->ingress->id);
+    if (__builtin_expect(nat_has_address(context.config, outside->ingress->id, destination, &answer), 0)) {
+        if (answer && is_echo_request(routed) &&
+            !nat_is_one_to_one(context.config, outside->ingress->id, destination))
+            router_echo(program, routed); /* as from outside */
+        else
+            hairpin(program, routed, outside->ingress->id);
         return;
     }
     const struct route *route = route_lookup(is_ipv4(routed) ? router->ipv4 : router->ipv6, destination);

@@ -112,7 +112,7 @@ static void send_part(bool out, const struct flat *flat, bool expect_held)
 }
 
 /* Large datagrams, all orders of three fragments, both directions, both families. */
-static void test_all_orders(void **state)
+static void test_req14_all_orders(void **state)
 {
     static const unsigned orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
     static struct flat flat;
@@ -169,7 +169,7 @@ static void test_reverse_order_large(void **state)
 }
 
 /* A datagram that overlaps itself is dropped from there on. */
-static void test_overlap(void **state)
+static void test_req14_overlap(void **state)
 {
     static struct flat flat;
     frame_udp(&whole, guest, server, 4000);
@@ -208,7 +208,7 @@ static void test_malformed(void **state)
 }
 
 /* What waits in vain goes after 15 s; a later first does not find it. */
-static void test_lifetime(void **state)
+static void test_req14_lifetime(void **state)
 {
     static struct flat flat;
     frame_udp(&whole, guest, server, 4000);
@@ -238,7 +238,7 @@ static unsigned flood(unsigned count)
 
 /* A guest that sends fragments without a first meets its own quota, then its tenant its own; another guest,
  * another tenant do not notice. */
-static void test_quota(void **state)
+static void test_req14_quota(void **state)
 {
     static struct flat flat;
     frame_udp(&whole, guest, server, 4000);
@@ -319,11 +319,11 @@ static void test_atomic_fragment(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_all_orders),      TEST(test_other_protocols),
-        TEST(test_overlap),         TEST(test_reverse_order_large),
-        TEST(test_malformed),       TEST(test_lifetime),
-        TEST(test_quota),           TEST(test_inbound_without_session),
-        TEST(test_atomic_fragment), TEST(test_req14_flood_from_outside),
+        TEST(test_req14_all_orders), TEST(test_other_protocols),
+        TEST(test_req14_overlap),    TEST(test_reverse_order_large),
+        TEST(test_malformed),        TEST(test_req14_lifetime),
+        TEST(test_req14_quota),      TEST(test_inbound_without_session),
+        TEST(test_atomic_fragment),  TEST(test_req14_flood_from_outside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

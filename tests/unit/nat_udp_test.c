@@ -128,7 +128,7 @@ static void alone(unsigned last)
 }
 
 /* All ports of the range are used before one is refused, then by name; a freed one is used again. */
-static void test_ports_exhausted(void **state)
+static void test_req3_ports_exhausted(void **state)
 {
     alone(10099);
     for (unsigned i = 0; i < 100; i++)
@@ -206,7 +206,7 @@ static void test_req6_refresh(void **state)
 }
 
 /* A packet after the time, before the wheel has come by: a new session, not the old one. */
-static void test_expired_session_is_not_used(void **state)
+static void test_req5_expired_session_is_not_used(void **state)
 {
     udp_out(fixture, 11, guest, server);
     fixture->context.now_s += 121;
@@ -452,12 +452,12 @@ int main(void)
         TEST(test_req1_mapping_outlives_first_session),
         TEST(test_req2_address_pooling_paired),
         TEST(test_req3_no_port_overloading),
-        TEST(test_ports_exhausted),
+        TEST(test_req3_ports_exhausted),
         TEST(test_tunnel_port_is_never_taken),
         TEST(test_rfc6056_ports_are_spread),
         TEST(test_req5_timers),
         TEST(test_req6_refresh),
-        TEST(test_expired_session_is_not_used),
+        TEST(test_req5_expired_session_is_not_used),
         TEST(test_req7_overlapping_inside),
         TEST(test_req8_filter_address_and_port_dependent),
         TEST(test_req8_filter_endpoint_independent),

@@ -272,7 +272,7 @@ static void check_parts(const struct ingress *to, uint32_t source, uint32_t dest
 static const unsigned orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
 
 /* RFC 4787 REQ-9, REQ-14: from one guest to another by way of their outside address. */
-static void test_hairpinned_fragments_all_orders(void **state)
+static void test_rfc4787_hairpinned_fragments_all_orders(void **state)
 {
     struct lab *lab = *state;
     udp_ipv4(&flat, ROUTER_1_MAC, GUEST_1_MAC, GUEST_1, SOMEBODY, 100, 64);
@@ -294,7 +294,7 @@ static void test_hairpinned_fragments_all_orders(void **state)
 }
 
 /* Who may not reach its segment directly, does not by this detour, in pieces either. */
-static void test_hairpinned_fragments_isolated(void **state)
+static void test_rfc4787_hairpinned_fragments_isolated(void **state)
 {
     struct lab *lab = *state;
     lab_free(lab);
@@ -355,8 +355,8 @@ int main(void)
         T(test_too_big_after_translation),
         T(test_no_neighbour_after_translation),
         T(test_no_route_after_translation),
-        T(test_hairpinned_fragments_all_orders),
-        T(test_hairpinned_fragments_isolated),
+        T(test_rfc4787_hairpinned_fragments_all_orders),
+        T(test_rfc4787_hairpinned_fragments_isolated),
         T(test_fragments_by_another_uplink),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
