@@ -261,10 +261,8 @@ enum dp_drop nat_session_outbound(const struct nat_context *context, const struc
         conntrack_touch(context, &view, true);
     }
     follow(nat, &view, &tuple, true);
-    const struct nat_address *address = nat->addresses[ports_address(view.ports)];
+    const struct nat_address *address = outcome_outside(nat, &view, outcome);
     translate(packet, info, true, address->address, ports_translated(view.ports));
-    outcome->outside = address->outside;
-    outcome->router = 0;
     return DP_DROP_COUNT;
 }
 
@@ -296,13 +294,11 @@ enum dp_drop nat_session_inbound(const struct nat_context *context, uint32_t out
             return drop;
         conntrack_touch(context, &view, false);
     }
-    const struct nat_interface *interface = context->config->interfaces[view.interface];
-    if (__builtin_expect(!interface, 0))
-        return DP_DROP_NAT_NO_SESSION; /* not configured any more; its sessions are about to end */
+    drop = outcome_inside(context, &view, outcome);
+    if (__builtin_expect(drop != DP_DROP_COUNT, 0))
+        return drop;
     follow(nat, &view, &tuple, false);
     translate(packet, info, false, view.inside, ports_inside(view.ports));
-    outcome->outside = view.interface;
-    outcome->router = interface->router;
     return DP_DROP_COUNT;
 }
 

@@ -165,6 +165,27 @@ static int compare_inside(const void *a, const void *b)
     return memcmp((*x)->inside, (*y)->inside, 16);
 }
 
+/* What an object joins: an outside address (NULL: no memory) and a tenant's interface (NULL: it is none). */
+struct joint {
+    struct nat_config_address *address;
+    struct nat_interface *interface;
+};
+
+static struct joint join(struct nat *nat, struct nat_config *config, uint32_t outside,
+                         const uint8_t address[16], uint32_t port)
+{
+    return (struct joint){address_add(nat, config, outside, address), interface_of(config, port)};
+}
+
+/* An array of pointers with one more at its end; NULL: no memory, it is as it was. */
+static void *append(void *array, unsigned *count, const void *pointer)
+{
+    uint8_t *more = reallocarray(array, *count + 1u, sizeof(pointer));
+    if (more)
+        memcpy(more + (*count)++ * sizeof(pointer), &pointer, sizeof(pointer));
+    return more;
+}
+
 static int add_one_to_ones(struct nat *nat, struct nat_config *config, const struct objects *objects)
 {
     size_t count = objects_count(objects, DP_KIND_NAT_ONE_TO_ONE);
@@ -173,24 +194,22 @@ static int add_one_to_ones(struct nat *nat, struct nat_config *config, const str
         return -ENOMEM;
     for (size_t i = 0; i < count; i++) {
         const struct dp_nat_one_to_one *object = objects_at(objects, DP_KIND_NAT_ONE_TO_ONE, i);
-        struct nat_config_address *address = address_add(nat, config, object->outside, object->address);
-        struct nat_interface *interface = interface_of(config, object->port);
-        if (!address)
-            return -ENOMEM;
-        if (!interface)
-            continue;
+        struct joint joint = join(nat, config, object->outside, object->address, object->port);
         struct nat_one_to_one *one = &config->one_to_ones[i];
-        *one = (struct nat_one_to_one){.address = address->state, .interface = interface};
+        if (!joint.address)
+            return -ENOMEM;
+        if (!joint.interface)
+            continue;
+        *one = (struct nat_one_to_one){.address = joint.address->state, .interface = joint.interface};
         address_load(one->inside, object->inside);
-        address->answer = true;
-        address->one_to_one = one;
-        const struct nat_one_to_one **ones = realloc(
-            interface->one_to_ones, (interface->one_to_one_count + 1) * sizeof(struct nat_one_to_one *));
+        joint.address->answer = true;
+        joint.address->one_to_one = one;
+        const struct nat_one_to_one **ones =
+            append(joint.interface->one_to_ones, &joint.interface->one_to_one_count, one);
         if (!ones)
             return -ENOMEM;
-        interface->one_to_ones = ones;
-        ones[interface->one_to_one_count++] = one;
-        interface->serves = true;
+        joint.interface->one_to_ones = ones;
+        joint.interface->serves = true;
     }
     for (unsigned i = 0; i < DP_PORTS_MAX; i++)
         if (config->interfaces[i] && config->interfaces[i]->one_to_one_count)
@@ -225,11 +244,10 @@ static int forwards_of_interfaces(struct nat_config *config)
         for (unsigned j = 0; j < address->forward_count; j++) {
             struct nat_interface *interface = interface_of(config, address->forwards[j].interface->port);
             const struct nat_forward **forwards =
-                realloc(interface->forwards, (interface->forward_count + 1) * sizeof(struct nat_forward *));
+                append(interface->forwards, &interface->forward_count, &address->forwards[j]);
             if (!forwards)
                 return -ENOMEM;
             interface->forwards = forwards;
-            forwards[interface->forward_count++] = &address->forwards[j];
         }
     }
     for (unsigned i = 0; i < DP_PORTS_MAX; i++)
@@ -243,20 +261,20 @@ static int add_forwards(struct nat *nat, struct nat_config *config, const struct
 {
     for (size_t i = 0; i < objects_count(objects, DP_KIND_NAT_FORWARD); i++) {
         const struct dp_nat_forward *object = objects_at(objects, DP_KIND_NAT_FORWARD, i);
-        struct nat_config_address *address = address_add(nat, config, object->outside, object->address);
-        struct nat_interface *interface = interface_of(config, object->port);
+        struct joint joint = join(nat, config, object->outside, object->address, object->port);
+        struct nat_config_address *address = joint.address;
         if (!address)
             return -ENOMEM;
-        if (!interface)
+        if (!joint.interface)
             continue;
         struct nat_forward *forwards =
-            realloc(address->forwards, (address->forward_count + 1) * sizeof(*forwards));
+            reallocarray(address->forwards, address->forward_count + 1u, sizeof(*forwards));
         if (!forwards)
             return -ENOMEM;
         address->forwards = forwards;
         struct nat_forward *forward = &forwards[address->forward_count++];
         *forward = (struct nat_forward){.address = address->state,
-                                        .interface = interface,
+                                        .interface = joint.interface,
                                         .first = object->first,
                                         .last = object->last,
                                         .to_first = object->to_first,
@@ -344,7 +362,8 @@ static int count_sharers(struct nat_config *config)
     if (!served)
         return -ENOMEM;
     for (unsigned port = 0; port < DP_PORTS_MAX; port++)
-        if (config->interfaces[port] && config->interfaces[port]->serves)
+        if (config->interfaces[port] &&
+            (config->interfaces[port]->serves || config->interfaces[port]->forward_count))
             served[count++] = config->interfaces[port];
     qsort(served, count, sizeof(struct nat_interface *), compare_tenants);
     for (unsigned i = 0; i < count; i++) {

@@ -125,6 +125,28 @@ enum dp_drop nat_session_outbound(const struct nat_context *context, const struc
 enum dp_drop nat_session_inbound(const struct nat_context *context, uint32_t outside, struct packet *packet,
                                  const struct frame_info *info, struct nat_outcome *outcome);
 
+/* Where a session's packet goes on; returns the address that is its guest's outside. */
+static inline const struct nat_address *outcome_outside(const struct nat *nat,
+                                                        const struct session_view *view,
+                                                        struct nat_outcome *outcome)
+{
+    const struct nat_address *address = nat->addresses[ports_address(view->ports)];
+    outcome->outside = address->outside;
+    outcome->router = 0;
+    return address;
+}
+/* DP_DROP_COUNT; otherwise it is not configured any more, and its sessions are about to end. */
+static inline enum dp_drop outcome_inside(const struct nat_context *context, const struct session_view *view,
+                                          struct nat_outcome *outcome)
+{
+    const struct nat_interface *interface = context->config->interfaces[view->interface];
+    if (__builtin_expect(!interface, 0))
+        return DP_DROP_NAT_NO_SESSION;
+    outcome->outside = view->interface;
+    outcome->router = interface->router;
+    return DP_DROP_COUNT;
+}
+
 /* nat_icmp.c */
 enum dp_drop nat_icmp_outbound(const struct nat_context *context, const struct nat_interface *interface,
                                struct packet *packet, const struct frame_info *info,
