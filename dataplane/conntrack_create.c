@@ -131,6 +131,8 @@ static enum dp_drop create_claimed(const struct nat_context *context, const stru
 static bool table_share(const struct nat_context *context, const struct tenant_state *tenant)
 {
     struct nat *nat = context->nat;
+    if (context->config->tenant_count < 2)
+        return true;
     uint32_t fresh = __atomic_load_n(&nat->session_pool.fresh, __ATOMIC_RELAXED);
     uint32_t free = __atomic_load_n(&nat->session_pool.free, __ATOMIC_RELAXED);
     uint32_t capacity = __atomic_load_n(&nat->session_pool.capacity, __ATOMIC_RELAXED);

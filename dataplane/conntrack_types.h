@@ -122,8 +122,8 @@ struct index {
 /* Free objects of a fixed address range, of which the first `capacity` have memory. */
 struct pool {
     uint32_t lock;
-    uint32_t free;     /* sessions: count in nat->free_sessions; guests: list; under the lock */
-    uint32_t fresh;    /* never used before: from here on; under the lock, read by anyone */
+    uint32_t free;  /* sessions: count in nat->free_sessions, read by anyone; guests: list; under the lock */
+    uint32_t fresh; /* never used before: from here on; under the lock, read by anyone */
     uint32_t capacity; /* control: w under the lock */
     uint32_t limit;    /* control */
 };

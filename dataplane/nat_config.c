@@ -126,8 +126,11 @@ static int add_interfaces(struct nat *nat, struct nat_config *config, const stru
 
 static void block(uint64_t *blocked, uint32_t first, uint32_t last)
 {
-    for (uint32_t port = first; port <= last && port < PORTS; port++)
-        blocked[port / 64] |= UINT64_C(1) << (port & 63);
+    for (uint32_t word = first / 64; word < PORT_WORDS && word * 64 <= last; word++) {
+        uint64_t from = word == first / 64 ? UINT64_MAX << (first & 63) : UINT64_MAX;
+        uint64_t to = word == last / 64 ? UINT64_MAX >> (63 - (last & 63)) : UINT64_MAX;
+        blocked[word] |= from & to;
+    }
 }
 
 static int add_addresses(struct nat *nat, struct nat_config *config, const struct objects *objects)
