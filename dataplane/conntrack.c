@@ -167,7 +167,8 @@ void conntrack_set_state(struct nat *nat, const struct session_view *view, uint8
     if (!__atomic_compare_exchange_n(&nat->sessions[view->id].state, &from, state, false, __ATOMIC_RELAXED,
                                      __ATOMIC_RELAXED))
         return; /* another packet came first: the next one tells as much */
-    if (state & SESSION_HALF_OPEN && phase != PHASE_NEW && phase != PHASE_SYN_BOTH)
+    /* A refused connection stays half open: else a SYN and a RST a session would get round that limit. */
+    if (state & SESSION_HALF_OPEN && phase != PHASE_NEW && phase != PHASE_SYN_BOTH && phase != PHASE_CLOSED)
         half_open_end(nat, view);
 }
 
@@ -216,8 +217,10 @@ void conntrack_kill(struct nat *nat, uint32_t id)
     uint8_t state = __atomic_exchange_n(&session->state, 0, __ATOMIC_RELAXED);
     if (state & SESSION_HALF_OPEN)
         count_add(&tenant->half_open, -1);
+    if (cold->flags & SESSION_F_INBOUND)
+        count_add(&tenant->inbound, -1);
     count_add(&tenant->sessions, -1);
-    guest_leave(nat, cold->guest);
+    guest_leave(nat, cold->guest, cold->flags & SESSION_F_INBOUND);
     count_add(&nat->addresses[ports_address(session->ports)]->sessions, -1);
 }
 

@@ -78,12 +78,28 @@ const struct index_table *session_table(const struct nat *nat, uint32_t id); /* 
 
 /* conntrack_guest.c: sessions of an inside address */
 uint64_t guest_hash(const struct nat *nat, const uint64_t address[2], uint16_t interface);
-/* One session more. 0: limit (DP_DROP_NAT_SESSION_LIMIT) or memory (DP_DROP_NAT_TABLE_FULL). */
+/* One session more. 0: limit (DP_DROP_NAT_SESSION_LIMIT) or memory (DP_DROP_NAT_TABLE_FULL). `inbound`:
+ * opened from outside. */
 uint32_t guest_join(struct nat *nat, uint64_t hash, const uint64_t address[2], uint16_t interface,
-                    uint32_t limit, enum dp_drop *drop);
-void guest_leave(struct nat *nat, uint32_t id);
+                    uint32_t limit, bool inbound, enum dp_drop *drop);
+void guest_leave(struct nat *nat, uint32_t id, bool inbound);
 bool guest_move(struct nat *nat, uint32_t id); /* control: its entry to the index in use; false: no room */
 void guest_barrier(struct nat *nat);           /* control: whoever holds a stripe now has let it go */
+
+/* May one of `sharers` who has `own` of something take one more, of which `used` of `all` are taken? Three
+ * quarters of it are for whoever comes, the last one in equal parts for each: who has such a part or more
+ * takes only while less than three quarters are taken. So nobody can take another's part, and who is alone
+ * has all. */
+static inline bool share_allows(uint32_t own, uint64_t used, uint32_t all, uint32_t sharers)
+{
+    return sharers < 2 || (uint64_t)own * 4 * sharers < all || used * 4 < (uint64_t)all * 3;
+}
+
+/* Of a limit, what sessions opened from outside may have. */
+static inline uint32_t inbound_part(uint32_t limit)
+{
+    return limit - limit / 4;
+}
 
 /* What a new session is to be. */
 struct session_request {
@@ -116,9 +132,9 @@ struct mapping {
 };
 bool mapping_find(const struct nat *nat, const struct nat_key *endpoint, uint64_t hash,
                   struct mapping *mapping);
-/* A port of the pool's address, network order; 0: none is free. */
-uint16_t mapping_allocate(struct nat *nat, const struct nat_pool *pool, uint8_t protocol);
-void mapping_release(struct nat *nat, uint16_t address, uint8_t protocol, uint16_t port);
+/* A port of the pool's address, network order; 0: none is free, or the rest is others'. */
+uint16_t mapping_allocate(struct nat *nat, const struct nat_pool *pool, uint16_t tenant, uint8_t protocol);
+void mapping_release(struct nat *nat, uint16_t address, uint16_t tenant, uint8_t protocol, uint16_t port);
 /* The session becomes the first or a further one of its endpoint. False: no room in the index. */
 bool mapping_join(struct nat *nat, uint32_t id, const struct mapping *mapping, uint64_t hash);
 void mapping_set_head(struct nat *nat, const struct session *session, uint32_t id);

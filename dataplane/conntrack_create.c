@@ -3,10 +3,12 @@
  * New sessions.
  *
  * Theory of operation. Under the worker's wheel lock (its free sessions and its slots) and the stripe of the
- * inside endpoint, in this order: is it there already (another worker was first); the tenant's limit; for
- * sessions opened from outside a quarter of that limit as long as they are not answered (a SYN flood at a
- * forwarded port leaves the tenant three quarters for its own); the guest's limit; memory; the mapping. What
- * fails undoes what came before it and has a name. Then the fields, the generation, and the index entries.
+ * inside endpoint, in this order: is it there already (another worker was first); the tenant's limit; its
+ * share of the table; for
+ * sessions opened from outside a quarter of that limit as long as they are not answered, and three quarters
+ * for all of them (what floods a forwarded port leaves the tenant the rest for its own); the guest's limit,
+ * and three quarters of it likewise; memory; the mapping. What fails undoes what came before it and has a
+ * name. Then the fields, the generation, and the index entries.
  */
 #include "nat_private.h"
 
@@ -52,7 +54,7 @@ static void session_fill(const struct nat_context *context, const struct session
     }
     struct session_cold *cold = &nat->cold[claim->id];
     cold->guest = claim->guest;
-    cold->flags = request->pool ? SESSION_F_OWNS_PORT : 0;
+    cold->flags = (request->pool ? SESSION_F_OWNS_PORT : 0) | (request->inbound ? SESSION_F_INBOUND : 0);
     cold->epoch = index_tables(&nat->index)->epoch;
     __atomic_store_n(&cold->tenant, request->interface->tenant, __ATOMIC_RELAXED);
     __atomic_store_n(&session->generation, session->generation + 1, __ATOMIC_RELEASE);
@@ -86,8 +88,9 @@ static bool claim_mapping(struct nat *nat, const struct session_request *request
         return true;
     if (request->inbound)
         return false; /* the mapping it was let in by is gone */
-    claim->mapping = (struct mapping){0, request->pool->address->id,
-                                      mapping_allocate(nat, request->pool, request->protocol)};
+    claim->mapping =
+        (struct mapping){0, request->pool->address->id,
+                         mapping_allocate(nat, request->pool, request->interface->tenant, request->protocol)};
     if (claim->mapping.port)
         return true;
     total_add(&request->pool->address->refused);
@@ -118,8 +121,26 @@ static enum dp_drop create_claimed(const struct nat_context *context, const stru
         wheel_give_free(nat, wheel, claim->id);
     }
     if (request->pool && !claim->mapping.head)
-        mapping_release(nat, claim->mapping.address, request->protocol, claim->mapping.port);
+        mapping_release(nat, claim->mapping.address, request->interface->tenant, request->protocol,
+                        claim->mapping.port);
     return DP_DROP_NAT_TABLE_FULL;
+}
+
+/* Of the memory that is there: also while the table grows, a tenant that floods it leaves the others theirs.
+ */
+static bool table_share(const struct nat_context *context, const struct tenant_state *tenant)
+{
+    struct nat *nat = context->nat;
+    if (context->config->tenant_count < 2)
+        return true;
+    uint32_t fresh = __atomic_load_n(&nat->session_pool.fresh, __ATOMIC_RELAXED);
+    uint32_t free = __atomic_load_n(&nat->session_pool.free, __ATOMIC_RELAXED);
+    uint32_t capacity = __atomic_load_n(&nat->session_pool.capacity, __ATOMIC_RELAXED);
+    uint32_t own = __atomic_load_n(&tenant->sessions, __ATOMIC_RELAXED);
+    if (__builtin_expect(share_allows(own - 1, fresh - free, capacity, context->config->tenant_count), 1))
+        return true;
+    __atomic_store_n(&nat->grow_wanted, 1, __ATOMIC_RELAXED);
+    return false;
 }
 
 static enum dp_drop create_locked(const struct nat_context *context, const struct session_request *request,
@@ -131,10 +152,16 @@ static enum dp_drop create_locked(const struct nat_context *context, const struc
 
     if (!count_within(&claim->tenant->sessions, interface->session_limit))
         return drop;
-    if (request->inbound && !count_within(&claim->tenant->half_open, interface->half_open_limit))
+    if (!table_share(context, claim->tenant)) {
+        drop = DP_DROP_NAT_TABLE_FULL;
         goto no_session;
+    }
+    if (request->inbound && !count_within(&claim->tenant->inbound, interface->inbound_limit))
+        goto no_session;
+    if (request->inbound && !count_within(&claim->tenant->half_open, interface->half_open_limit))
+        goto no_inbound;
     claim->guest = guest_join(nat, claim->guest_hash, request->inside, (uint16_t)interface->port,
-                              interface->guest_session_limit, &drop);
+                              interface->guest_session_limit, request->inbound, &drop);
     if (!claim->guest)
         goto no_half_open;
     drop = create_claimed(context, request, claim);
@@ -142,10 +169,13 @@ static enum dp_drop create_locked(const struct nat_context *context, const struc
         conntrack_read(nat, claim->id, view);
         return drop;
     }
-    guest_leave(nat, claim->guest);
+    guest_leave(nat, claim->guest, request->inbound);
 no_half_open:
     if (request->inbound)
         count_add(&claim->tenant->half_open, -1);
+no_inbound:
+    if (request->inbound)
+        count_add(&claim->tenant->inbound, -1);
 no_session:
     count_add(&claim->tenant->sessions, -1);
     return drop;

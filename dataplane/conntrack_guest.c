@@ -63,7 +63,7 @@ static uint32_t guest_new(struct nat *nat, const struct index_tables *tables, ui
     struct guest *guest = &nat->guests[id];
     __atomic_store_n(&guest->address[0], address[0], __ATOMIC_RELAXED);
     __atomic_store_n(&guest->address[1], address[1], __ATOMIC_RELAXED);
-    guest->sessions = 0;
+    guest->sessions = guest->inbound = 0;
     guest->epoch = tables->epoch;
     __atomic_store_n(&guest->interface, interface, __ATOMIC_RELEASE);
     if (index_insert(&tables->current, hash, id))
@@ -77,7 +77,7 @@ static uint32_t guest_new(struct nat *nat, const struct index_tables *tables, ui
 }
 
 uint32_t guest_join(struct nat *nat, uint64_t hash, const uint64_t address[2], uint16_t interface,
-                    uint32_t limit, enum dp_drop *drop)
+                    uint32_t limit, bool inbound, enum dp_drop *drop)
 {
     uint32_t *stripe = guest_stripe(nat, hash);
     spin_lock(stripe);
@@ -89,22 +89,25 @@ uint32_t guest_join(struct nat *nat, uint64_t hash, const uint64_t address[2], u
         id = guest_new(nat, tables, hash, address, interface);
     if (!id) {
         *drop = DP_DROP_NAT_TABLE_FULL;
-    } else if (limit && nat->guests[id].sessions >= limit) {
+    } else if (limit && (nat->guests[id].sessions >= limit ||
+                         (inbound && nat->guests[id].inbound >= inbound_part(limit)))) {
         *drop = DP_DROP_NAT_SESSION_LIMIT;
         id = 0;
     } else {
         nat->guests[id].sessions++;
+        nat->guests[id].inbound += inbound;
     }
     spin_unlock(stripe);
     return id;
 }
 
-void guest_leave(struct nat *nat, uint32_t id)
+void guest_leave(struct nat *nat, uint32_t id, bool inbound)
 {
     struct guest *guest = &nat->guests[id];
-    uint64_t hash = guest_hash(nat, guest->address, (uint16_t)guest->interface);
+    uint64_t hash = guest_hash(nat, guest->address, guest->interface);
     uint32_t *stripe = guest_stripe(nat, hash);
     spin_lock(stripe);
+    guest->inbound -= inbound;
     bool last = --guest->sessions == 0;
     if (last) {
         const struct index_tables *tables = index_tables(&nat->guest_index);
@@ -127,13 +130,13 @@ bool guest_move(struct nat *nat, uint32_t id)
     struct guest *guest = &nat->guests[id];
     uint64_t address[2] = {__atomic_load_n(&guest->address[0], __ATOMIC_RELAXED),
                            __atomic_load_n(&guest->address[1], __ATOMIC_RELAXED)};
-    uint32_t interface = __atomic_load_n(&guest->interface, __ATOMIC_ACQUIRE);
-    uint64_t hash = guest_hash(nat, address, (uint16_t)interface);
+    uint16_t interface = __atomic_load_n(&guest->interface, __ATOMIC_ACQUIRE);
+    uint64_t hash = guest_hash(nat, address, interface);
     uint32_t *stripe = guest_stripe(nat, hash);
     spin_lock(stripe);
     const struct index_tables *tables = index_tables(&nat->guest_index);
     /* Another guest has come into its place meanwhile: that one is in the right index. */
-    bool moves = interface && guest->epoch != tables->epoch && guest_is(guest, address, (uint16_t)interface);
+    bool moves = interface && guest->epoch != tables->epoch && guest_is(guest, address, interface);
     bool moved = moves && index_insert(&tables->current, hash, id);
     if (moved) {
         index_remove(&tables->old, hash, id);

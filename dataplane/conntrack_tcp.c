@@ -61,7 +61,8 @@ uint8_t tcp_next(uint8_t state, bool outbound, uint8_t flags)
         if (phase == PHASE_NEW && !opener)
             next = PHASE_SYN_BOTH;
         else if (phase == PHASE_CLOSED && tcp_opens(flags) && (opener || outbound))
-            return PHASE_NEW | (outbound ? 0 : SESSION_INBOUND) | (state & SESSION_MAPPED);
+            return PHASE_NEW | (outbound ? 0 : SESSION_INBOUND) |
+                   (state & (SESSION_MAPPED | SESSION_HALF_OPEN));
     } else if (flags & TCP_FIN)
         next = phase_of_fin(phase, outbound);
     else if (flags & TCP_ACK && (phase == PHASE_SYN_BOTH || phase == PHASE_RESET))

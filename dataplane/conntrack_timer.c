@@ -55,8 +55,10 @@ static bool pool_refill(struct nat *nat, struct wheel *wheel)
     struct pool *pool = &nat->session_pool;
     uint32_t taken = 0;
     spin_lock(&pool->lock);
-    while (taken < POOL_BATCH && pool->free)
-        wheel->free[taken++] = nat->free_sessions[--pool->free];
+    uint32_t left = pool->free;
+    while (taken < POOL_BATCH && left)
+        wheel->free[taken++] = nat->free_sessions[--left];
+    __atomic_store_n(&pool->free, left, __ATOMIC_RELAXED);
     while (taken < POOL_BATCH && pool->fresh < pool->capacity) {
         wheel->free[taken++] = pool->fresh;
         __atomic_store_n(&pool->fresh, pool->fresh + 1, __ATOMIC_RELAXED);
@@ -80,8 +82,10 @@ void wheel_give_free(struct nat *nat, struct wheel *wheel, uint32_t id)
     struct pool *pool = &nat->session_pool;
     if (wheel->free_count == WHEEL_CACHE) {
         spin_lock(&pool->lock);
+        uint32_t count = pool->free;
         for (unsigned i = 0; i < POOL_BATCH; i++)
-            nat->free_sessions[pool->free++] = wheel->free[--wheel->free_count];
+            nat->free_sessions[count++] = wheel->free[--wheel->free_count];
+        __atomic_store_n(&pool->free, count, __ATOMIC_RELAXED);
         spin_unlock(&pool->lock);
     }
     wheel->free[wheel->free_count++] = id;

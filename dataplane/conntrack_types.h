@@ -64,6 +64,7 @@ struct session {
 
 #define SESSION_F_HEAD      1u /* its endpoint's index entry names this session */
 #define SESSION_F_OWNS_PORT 2u /* translated port is allocated from the address's range, for the endpoint */
+#define SESSION_F_INBOUND   4u /* counted as opened from outside, for as long as it lives */
 
 /* The rest: under the endpoint stripe, but wheel_next under the wheel's lock. */
 struct session_cold {
@@ -86,11 +87,14 @@ _Static_assert((sizeof(struct session) + sizeof(struct session_cold) + sizeof(ui
 /* An inside address with sessions. Under its guest stripe; `interface` 0: free. */
 struct guest {
     uint64_t address[2];
-    uint32_t interface;
+    uint16_t interface;
+    uint8_t epoch;
+    uint8_t pad;
     uint32_t sessions;
+    uint32_t inbound;   /* of them, opened from outside */
     uint32_t next_free; /* under the pool's lock */
-    uint32_t epoch;
 };
+_Static_assert(sizeof(struct guest) == 32, "two a cache line");
 
 struct index_bucket {
     uint32_t slots[INDEX_SLOTS]; /* tag << 24 | id; 0: free. Compare and swap */
@@ -118,8 +122,8 @@ struct index {
 /* Free objects of a fixed address range, of which the first `capacity` have memory. */
 struct pool {
     uint32_t lock;
-    uint32_t free;     /* sessions: count in nat->free_sessions; guests: list; under the lock */
-    uint32_t fresh;    /* never used before: from here on; under the lock, read by anyone */
+    uint32_t free;  /* sessions: count in nat->free_sessions, read by anyone; guests: list; under the lock */
+    uint32_t fresh; /* never used before: from here on; under the lock, read by anyone */
     uint32_t capacity; /* control: w under the lock */
     uint32_t limit;    /* control */
 };
@@ -140,27 +144,29 @@ struct tenant_state {
     uint32_t used; /* control */
     uint32_t sessions;
     uint32_t half_open; /* opened from outside and not answered */
+    uint32_t inbound;   /* opened from outside */
     uint32_t mappings;
     uint32_t fragments; /* datagrams */
     uint32_t held;      /* blocks of held fragments */
-    uint32_t pad;
     uint64_t created, refused;
 } __attribute__((aligned(64)));
 
 /* nat_port.protocol */
 enum nat_protocol { NAT_TCP, NAT_UDP, NAT_ICMP, NAT_PROTOCOLS };
-#define PORT_WORDS 1024u /* of 64 bits: a bit a port */
+#define PORT_WORDS   1024u /* of 64 bits: a bit a port */
+#define PORT_SHARERS 256u  /* power of two; tenants that are counted apart */
 
 /* State of an outside address. Lives while it is configured or has sessions. */
 struct nat_address {
     uint64_t address[2];
     uint32_t outside; /* interface, port id */
     uint16_t id;
-    bool configured;                 /* control */
-    uint32_t sessions;               /* any, atomic */
-    uint32_t used[NAT_PROTOCOLS];    /* ports; any, atomic */
-    uint64_t refused;                /* any, atomic */
-    uint64_t *bitmap[NAT_PROTOCOLS]; /* PORT_WORDS, set: taken; any, atomic. NULL: no ports */
+    bool configured;                  /* control */
+    uint32_t sessions;                /* any, atomic */
+    uint32_t used[NAT_PROTOCOLS];     /* ports; any, atomic */
+    uint32_t *used_by[NAT_PROTOCOLS]; /* PORT_SHARERS: of them, by tenant; NULL: no ports */
+    uint64_t refused;                 /* any, atomic */
+    uint64_t *bitmap[NAT_PROTOCOLS];  /* PORT_WORDS, set: taken; any, atomic. NULL: no ports */
     /* Endpoint-independent filter only: by port, the session that has SESSION_F_HEAD; any, atomic. */
     uint32_t *heads[NAT_PROTOCOLS];
 };

@@ -9,15 +9,16 @@
  */
 #include "router.h"
 
-#define ICMP_ECHO_REPLY           0u
-#define ICMP_UNREACHABLE          3u
-#define ICMP_ECHO_REQUEST         8u
-#define ICMP_TIME_EXCEEDED        11u
-#define ICMP_UNREACHABLE_NET      0u
-#define ICMP_UNREACHABLE_HOST     1u
-#define ICMP_UNREACHABLE_PROTOCOL 2u
-#define ICMP_UNREACHABLE_PORT     3u
-#define ICMP_UNREACHABLE_BIG      4u
+#define ICMP_ECHO_REPLY             0u
+#define ICMP_UNREACHABLE            3u
+#define ICMP_ECHO_REQUEST           8u
+#define ICMP_TIME_EXCEEDED          11u
+#define ICMP_UNREACHABLE_NET        0u
+#define ICMP_UNREACHABLE_HOST       1u
+#define ICMP_UNREACHABLE_PROTOCOL   2u
+#define ICMP_UNREACHABLE_PORT       3u
+#define ICMP_UNREACHABLE_BIG        4u
+#define ICMP_UNREACHABLE_PROHIBITED 13u /* communication administratively */
 
 #define ICMPV6_UNREACHABLE            1u
 #define ICMPV6_TOO_BIG                2u
@@ -29,6 +30,7 @@
 #define ICMPV6_NEIGHBOUR_SOLICITATION 135u
 #define ICMPV6_NEIGHBOUR_ADVERT       136u
 #define ICMPV6_UNREACHABLE_ROUTE      0u
+#define ICMPV6_UNREACHABLE_PROHIBITED 1u
 #define ICMPV6_UNREACHABLE_SCOPE      2u
 #define ICMPV6_UNREACHABLE_ADDRESS    3u
 #define ICMPV6_UNREACHABLE_PORT       4u

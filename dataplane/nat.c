@@ -25,7 +25,6 @@
 
 #define ICMP_ECHO_REPLY      0u
 #define ICMP_UNREACHABLE     3u
-#define ICMP_SOURCE_QUENCH   4u
 #define ICMP_ECHO            8u
 #define ICMP_TIME_EXCEEDED   11u
 #define ICMP_PARAMETER       12u
@@ -53,11 +52,10 @@ static enum icmp_kind icmp_kind(uint8_t protocol, uint8_t type)
     case ICMP_TIMESTAMP_REPLY:
         return ICMP_KIND_REPLY;
     case ICMP_UNREACHABLE:
-    case ICMP_SOURCE_QUENCH:
     case ICMP_TIME_EXCEEDED:
     case ICMP_PARAMETER:
         return ICMP_KIND_ERROR;
-    default:
+    default: /* source quench too: RFC 5508 REQ-10 c, RFC 6633 */
         return ICMP_KIND_OTHER;
     }
 }
@@ -263,10 +261,8 @@ enum dp_drop nat_session_outbound(const struct nat_context *context, const struc
         conntrack_touch(context, &view, true);
     }
     follow(nat, &view, &tuple, true);
-    const struct nat_address *address = nat->addresses[ports_address(view.ports)];
+    const struct nat_address *address = outcome_outside(nat, &view, outcome);
     translate(packet, info, true, address->address, ports_translated(view.ports));
-    outcome->outside = address->outside;
-    outcome->router = 0;
     return DP_DROP_COUNT;
 }
 
@@ -298,13 +294,11 @@ enum dp_drop nat_session_inbound(const struct nat_context *context, uint32_t out
             return drop;
         conntrack_touch(context, &view, false);
     }
-    const struct nat_interface *interface = context->config->interfaces[view.interface];
-    if (__builtin_expect(!interface, 0))
-        return DP_DROP_NAT_NO_SESSION; /* not configured any more; its sessions are about to end */
+    drop = outcome_inside(context, &view, outcome);
+    if (__builtin_expect(drop != DP_DROP_COUNT, 0))
+        return drop;
     follow(nat, &view, &tuple, false);
     translate(packet, info, false, view.inside, ports_inside(view.ports));
-    outcome->outside = view.interface;
-    outcome->router = interface->router;
     return DP_DROP_COUNT;
 }
 

@@ -66,6 +66,10 @@ void nat_prefetch_session(const struct nat_context *context, uint64_t hash);
 
 /* worker. Is the tenant's interface translated (is there a NAT_SOURCE or ONE_TO_ONE)? */
 bool nat_serves(const struct nat_config *config, uint32_t port);
+/* worker. Is the outside address one of a guest's own (1:1)? */
+bool nat_is_one_to_one(const struct nat_config *config, uint32_t outside, const uint8_t address[16]);
+/* worker. DP_DROP_NAT_TABLE_FULL will pass: the table has not all the memory that it may have. */
+bool nat_grows(const struct nat *nat);
 /* worker. Does a packet from the outside interface to this address belong to nat_inbound (a NAT_ADDRESS, 1:1
  * address or forward has it)? `answer`: ARP and neighbour solicitations for it are to be answered. */
 bool nat_has_address(const struct nat_config *config, uint32_t outside, const uint8_t address[16],

@@ -44,6 +44,7 @@ void nat_address_free(struct nat *nat, struct nat_address *address)
 {
     for (unsigned i = 0; i < NAT_PROTOCOLS; i++) {
         free(address->bitmap[i]);
+        free(address->used_by[i]);
         conntrack_unmap(address->heads[i], PORTS * sizeof(uint32_t));
     }
     nat->addresses[address->id] = NULL;
@@ -118,14 +119,18 @@ static int add_interfaces(struct nat *nat, struct nat_config *config, const stru
         }
         uint32_t sessions = interface->session_limit ? interface->session_limit : nat->session_pool.limit;
         interface->half_open_limit = sessions / 4 ? sessions / 4 : 1;
+        interface->inbound_limit = inbound_part(sessions);
     }
     return 0;
 }
 
 static void block(uint64_t *blocked, uint32_t first, uint32_t last)
 {
-    for (uint32_t port = first; port <= last && port < PORTS; port++)
-        blocked[port / 64] |= UINT64_C(1) << (port & 63);
+    for (uint32_t word = first / 64; word < PORT_WORDS && word * 64 <= last; word++) {
+        uint64_t from = word == first / 64 ? UINT64_MAX << (first & 63) : UINT64_MAX;
+        uint64_t to = word == last / 64 ? UINT64_MAX >> (63 - (last & 63)) : UINT64_MAX;
+        blocked[word] |= from & to;
+    }
 }
 
 static int add_addresses(struct nat *nat, struct nat_config *config, const struct objects *objects)
@@ -147,7 +152,9 @@ static int add_addresses(struct nat *nat, struct nat_config *config, const struc
             block(address->blocked[kind], object->port_last + 1u, PORTS - 1);
             if (!address->state->bitmap[kind])
                 address->state->bitmap[kind] = calloc(PORT_WORDS, sizeof(uint64_t));
-            if (!address->state->bitmap[kind])
+            if (!address->state->used_by[kind])
+                address->state->used_by[kind] = calloc(PORT_SHARERS, sizeof(uint32_t));
+            if (!address->state->bitmap[kind] || !address->state->used_by[kind])
                 return -ENOMEM;
         }
         block(address->blocked[NAT_UDP], TUNNEL_PORT, TUNNEL_PORT);
@@ -161,6 +168,27 @@ static int compare_inside(const void *a, const void *b)
     return memcmp((*x)->inside, (*y)->inside, 16);
 }
 
+/* What an object joins: an outside address (NULL: no memory) and a tenant's interface (NULL: it is none). */
+struct joint {
+    struct nat_config_address *address;
+    struct nat_interface *interface;
+};
+
+static struct joint join(struct nat *nat, struct nat_config *config, uint32_t outside,
+                         const uint8_t address[16], uint32_t port)
+{
+    return (struct joint){address_add(nat, config, outside, address), interface_of(config, port)};
+}
+
+/* An array of pointers with one more at its end; NULL: no memory, it is as it was. */
+static void *append(void *array, unsigned *count, const void *pointer)
+{
+    uint8_t *more = reallocarray(array, *count + 1u, sizeof(pointer));
+    if (more)
+        memcpy(more + (*count)++ * sizeof(pointer), &pointer, sizeof(pointer));
+    return more;
+}
+
 static int add_one_to_ones(struct nat *nat, struct nat_config *config, const struct objects *objects)
 {
     size_t count = objects_count(objects, DP_KIND_NAT_ONE_TO_ONE);
@@ -169,24 +197,22 @@ static int add_one_to_ones(struct nat *nat, struct nat_config *config, const str
         return -ENOMEM;
     for (size_t i = 0; i < count; i++) {
         const struct dp_nat_one_to_one *object = objects_at(objects, DP_KIND_NAT_ONE_TO_ONE, i);
-        struct nat_config_address *address = address_add(nat, config, object->outside, object->address);
-        struct nat_interface *interface = interface_of(config, object->port);
-        if (!address)
-            return -ENOMEM;
-        if (!interface)
-            continue;
+        struct joint joint = join(nat, config, object->outside, object->address, object->port);
         struct nat_one_to_one *one = &config->one_to_ones[i];
-        *one = (struct nat_one_to_one){.address = address->state, .interface = interface};
+        if (!joint.address)
+            return -ENOMEM;
+        if (!joint.interface)
+            continue;
+        *one = (struct nat_one_to_one){.address = joint.address->state, .interface = joint.interface};
         address_load(one->inside, object->inside);
-        address->answer = true;
-        address->one_to_one = one;
-        const struct nat_one_to_one **ones = realloc(
-            interface->one_to_ones, (interface->one_to_one_count + 1) * sizeof(struct nat_one_to_one *));
+        joint.address->answer = true;
+        joint.address->one_to_one = one;
+        const struct nat_one_to_one **ones =
+            append(joint.interface->one_to_ones, &joint.interface->one_to_one_count, one);
         if (!ones)
             return -ENOMEM;
-        interface->one_to_ones = ones;
-        ones[interface->one_to_one_count++] = one;
-        interface->serves = true;
+        joint.interface->one_to_ones = ones;
+        joint.interface->serves = true;
     }
     for (unsigned i = 0; i < DP_PORTS_MAX; i++)
         if (config->interfaces[i] && config->interfaces[i]->one_to_one_count)
@@ -221,11 +247,10 @@ static int forwards_of_interfaces(struct nat_config *config)
         for (unsigned j = 0; j < address->forward_count; j++) {
             struct nat_interface *interface = interface_of(config, address->forwards[j].interface->port);
             const struct nat_forward **forwards =
-                realloc(interface->forwards, (interface->forward_count + 1) * sizeof(struct nat_forward *));
+                append(interface->forwards, &interface->forward_count, &address->forwards[j]);
             if (!forwards)
                 return -ENOMEM;
             interface->forwards = forwards;
-            forwards[interface->forward_count++] = &address->forwards[j];
         }
     }
     for (unsigned i = 0; i < DP_PORTS_MAX; i++)
@@ -239,20 +264,20 @@ static int add_forwards(struct nat *nat, struct nat_config *config, const struct
 {
     for (size_t i = 0; i < objects_count(objects, DP_KIND_NAT_FORWARD); i++) {
         const struct dp_nat_forward *object = objects_at(objects, DP_KIND_NAT_FORWARD, i);
-        struct nat_config_address *address = address_add(nat, config, object->outside, object->address);
-        struct nat_interface *interface = interface_of(config, object->port);
+        struct joint joint = join(nat, config, object->outside, object->address, object->port);
+        struct nat_config_address *address = joint.address;
         if (!address)
             return -ENOMEM;
-        if (!interface)
+        if (!joint.interface)
             continue;
         struct nat_forward *forwards =
-            realloc(address->forwards, (address->forward_count + 1) * sizeof(*forwards));
+            reallocarray(address->forwards, address->forward_count + 1u, sizeof(*forwards));
         if (!forwards)
             return -ENOMEM;
         address->forwards = forwards;
         struct nat_forward *forward = &forwards[address->forward_count++];
         *forward = (struct nat_forward){.address = address->state,
-                                        .interface = interface,
+                                        .interface = joint.interface,
                                         .first = object->first,
                                         .last = object->last,
                                         .to_first = object->to_first,
@@ -314,6 +339,49 @@ static int add_sources(struct nat_config *config, const struct objects *objects)
     return 0;
 }
 
+static int compare_tenants(const void *a, const void *b)
+{
+    const struct nat_interface *x = *(struct nat_interface *const *)a, *y = *(struct nat_interface *const *)b;
+    return x->tenant - y->tenant;
+}
+
+/* The interface's addresses; those of a tenant's interfaces come one after the other. */
+static void add_sharer(const struct nat_config *config, const struct nat_interface *interface)
+{
+    for (unsigned family = 0; family < 2; family++)
+        for (unsigned i = 0; i < interface->pool_count[family]; i++) {
+            const struct nat_address *state = interface->pools[family][i].address;
+            struct nat_config_address *address = nat_config_slot(config, state->outside, state->address);
+            address->sharers += address->last_sharer != interface->tenant;
+            address->last_sharer = interface->tenant;
+        }
+}
+
+/* Among how many tenants the table, and each address, is shared. */
+static int count_sharers(struct nat_config *config)
+{
+    struct nat_interface **served = calloc(DP_PORTS_MAX, sizeof(struct nat_interface *));
+    unsigned count = 0;
+    if (!served)
+        return -ENOMEM;
+    for (unsigned port = 0; port < DP_PORTS_MAX; port++)
+        if (config->interfaces[port] &&
+            (config->interfaces[port]->serves || config->interfaces[port]->forward_count))
+            served[count++] = config->interfaces[port];
+    qsort(served, count, sizeof(struct nat_interface *), compare_tenants);
+    for (unsigned i = 0; i < count; i++) {
+        config->tenant_count += i == 0 || served[i]->tenant != served[i - 1]->tenant;
+        add_sharer(config, served[i]);
+    }
+    for (unsigned i = 0; i < 2 * count; i++)
+        for (unsigned j = 0; j < served[i / 2]->pool_count[i & 1]; j++) {
+            struct nat_pool *pool = &served[i / 2]->pools[i & 1][j];
+            pool->sharers = nat_config_slot(config, pool->address->outside, pool->address->address)->sharers;
+        }
+    free(served);
+    return 0;
+}
+
 static int compile(struct nat *nat, struct nat_config *config, const struct objects *objects)
 {
     size_t count = objects_count(objects, DP_KIND_NAT_ADDRESS) +
@@ -333,7 +401,9 @@ static int compile(struct nat *nat, struct nat_config *config, const struct obje
         error = add_one_to_ones(nat, config, objects);
     if (!error)
         error = add_forwards(nat, config, objects);
-    return error ? error : add_sources(config, objects);
+    if (!error)
+        error = add_sources(config, objects);
+    return error ? error : count_sharers(config);
 }
 
 struct nat_config *nat_config_new(struct nat *nat, const struct objects *objects)

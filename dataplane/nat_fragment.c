@@ -12,9 +12,11 @@
  * spoils the datagram: the rest of it is dropped (RFC 5722, RFC 1858). Transport headers that are not wholly
  * in the first fragment too.
  *
- * Bounds. 4096 datagrams and 2048 blocks of copies in all; a tenant has at most 256 of each. Inbound ones
- * belong to nobody until their first fragment says whose they are; together they have 1024. A datagram that
- * finds no place is dropped. Nobody's is evicted, all go after 15 s.
+ * Bounds. 4096 datagrams and 2048 blocks of copies in all; a tenant has at most 256 of each, a guest 128 for
+ * what it sends. Inbound ones belong to nobody until their first fragment says whose they are; together they
+ * have 1024. Who fills those with pieces from outside hits only datagrams that come out of order: a first
+ * fragment that comes first is its tenant's at once (RFC 4787 REQ-14 a). A datagram that finds no place is
+ * dropped. Nobody's is evicted, all go after 15 s.
  *
  * Threads: a datagram is in one of 64 stripes with a spinlock each, held for a bounded walk of tags and, when
  * a fragment is held, its copy. Blocks come from one list with its own lock. Lock order: stripe, blocks. A
@@ -22,12 +24,6 @@
  */
 #include "nat_rewrite.h"
 #include "nat_fragment.h"
-
-#define LIFETIME_S    15u
-#define DATAGRAM_MAX  65535u
-#define IPV6_FRAGMENT 44u
-#define IPV6_HEADER   40u
-#define IPV6_WALK     8u /* extension headers, as the parser */
 
 /* Where a fragment lies in its datagram, bytes. */
 struct place {
@@ -44,6 +40,7 @@ static void datagram_free(struct nat *nat, struct stripe *stripe, unsigned i)
         held_free(nat, held);
     }
     count_add(&nat->tenants[datagram->tenant].fragments, -1);
+    count_add(&nat->fragments->guests[datagram->guest].datagrams, -1);
     datagram->held = NULL;
     stripe->tags[i] = 0;
 }
@@ -63,26 +60,59 @@ void fragments_expire(struct nat *nat, uint32_t now_s, unsigned count)
     }
 }
 
-/* Under the stripe. NULL: there is none, and no place or quota for one. */
-static struct datagram *datagram_get(struct nat *nat, struct stripe *stripe, uint32_t tag,
-                                     const struct datagram_key *key, uint16_t tenant, uint32_t now_s)
+/* Who sends what goes out. */
+static uint16_t guest_of(const struct nat *nat, const struct datagram_key *key)
 {
-    int unused = -1;
+    struct nat_key hashed = {
+        {key->source[0], key->source[1]}, {0, 0}, key_meta(KEY_GUEST, 0, 0, key->scope, 0)};
+    uint16_t bucket = (uint16_t)(nat_hash(nat, &hashed) & (GUEST_BUCKETS - 1));
+    return !key->outbound ? 0 : bucket ? bucket : 1;
+}
+
+/* Where a datagram is looked for. */
+struct datagram_place {
+    struct stripe *stripe;
+    uint32_t tag;
+    const struct datagram_key *key;
+};
+
+/* Under the stripe. NULL: there is none; *unused: a place for it, -1: none. */
+static struct datagram *datagram_find(struct nat *nat, const struct datagram_place *of, uint32_t now_s,
+                                      int *unused)
+{
+    struct stripe *stripe = of->stripe;
+    *unused = -1;
     for (unsigned i = 0; i < DATAGRAMS; i++) {
         if (stripe->tags[i] && (int32_t)(now_s - stripe->deadlines[i]) > 0)
             datagram_free(nat, stripe, i);
         if (!stripe->tags[i])
-            unused = (int)i;
-        else if (stripe->tags[i] == tag && memcmp(&stripe->datagrams[i].key, key, sizeof(*key)) == 0)
+            *unused = (int)i;
+        else if (stripe->tags[i] == of->tag &&
+                 memcmp(&stripe->datagrams[i].key, of->key, sizeof(*of->key)) == 0)
             return &stripe->datagrams[i];
     }
-    if (unused < 0 || !fragment_within_quota(&nat->tenants[tenant].fragments, tenant))
+    return NULL;
+}
+
+/* Under the stripe. NULL: there is none, and no place or quota for one. */
+static struct datagram *datagram_get(struct nat *nat, const struct datagram_place *of, uint16_t tenant,
+                                     uint32_t now_s)
+{
+    struct stripe *stripe = of->stripe;
+    int unused;
+    struct datagram *datagram = datagram_find(nat, of, now_s, &unused);
+    uint16_t guest = guest_of(nat, of->key);
+    if (datagram)
+        return datagram;
+    if (unused < 0 || !fragment_within_quota(&nat->tenants[tenant].fragments, tenant) ||
+        !fragment_within_guests(&nat->fragments->guests[guest].datagrams, guest))
         return NULL;
     count_add(&nat->tenants[tenant].fragments, 1);
-    stripe->tags[unused] = tag;
+    count_add(&nat->fragments->guests[guest].datagrams, 1);
+    stripe->tags[unused] = of->tag;
     stripe->deadlines[unused] = now_s + LIFETIME_S;
-    struct datagram *datagram = &stripe->datagrams[unused];
-    *datagram = (struct datagram){.key = *key, .tenant = tenant, .state = DATAGRAM_WAITS};
+    datagram = &stripe->datagrams[unused];
+    *datagram = (struct datagram){.key = *of->key, .tenant = tenant, .guest = guest, .state = DATAGRAM_WAITS};
     return datagram;
 }
 
@@ -182,6 +212,22 @@ static void translate_fragment(struct packet *packet, const struct frame_info *i
     rewrite_address(packet->data + info->l3_offset, info->flags & FRAME_F_IPV4, outbound, address);
 }
 
+/* A part that belongs to the datagram. False: it is spoilt, and so is the part. */
+static bool datagram_takes(struct datagram *datagram, const struct place *place)
+{
+    if (datagram->state != DATAGRAM_SPOILT && datagram_add(datagram, place))
+        return true;
+    datagram->state = DATAGRAM_SPOILT;
+    return false;
+}
+
+/* Under the stripe. It may be complete now, and is forgotten then. */
+static void datagram_end(struct nat *nat, struct stripe *stripe, const struct datagram *datagram)
+{
+    if (datagram->state == DATAGRAM_KNOWN && datagram_complete(datagram))
+        datagram_free(nat, stripe, (unsigned)(datagram - stripe->datagrams));
+}
+
 /* Under the stripe. A fragment that is not the first. */
 static enum dp_drop fragment_later(const struct nat_context *context, struct datagram *datagram,
                                    struct packet *packet, const struct frame_info *info,
@@ -192,7 +238,7 @@ static enum dp_drop fragment_later(const struct nat_context *context, struct dat
         *outcome = datagram->outcome;
         return DP_DROP_COUNT;
     }
-    struct held *copy = held_copy(context->nat, packet, datagram->tenant);
+    struct held *copy = held_copy(context->nat, packet, datagram->tenant, datagram->guest);
     if (!copy) {
         datagram->state = DATAGRAM_SPOILT;
         return DP_DROP_NAT_FRAGMENT;
@@ -253,6 +299,38 @@ static void first_done(const struct nat_context *context, struct datagram *datag
     release(context, datagram);
 }
 
+/* A first fragment says whose its datagram is, so it is translated before it takes a place. */
+static enum dp_drop fragment_first(const struct nat_context *context, const struct datagram_place *of,
+                                   const struct place *place, struct packet *packet,
+                                   const struct frame_info *info, struct nat_outcome *outcome)
+{
+    struct nat *nat = context->nat;
+    uint32_t scope = of->key->scope;
+    bool outbound = of->key->outbound;
+    int unused;
+    spin_lock(&of->stripe->lock);
+    struct datagram *datagram = datagram_find(nat, of, context->now_s, &unused);
+    bool known = datagram, legal = !datagram || datagram_takes(datagram, place);
+    spin_unlock(&of->stripe->lock);
+    if (!legal)
+        return DP_DROP_NAT_FRAGMENT;
+
+    enum dp_drop drop = translate_first(context, scope, outbound, packet, info, outcome);
+    uint16_t tenant = outbound                ? context->config->interfaces[scope]->tenant
+                      : drop == DP_DROP_COUNT ? context->config->interfaces[outcome->outside]->tenant
+                                              : NOBODY;
+    spin_lock(&of->stripe->lock);
+    datagram = datagram_get(nat, of, tenant, context->now_s);
+    if (datagram && !known)
+        legal = datagram_takes(datagram, place);
+    if (datagram && legal) {
+        first_done(context, datagram, packet, info, drop, outcome);
+        datagram_end(nat, of->stripe, datagram);
+    }
+    spin_unlock(&of->stripe->lock);
+    return drop == DP_DROP_COUNT && (!datagram || !legal) ? DP_DROP_NAT_FRAGMENT : drop;
+}
+
 enum dp_drop nat_fragment(const struct nat_context *context, uint32_t scope, bool outbound,
                           struct packet *packet, const struct frame_info *info, struct nat_outcome *outcome,
                           bool *held)
@@ -270,33 +348,20 @@ enum dp_drop nat_fragment(const struct nat_context *context, uint32_t scope, boo
                              key.identification | (uint64_t)key.scope << 32 | (uint64_t)key.protocol << 48 |
                                  (uint64_t)outbound << 56};
     uint64_t hash = nat_hash(nat, &hashed);
-    uint32_t tag = (uint32_t)hash | 1;
-    struct stripe *stripe = &nat->fragments->stripes[hash >> 32 & (STRIPES - 1)];
+    struct datagram_place of = {.stripe = &nat->fragments->stripes[hash >> 32 & (STRIPES - 1)],
+                                .tag = (uint32_t)hash | 1,
+                                .key = &key};
+    if (place.start == 0)
+        return fragment_first(context, &of, &place, packet, info, outcome);
+
     uint16_t tenant = outbound ? context->config->interfaces[scope]->tenant : NOBODY;
     enum dp_drop drop = DP_DROP_NAT_FRAGMENT;
-
-    spin_lock(&stripe->lock);
-    struct datagram *datagram = datagram_get(nat, stripe, tag, &key, tenant, context->now_s);
-    if (!datagram)
-        goto unlock;
-    if (datagram->state == DATAGRAM_SPOILT || !datagram_add(datagram, &place)) {
-        datagram->state = DATAGRAM_SPOILT;
-        goto unlock;
-    }
-    if (place.start) {
+    spin_lock(&of.stripe->lock);
+    struct datagram *datagram = datagram_get(nat, &of, tenant, context->now_s);
+    if (datagram && datagram_takes(datagram, &place)) {
         drop = fragment_later(context, datagram, packet, info, outcome, held);
-    } else {
-        spin_unlock(&stripe->lock);
-        drop = translate_first(context, scope, outbound, packet, info, outcome);
-        spin_lock(&stripe->lock);
-        datagram = datagram_get(nat, stripe, tag, &key, tenant, context->now_s);
-        if (!datagram)
-            goto unlock;
-        first_done(context, datagram, packet, info, drop, outcome);
+        datagram_end(nat, of.stripe, datagram);
     }
-    if (datagram->state == DATAGRAM_KNOWN && datagram_complete(datagram))
-        datagram_free(nat, stripe, (unsigned)(datagram - stripe->datagrams));
-unlock:
-    spin_unlock(&stripe->lock);
+    spin_unlock(&of.stripe->lock);
     return drop;
 }

@@ -13,6 +13,8 @@
 #define BLOCKS        2048u
 #define BLOCK_SIZE    2048u /* bytes, with its header */
 #define TENANT_QUOTA  256u
+#define GUEST_QUOTA   128u  /* of it */
+#define GUEST_BUCKETS 1024u /* power of two */
 #define NOBODYS_QUOTA 1024u
 #define DATAGRAM_MAX  65535u
 #define IPV6_FRAGMENT 44u
@@ -28,7 +30,8 @@ struct held {
     struct held *more;   /* block of the same fragment */
     uint64_t address[2]; /* translated, once it is released */
     struct nat_outcome outcome;
-    uint32_t size; /* bytes of the frame */
+    uint16_t size;  /* bytes of the frame */
+    uint16_t guest; /* bucket, as in struct datagram */
     uint16_t tenant;
     bool outbound;
     uint8_t pad[1];
@@ -54,8 +57,8 @@ struct datagram {
     } ranges[RANGES];
     uint16_t tenant;
     uint8_t range_count, state;
-    uint16_t last; /* end of the last fragment, bytes / 8; 0: not seen */
-    uint16_t pad;
+    uint16_t last;  /* end of the last fragment, bytes / 8; 0: not seen */
+    uint16_t guest; /* bucket of who sends it, outbound; 0: nobody's */
 };
 _Static_assert(sizeof(struct datagram) <= 128, "a datagram has 128 bytes");
 
@@ -71,6 +74,9 @@ struct fragments {
     uint32_t next_expiry; /* stripe; any, atomic */
     uint32_t lock;        /* of the list */
     struct held *free;
+    struct {
+        uint32_t datagrams, held; /* any, atomic */
+    } guests[GUEST_BUCKETS];      /* by keyed hash of interface and address; [0] is not counted */
     struct held blocks[BLOCKS];
 };
 
@@ -78,7 +84,12 @@ static inline bool fragment_within_quota(const uint32_t *counter, uint16_t tenan
 {
     return __atomic_load_n(counter, __ATOMIC_RELAXED) < (tenant == NOBODY ? NOBODYS_QUOTA : TENANT_QUOTA);
 }
+static inline bool fragment_within_guests(const uint32_t *counter, uint16_t guest)
+{
+    return !guest || __atomic_load_n(counter, __ATOMIC_RELAXED) < GUEST_QUOTA;
+}
 
-/* nat_held.c. A copy of the frame out of the tenant's quota; NULL: there is no room for it. */
-struct held *held_copy(struct nat *nat, const struct packet *packet, uint16_t tenant);
+/* nat_held.c. A copy of the frame out of the tenant's and the guest's quota; NULL: there is no room for it.
+ */
+struct held *held_copy(struct nat *nat, const struct packet *packet, uint16_t tenant, uint16_t guest);
 void held_free(struct nat *nat, struct held *held); /* all its blocks */

@@ -30,7 +30,7 @@ void held_free(struct nat *nat, struct held *held)
 {
     struct fragments *fragments = nat->fragments;
     unsigned count = 0;
-    uint16_t tenant = held->tenant;
+    uint16_t tenant = held->tenant, guest = held->guest;
     spin_lock(&fragments->lock);
     for (struct held *more; held; held = more, count++) {
         more = held->more;
@@ -39,13 +39,15 @@ void held_free(struct nat *nat, struct held *held)
     }
     spin_unlock(&fragments->lock);
     count_add(&nat->tenants[tenant].held, -(int)count);
+    count_add(&fragments->guests[guest].held, -(int)count);
 }
 
-static struct held *block_take(struct nat *nat, uint16_t tenant)
+static struct held *block_take(struct nat *nat, uint16_t tenant, uint16_t guest)
 {
     struct fragments *fragments = nat->fragments;
     struct held *block = NULL;
-    if (!fragment_within_quota(&nat->tenants[tenant].held, tenant))
+    if (!fragment_within_quota(&nat->tenants[tenant].held, tenant) ||
+        !fragment_within_guests(&fragments->guests[guest].held, guest))
         return NULL;
     spin_lock(&fragments->lock);
     if (fragments->free) {
@@ -56,8 +58,10 @@ static struct held *block_take(struct nat *nat, uint16_t tenant)
     if (!block)
         return NULL;
     count_add(&nat->tenants[tenant].held, 1);
+    count_add(&fragments->guests[guest].held, 1);
     block->next = block->more = NULL;
     block->tenant = tenant;
+    block->guest = guest;
     return block;
 }
 
@@ -67,7 +71,7 @@ static bool held_append(struct nat *nat, struct held **tail, uint32_t *used, con
 {
     while (size) {
         if (*used == sizeof((*tail)->bytes)) {
-            struct held *block = block_take(nat, (*tail)->tenant);
+            struct held *block = block_take(nat, (*tail)->tenant, (*tail)->guest);
             if (!block)
                 return false;
             (*tail)->more = block;
@@ -84,16 +88,16 @@ static bool held_append(struct nat *nat, struct held **tail, uint32_t *used, con
     return true;
 }
 
-struct held *held_copy(struct nat *nat, const struct packet *packet, uint16_t tenant)
+struct held *held_copy(struct nat *nat, const struct packet *packet, uint16_t tenant, uint16_t guest)
 {
     struct held *held = NULL, *tail;
     uint32_t used = 0;
     if (packet->size > (NAT_RELEASE_SPANS - 1) * sizeof(held->bytes))
         return NULL;
-    held = tail = block_take(nat, tenant);
+    held = tail = block_take(nat, tenant, guest);
     if (!held)
         return NULL;
-    held->size = packet->size;
+    held->size = (uint16_t)packet->size;
     bool good = held_append(nat, &tail, &used, packet->data, packet->header_size);
     for (unsigned i = 0; good && i < packet->span_count; i++)
         good = held_append(nat, &tail, &used, packet->spans[i].base, packet->spans[i].size);

@@ -166,10 +166,8 @@ enum dp_drop nat_icmp_outbound(const struct nat_context *context, const struct n
                                       (uint16_t)interface->port, inner.tuple.protocol);
     if (!conntrack_find(nat, &key, nat_hash(nat, &key), &view))
         return DP_DROP_NAT_STATE;
-    const struct nat_address *address = nat->addresses[ports_address(view.ports)];
+    const struct nat_address *address = outcome_outside(nat, &view, outcome);
     rewrite_error(packet, info, &inner, false, address->address, ports_translated(view.ports));
-    outcome->outside = address->outside;
-    outcome->router = 0;
     return DP_DROP_COUNT;
 }
 
@@ -193,11 +191,8 @@ enum dp_drop nat_icmp_inbound(const struct nat_context *context, uint32_t outsid
                                      remote_port, inner.tuple.protocol);
     if (!conntrack_find(nat, &key, nat_hash(nat, &key), &view))
         return DP_DROP_NAT_NO_SESSION;
-    const struct nat_interface *interface = context->config->interfaces[view.interface];
-    if (!interface)
-        return DP_DROP_NAT_NO_SESSION;
-    rewrite_error(packet, info, &inner, true, view.inside, ports_inside(view.ports));
-    outcome->outside = view.interface;
-    outcome->router = interface->router;
-    return DP_DROP_COUNT;
+    drop = outcome_inside(context, &view, outcome);
+    if (drop == DP_DROP_COUNT)
+        rewrite_error(packet, info, &inner, true, view.inside, ports_inside(view.ports));
+    return drop;
 }

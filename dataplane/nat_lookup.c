@@ -110,6 +110,11 @@ bool nat_serves(const struct nat_config *config, uint32_t port)
     return port < DP_PORTS_MAX && config->interfaces[port] && config->interfaces[port]->serves;
 }
 
+bool nat_grows(const struct nat *nat)
+{
+    return __atomic_load_n(&nat->session_pool.capacity, __ATOMIC_RELAXED) < nat->session_pool.limit;
+}
+
 bool nat_has_address(const struct nat_config *config, uint32_t outside, const uint8_t address[16],
                      bool *answer)
 {
@@ -119,4 +124,12 @@ bool nat_has_address(const struct nat_config *config, uint32_t outside, const ui
     if (found)
         *answer = found->answer;
     return found != NULL;
+}
+
+bool nat_is_one_to_one(const struct nat_config *config, uint32_t outside, const uint8_t address[16])
+{
+    uint64_t words[2];
+    memcpy(words, address, 16);
+    const struct nat_config_address *found = nat_config_find(config, outside, words);
+    return found && found->one_to_one;
 }

@@ -10,7 +10,8 @@
  * An address has a bitmap of taken ports for each of TCP, UDP and ICMP ids, and a configuration one of those
  * that are not to be taken: outside the configured range, forwarded, and UDP 4789 (no guest may speak as the
  * tunnel endpoint). A new port is looked for from a random place on (RFC 6056, 3.3.1), 64 at a time. Ports
- * are neither preserved nor kept in parity.
+ * are neither preserved nor kept in parity. Tenants that share an address cannot take each other's part of
+ * its ports (share_allows).
  *
  * Everything here is done under the endpoint's stripe; bitmaps are shared by all and change atomically.
  */
@@ -42,11 +43,19 @@ static int claim(uint64_t *taken, uint64_t blocked)
     }
 }
 
-uint16_t mapping_allocate(struct nat *nat, const struct nat_pool *pool, uint8_t protocol)
+static uint32_t *used_by(const struct nat_address *address, unsigned kind, uint16_t tenant)
+{
+    return &address->used_by[kind][tenant & (PORT_SHARERS - 1)];
+}
+
+uint16_t mapping_allocate(struct nat *nat, const struct nat_pool *pool, uint16_t tenant, uint8_t protocol)
 {
     unsigned kind = nat_protocol_of(protocol);
     struct nat_address *address = pool->address;
-    if (__atomic_load_n(&address->used[kind], __ATOMIC_RELAXED) >= pool->usable[kind])
+    uint32_t *own = used_by(address, kind, tenant),
+             used = __atomic_load_n(&address->used[kind], __ATOMIC_RELAXED);
+    if (used >= pool->usable[kind] ||
+        !share_allows(__atomic_load_n(own, __ATOMIC_RELAXED), used, pool->usable[kind], pool->sharers))
         return 0;
     uint64_t random = fold_multiply(tsc_now() ^ nat->seed[0], nat->seed[1] | 1);
     uint32_t span = (uint32_t)pool->port_last - pool->port_first + 1;
@@ -58,6 +67,7 @@ uint16_t mapping_allocate(struct nat *nat, const struct nat_pool *pool, uint8_t 
         int bit = claim(&address->bitmap[kind][word], pool->blocked[kind][word] | before);
         if (bit >= 0) {
             count_add(&address->used[kind], 1);
+            count_add(own, 1);
             return __builtin_bswap16((uint16_t)(word * 64 + (unsigned)bit));
         }
         before = 0;
@@ -66,13 +76,14 @@ uint16_t mapping_allocate(struct nat *nat, const struct nat_pool *pool, uint8_t 
     return 0;
 }
 
-void mapping_release(struct nat *nat, uint16_t id, uint8_t protocol, uint16_t port)
+void mapping_release(struct nat *nat, uint16_t id, uint16_t tenant, uint8_t protocol, uint16_t port)
 {
     struct nat_address *address = nat->addresses[id];
     unsigned kind = nat_protocol_of(protocol), number = __builtin_bswap16(port);
     __atomic_fetch_and(&address->bitmap[kind][number / 64], ~(UINT64_C(1) << (number & 63)),
                        __ATOMIC_RELAXED);
     count_add(&address->used[kind], -1);
+    count_add(used_by(address, kind, tenant), -1);
 }
 
 /* Who finds the port from outside finds this session (endpoint-independent filter). */
@@ -137,6 +148,7 @@ void mapping_leave(struct nat *nat, uint32_t id, uint64_t hash)
     if (cold->flags & SESSION_F_HEAD)
         index_remove(session_table(nat, id), hash, id);
     mapping_set_head(nat, session, 0);
-    mapping_release(nat, ports_address(session->ports), session->protocol, ports_translated(session->ports));
+    mapping_release(nat, ports_address(session->ports), cold->tenant, session->protocol,
+                    ports_translated(session->ports));
     count_add(&nat->tenants[cold->tenant].mappings, -1);
 }

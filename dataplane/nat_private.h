@@ -16,6 +16,7 @@ struct nat_pool {
     uint32_t usable[NAT_PROTOCOLS]; /* ports */
     /* PORT_WORDS each, set: not to be allocated (outside the range, forwarded, or the tunnel's UDP port) */
     const uint64_t *blocked[NAT_PROTOCOLS];
+    uint32_t sharers;          /* tenants that are translated to the address */
     bool endpoint_independent; /* filter */
 };
 
@@ -37,7 +38,7 @@ struct nat_one_to_one {
 struct nat_interface {
     uint32_t port; /* its id */
     uint32_t router;
-    uint32_t session_limit, guest_session_limit, half_open_limit;
+    uint32_t session_limit, guest_session_limit, half_open_limit, inbound_limit;
     uint16_t tenant; /* nat->tenants */
     bool serves;
     unsigned pool_count[2]; /* IPv4, IPv6 */
@@ -54,7 +55,9 @@ struct nat_config_address {
     uint64_t address[2];
     struct nat_address *state;
     bool answer;
-    bool translates; /* a dp_nat_address with ports */
+    bool translates;  /* a dp_nat_address with ports */
+    uint32_t sharers; /* tenants */
+    uint16_t last_sharer;
     uint16_t port_first, port_last;
     uint64_t *blocked[NAT_PROTOCOLS];
     const struct nat_one_to_one *one_to_one;
@@ -67,6 +70,7 @@ struct nat_config {
     struct nat_config_address *addresses;           /* hash, a power of two of slots, half of them free */
     uint32_t address_mask;
     struct nat_one_to_one *one_to_ones;
+    uint32_t tenant_count; /* that are translated */
 };
 
 /* nat_lookup.c */
@@ -120,6 +124,28 @@ enum dp_drop nat_session_outbound(const struct nat_context *context, const struc
                                   struct nat_outcome *outcome);
 enum dp_drop nat_session_inbound(const struct nat_context *context, uint32_t outside, struct packet *packet,
                                  const struct frame_info *info, struct nat_outcome *outcome);
+
+/* Where a session's packet goes on; returns the address that is its guest's outside. */
+static inline const struct nat_address *outcome_outside(const struct nat *nat,
+                                                        const struct session_view *view,
+                                                        struct nat_outcome *outcome)
+{
+    const struct nat_address *address = nat->addresses[ports_address(view->ports)];
+    outcome->outside = address->outside;
+    outcome->router = 0;
+    return address;
+}
+/* DP_DROP_COUNT; otherwise it is not configured any more, and its sessions are about to end. */
+static inline enum dp_drop outcome_inside(const struct nat_context *context, const struct session_view *view,
+                                          struct nat_outcome *outcome)
+{
+    const struct nat_interface *interface = context->config->interfaces[view->interface];
+    if (__builtin_expect(!interface, 0))
+        return DP_DROP_NAT_NO_SESSION;
+    outcome->outside = view->interface;
+    outcome->router = interface->router;
+    return DP_DROP_COUNT;
+}
 
 /* nat_icmp.c */
 enum dp_drop nat_icmp_outbound(const struct nat_context *context, const struct nat_interface *interface,

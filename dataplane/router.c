@@ -311,12 +311,9 @@ bool router_may_leave(struct program *program, const struct routed *routed, cons
         router_drop(program, routed, DP_DROP_TENANT);
         return false;
     }
-    if (__builtin_expect(out == routed->in && routed->from, 0)) {
-        const struct ingress *from = program->snapshot->ingress[routed->from];
-        if (from && from->flags & DP_PORT_F_ISOLATED) { /* not by this detour either */
-            router_drop(program, routed, DP_DROP_ISOLATED_PORT);
-            return false;
-        }
+    if (__builtin_expect(router_turns_isolated(program, routed, out), 0)) {
+        router_drop(program, routed, DP_DROP_ISOLATED_PORT);
+        return false;
     }
     return true;
 }

@@ -5,12 +5,22 @@
  *
  * Threads: worker.
  */
+#include "program.h"
 #include "router.h"
 
 /* The neighbour's MAC; 0: the packet was dropped or waits, and is accounted for. */
 uint64_t router_neighbour(struct program *program, struct routed *routed, const struct router_way *way);
 /* The same without consequences; 0: not known now. */
 uint64_t router_neighbour_known(struct program *program, const struct router_way *way);
+/* From an isolated port back into its segment: not by this detour either. */
+static inline bool router_turns_isolated(const struct program *program, const struct routed *routed,
+                                         const struct interface *out)
+{
+    if (__builtin_expect(out != routed->in || !routed->from, 1))
+        return false;
+    const struct ingress *from = program->snapshot->ingress[routed->from];
+    return from && from->flags & DP_PORT_F_ISOLATED;
+}
 /* False: dropped. `router`: whose packet it is. */
 bool router_may_leave(struct program *program, const struct routed *routed, const struct router *router,
                       const struct interface *out);

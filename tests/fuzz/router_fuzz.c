@@ -4,8 +4,9 @@
  * options, offload requests, answers that nobody asked for, address translation behind it. Afterwards every
  * port's counters must add up, nothing may wait for ever, and what left must be whole.
  *
- * Input: one byte of interface flags, then packets: who sends (1 byte; its high bit: time passes first),
- * offload request (flags, gso_type, gso_size: 1 + 1 + 2), payload to append (2), size (2), the frame's bytes.
+ * Input: one byte of interface flags (its high bit: a second uplink too), then packets: who sends (1 byte;
+ * its high bit: time passes first), offload request (flags, gso_type, gso_size: 1 + 1 + 2), payload to append
+ * (2), size (2), the frame's bytes.
  */
 #include "check.h"
 #include "nat.h"
@@ -103,6 +104,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         lab_neighbours(lab);
     take_nat(lab);
     lab_outside(lab, 0, data[0] >> 1 & 1, 1300);
+    if (data[0] & 0x80)
+        lab_second_outside(lab, 1280);
     struct ingress *ports[] = {lab->guest_1, lab->guest_2, lab->guest_3, lab->peer};
     for (size_t at = 1; size - at >= RECORD_SIZE;) {
         const uint8_t *record = data + at;
@@ -120,6 +123,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         lab_control(lab);
         for (unsigned i = 0; i < 4; i++)
             check_sent(ports[i]);
+        if (lab->peer_2)
+            check_sent(lab->peer_2);
         fixture_clear(lab->fixture);
     }
     lab_wait(lab, 8000);

@@ -112,7 +112,7 @@ static void send_part(bool out, const struct flat *flat, bool expect_held)
 }
 
 /* Large datagrams, all orders of three fragments, both directions, both families. */
-static void test_all_orders(void **state)
+static void test_req14_all_orders(void **state)
 {
     static const unsigned orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
     static struct flat flat;
@@ -169,7 +169,7 @@ static void test_reverse_order_large(void **state)
 }
 
 /* A datagram that overlaps itself is dropped from there on. */
-static void test_overlap(void **state)
+static void test_req14_overlap(void **state)
 {
     static struct flat flat;
     frame_udp(&whole, guest, server, 4000);
@@ -208,7 +208,7 @@ static void test_malformed(void **state)
 }
 
 /* What waits in vain goes after 15 s; a later first does not find it. */
-static void test_lifetime(void **state)
+static void test_req14_lifetime(void **state)
 {
     static struct flat flat;
     frame_udp(&whole, guest, server, 4000);
@@ -223,19 +223,32 @@ static void test_lifetime(void **state)
     assert_false(release_one(fixture, &none));
 }
 
-/* A tenant that sends fragments without a first meets its own quota; another one does not notice. */
-static void test_quota(void **state)
+static unsigned flood(unsigned count)
 {
     static struct flat flat;
     unsigned held = 0;
-    frame_udp(&whole, guest, server, 4000);
-    for (unsigned i = 0; i < 5000; i++) {
+    for (unsigned i = 0; i < count; i++) {
         cut_whole(&flat, 1480, 1480, i);
         struct seen seen = outbound(fixture, 11, &flat);
         held += seen.held;
         assert_true(seen.held || seen.drop == DP_DROP_NAT_FRAGMENT);
     }
-    assert_in_range(held, 200, 256);
+    return held;
+}
+
+/* A guest that sends fragments without a first meets its own quota, then its tenant its own; another guest,
+ * another tenant do not notice. */
+static void test_req14_quota(void **state)
+{
+    static struct flat flat;
+    frame_udp(&whole, guest, server, 4000);
+    assert_in_range(flood(5000), 100, 128);
+    frame_udp(&whole, end_of("10.0.0.6", 4000), server, 4000);
+    assert_in_range(flood(5000), 100, 128);
+    frame_udp(&whole, end_of("10.0.0.7", 4000), server, 4000);
+    flood(5000);
+    assert_in_range(router_state(fixture, 1).fragments, 200, 256);
+    frame_udp(&whole, guest, server, 4000);
     for (unsigned i = 0; i < 100; i++) {
         cut_whole(&flat, 1480, 1480, i);
         assert_true(outbound(fixture, 21, &flat).held);
@@ -263,6 +276,33 @@ static void test_inbound_without_session(void **state)
     assert_int_equal(inbound(fixture, &flat).drop, DP_DROP_NAT_FRAGMENT);
 }
 
+/* RFC 4787 REQ-14 a: pieces from outside that belong to nothing cost nobody a datagram that comes in order.
+ */
+static void test_req14_flood_from_outside(void **state)
+{
+    static struct flat flat;
+    struct end mapped = udp_out(fixture, 11, guest, server).source;
+    unsigned held = 0;
+    for (unsigned i = 0; i < 30000; i++) {
+        frame_udp(&whole, end_of("203.0.113.9", i), end_of("192.0.2.1", i), 4000);
+        cut_whole(&flat, 1480, 1480, i);
+        held += inbound(fixture, &flat).held;
+    }
+    assert_in_range(held, 900, 1024);
+    for (unsigned i = 0; i < 200; i++) {
+        frame_udp(&whole, server, mapped, 4000);
+        for (unsigned part = 0; part < 3; part++) {
+            cut_whole(&flat, part * 1480, 1480, i);
+            send_part(false, &flat, false);
+        }
+        check_together();
+    }
+    /* and from another tenant's view nothing happened either */
+    frame_udp(&whole, guest, server, 4000);
+    cut_whole(&flat, 1480, 1480, 1);
+    assert_true(outbound(fixture, 21, &flat).held);
+}
+
 /* An IPv6 packet with a fragment header that is whole (RFC 6946). */
 static void test_atomic_fragment(void **state)
 {
@@ -279,11 +319,11 @@ static void test_atomic_fragment(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_all_orders),      TEST(test_other_protocols),
-        TEST(test_overlap),         TEST(test_reverse_order_large),
-        TEST(test_malformed),       TEST(test_lifetime),
-        TEST(test_quota),           TEST(test_inbound_without_session),
-        TEST(test_atomic_fragment),
+        TEST(test_req14_all_orders), TEST(test_other_protocols),
+        TEST(test_req14_overlap),    TEST(test_reverse_order_large),
+        TEST(test_malformed),        TEST(test_req14_lifetime),
+        TEST(test_req14_quota),      TEST(test_inbound_without_session),
+        TEST(test_atomic_fragment),  TEST(test_req14_flood_from_outside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

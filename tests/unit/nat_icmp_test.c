@@ -70,7 +70,7 @@ static void test_req2_query_timer(void **state)
 }
 
 /* Answers open no session; what is neither query nor error does not pass. */
-static void test_stray_messages(void **state)
+static void test_req1_answers_open_nothing(void **state)
 {
     assert_int_equal(ping_out(guest, server, 0, 77).drop, DP_DROP_NAT_STATE);
     assert_int_equal(ping_out(guest, server, 5, 77).drop, DP_DROP_NAT_STATE);
@@ -133,6 +133,31 @@ static void test_req3_checksums_are_validated(void **state)
     assert_int_equal(inbound(fixture, &flat).drop, DP_DROP_NAT_STATE);
     frame_icmp_error(&flat, node, out.source, 3, 3, &out.frame, 27); /* ports not whole */
     assert_int_equal(inbound(fixture, &flat).drop, DP_DROP_NAT_STATE);
+}
+
+/* REQ-3 b, c: the quoted packet may have options; its transport checksum is nobody's business here. */
+static void test_req3_embedded_packet(void **state)
+{
+    struct flat sent, flat, quoted;
+    frame_udp(&sent, guest, server, 40);
+    struct seen out = outbound(fixture, 11, &sent);
+    quoted = out.frame;
+    memmove(quoted.bytes + 14 + 24, quoted.bytes + 14 + 20, quoted.size - 34);
+    memset(quoted.bytes + 14 + 20, 1, 4); /* no operation */
+    quoted.size += 4;
+    quoted.bytes[14] = 0x46;
+    set16(quoted.bytes + 16, quoted.size - 14);
+    set16(quoted.bytes + 24, 0);
+    set16(quoted.bytes + 24, 0xffff - slow_sum(quoted.bytes + 14, 24, 0));
+    frame_icmp_error(&flat, node, out.source, 3, 3, &quoted, 60);
+    struct seen in = inbound(fixture, &flat);
+    assert_int_equal(in.drop, DP_DROP_COUNT);
+    assert_memory_equal(in.frame.bytes + 14 + 28 + 12, guest.address + 12, 4);
+    assert_int_equal(get16(in.frame.bytes + 14 + 28 + 24), guest.port);
+    quoted = out.frame;
+    quoted.bytes[14 + 26] ^= 0x40; /* UDP's checksum */
+    frame_icmp_error(&flat, node, out.source, 3, 3, &quoted, 40);
+    assert_int_equal(inbound(fixture, &flat).drop, DP_DROP_COUNT);
 }
 
 /* REQ-4: without a session, or to another address than the quoted source: dropped. */
@@ -201,6 +226,42 @@ static void test_req7_hairpinned_error(void **state)
     assert_memory_equal(back.frame.bytes + 14 + 28, sent.bytes + 14, 60);
 }
 
+/* REQ-7: a query to another guest's 1:1 address, and its answer. */
+static void test_req7_hairpinned_query(void **state)
+{
+    nat_fixture_one_to_one(fixture, "192.0.2.50", 12, "10.0.0.7");
+    nat_fixture_commit(fixture);
+    struct seen out = ping_out(guest, end_of("192.0.2.50", 0), 8, 77);
+    struct seen in = inbound(fixture, &out.frame);
+    assert_int_equal(in.drop, DP_DROP_COUNT);
+    assert_int_equal(in.outcome.outside, 12);
+    assert_memory_equal(in.source.address, end_of("192.0.2.1", 0).address, 16);
+    assert_memory_equal(in.destination.address, end_of("10.0.0.7", 0).address, 16);
+    struct flat flat;
+    frame_icmp(&flat, in.destination, in.source, 0, 0, in.source.port, 56);
+    struct seen answer = outbound(fixture, 12, &flat);
+    struct seen back = inbound(fixture, &answer.frame);
+    assert_int_equal(back.drop, DP_DROP_COUNT);
+    assert_memory_equal(back.source.address, end_of("192.0.2.50", 0).address, 16);
+    assert_memory_equal(back.destination.address, guest.address, 16);
+    assert_int_equal(back.destination.port, 77);
+}
+
+/* REQ-10 c, REQ-11: source quench, redirects, information requests, advertisements do not pass. */
+static void test_req10_messages_not_supported(void **state)
+{
+    static const unsigned types[] = {4, 5, 9, 10, 15, 16, 17, 18, 30, 40};
+    struct flat sent, flat;
+    frame_udp(&sent, guest, server, 40);
+    struct seen out = outbound(fixture, 11, &sent);
+    for (unsigned i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        frame_icmp_error(&flat, node, out.source, types[i], 0, &out.frame, 60);
+        assert_int_equal(inbound(fixture, &flat).drop, DP_DROP_NAT_STATE);
+        assert_int_equal(ping_out(guest, server, types[i], 77).drop, DP_DROP_NAT_STATE);
+    }
+    assert_int_equal(session_count(fixture), 1);
+}
+
 /* NAT66: echo, and errors with their pseudo headers. */
 static void test_icmpv6(void **state)
 {
@@ -235,13 +296,16 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_req1_query_mapping),
         TEST(test_req2_query_timer),
-        TEST(test_stray_messages),
+        TEST(test_req1_answers_open_nothing),
         TEST(test_req4_errors_from_outside),
         TEST(test_req3_checksums_are_validated),
+        TEST(test_req3_embedded_packet),
         TEST(test_req4_error_without_session),
         TEST(test_req5_errors_from_inside),
         TEST(test_req6_error_leaves_session_alone),
         TEST(test_req7_hairpinned_error),
+        TEST(test_req7_hairpinned_query),
+        TEST(test_req10_messages_not_supported),
         TEST(test_icmpv6),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

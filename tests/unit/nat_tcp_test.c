@@ -132,7 +132,7 @@ static void test_req5_transitory_idle(void **state)
 }
 
 /* FINs: half closed for as long as it is used; after both, 4 min for what is late. */
-static void test_fin(void **state)
+static void test_req5_after_fins(void **state)
 {
     struct end mapped = connect_out(guest, server);
     tcp_out(fixture, 11, guest, server, FIN | ACK);
@@ -163,7 +163,7 @@ static void test_reopened_after_fin(void **state)
 }
 
 /* A RST does not end the session at once: it may be a forged one. */
-static void test_rst_does_not_close_at_once(void **state)
+static void test_rfc7857_rst_does_not_close_at_once(void **state)
 {
     struct end mapped = connect_out(guest, server);
     assert_int_equal(tcp_in(fixture, server, mapped, RST).drop, DP_DROP_COUNT);
@@ -178,7 +178,7 @@ static void test_rst_does_not_close_at_once(void **state)
 }
 
 /* A refused connection stays no longer than the transitory time, whatever comes after. */
-static void test_refused_connection(void **state)
+static void test_rfc7857_refused_connection(void **state)
 {
     struct end mapped = tcp_out(fixture, 11, guest, server, SYN).source;
     tcp_in(fixture, server, mapped, RST | ACK);
@@ -189,7 +189,7 @@ static void test_refused_connection(void **state)
 }
 
 /* No session from the middle of a connection. */
-static void test_stray_segments(void **state)
+static void test_req2_stray_segments(void **state)
 {
     static const unsigned flags[] = {ACK, SYN_ACK, FIN, FIN | ACK, RST, RST | ACK, SYN | FIN, SYN | RST, 0};
     for (unsigned i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
@@ -198,7 +198,7 @@ static void test_stray_segments(void **state)
     assert_int_equal(tcp_out(fixture, 11, guest, server, SYN | 8).drop, DP_DROP_COUNT); /* PSH may be there */
 }
 
-/* REQ-7 of RFC 4787 for TCP; REQ-8 of RFC 5382: hairpin with the outside source. */
+/* REQ-8 and a: hairpin with the outside source. */
 static void test_req8_hairpinning(void **state)
 {
     nat_fixture_forward(fixture, "192.0.2.1", 6, 8443, 8443, 12, "10.0.0.6", 443);
@@ -314,11 +314,11 @@ int main(void)
         TEST(test_req4_unsolicited_syn),
         TEST(test_req5_established_idle),
         TEST(test_req5_transitory_idle),
-        TEST(test_fin),
+        TEST(test_req5_after_fins),
         TEST(test_reopened_after_fin),
-        TEST(test_rst_does_not_close_at_once),
-        TEST(test_refused_connection),
-        TEST(test_stray_segments),
+        TEST(test_rfc7857_rst_does_not_close_at_once),
+        TEST(test_rfc7857_refused_connection),
+        TEST(test_req2_stray_segments),
         TEST(test_req8_hairpinning),
         TEST(test_session_is_shown),
         TEST(test_tso),

@@ -168,7 +168,8 @@ static void read_everything(struct nat_fixture *fixture)
     static struct dp_session sessions[64];
     uint64_t cursor = 0;
     unsigned count;
-    while ((count = nat_sessions(fixture->nat, &cursor, clock_s, sessions, 64)) > 0)
+    while ((count = nat_sessions(fixture->nat, &cursor, __atomic_load_n(&clock_s, __ATOMIC_RELAXED), sessions,
+                                 64)) > 0)
         for (unsigned i = 0; i < count; i++)
             if (sessions[i].port != 11 || sessions[i].protocol != 17)
                 misread++;
@@ -181,14 +182,15 @@ static void test_two_workers(void **state)
     nat_fixture_router(fixture, 1, 0, 0);
     nat_fixture_address(fixture, "192.0.2.1", 1024, 65535);
     nat_fixture_source(fixture, 11, "192.0.2.1", 0);
+    nat_fixture_source(fixture, 21, "192.0.2.1", 0); /* idle: its part of the table is left */
     for (unsigned i = 0; i < WORKERS; i++)
         sides[i] = (struct worker_side){.fixture = fixture, .id = i, .done = 1};
     nat_fixture_commit(fixture);
     published = fixture->config;
-    for (unsigned i = 0; i < WORKERS; i++) {
+    for (unsigned i = 0; i < WORKERS; i++)
         sides[i].done = 0;
+    for (unsigned i = 0; i < WORKERS; i++)
         pthread_create(&threads[i], NULL, worker, &sides[i]);
-    }
     for (unsigned i = 0; !__atomic_load_n(&sides[0].done, __ATOMIC_ACQUIRE) ||
                          !__atomic_load_n(&sides[1].done, __ATOMIC_ACQUIRE);
          i++) {

@@ -116,11 +116,21 @@ static void test_req3_no_port_overloading(void **state)
     }
 }
 
-/* All ports of the range are used before one is refused, then by name; a freed one is used again. */
-static void test_ports_exhausted(void **state)
+/* Tenant 1 alone, behind ports 10000 to `last`. */
+static void alone(unsigned last)
 {
-    nat_fixture_address(fixture, "192.0.2.1", 10000, 10099);
+    nat_fixture_free(fixture);
+    fixture = nat_fixture_new(100000);
+    nat_fixture_router(fixture, 1, 0, 0);
+    nat_fixture_address(fixture, "192.0.2.1", 10000, last);
+    nat_fixture_source(fixture, 11, "192.0.2.1", 0);
     nat_fixture_commit(fixture);
+}
+
+/* All ports of the range are used before one is refused, then by name; a freed one is used again. */
+static void test_req3_ports_exhausted(void **state)
+{
+    alone(10099);
     for (unsigned i = 0; i < 100; i++)
         assert_int_equal(udp_out(fixture, 11, end_of("10.0.0.5", 1024 + i), server).drop, DP_DROP_COUNT);
     assert_int_equal(udp_out(fixture, 11, end_of("10.0.0.5", 3000), server).drop, DP_DROP_NAT_NO_PORT);
@@ -196,7 +206,7 @@ static void test_req6_refresh(void **state)
 }
 
 /* A packet after the time, before the wheel has come by: a new session, not the old one. */
-static void test_expired_session_is_not_used(void **state)
+static void test_req5_expired_session_is_not_used(void **state)
 {
     udp_out(fixture, 11, guest, server);
     fixture->context.now_s += 121;
@@ -368,8 +378,7 @@ static void test_forward(void **state)
 /* Forwarded ports are not for the pool, whether the forward came before or after. */
 static void test_forward_takes_port_from_pool(void **state)
 {
-    nat_fixture_address(fixture, "192.0.2.1", 10000, 10009);
-    nat_fixture_commit(fixture);
+    alone(10009);
     for (unsigned i = 0; i < 10; i++)
         udp_out(fixture, 11, end_of("10.0.0.5", 1024 + i), server);
     assert_int_equal(session_count(fixture), 10);
@@ -443,12 +452,12 @@ int main(void)
         TEST(test_req1_mapping_outlives_first_session),
         TEST(test_req2_address_pooling_paired),
         TEST(test_req3_no_port_overloading),
-        TEST(test_ports_exhausted),
+        TEST(test_req3_ports_exhausted),
         TEST(test_tunnel_port_is_never_taken),
         TEST(test_rfc6056_ports_are_spread),
         TEST(test_req5_timers),
         TEST(test_req6_refresh),
-        TEST(test_expired_session_is_not_used),
+        TEST(test_req5_expired_session_is_not_used),
         TEST(test_req7_overlapping_inside),
         TEST(test_req8_filter_address_and_port_dependent),
         TEST(test_req8_filter_endpoint_independent),

@@ -9,6 +9,8 @@
 const uint8_t guest_1_ipv6[16] = {0xfd, 0, 0, 1, [15] = 0x10},
               guest_2_ipv6[16] = {0xfd, 0, 0, 2, [15] = 0x20};
 const uint8_t router_1_ipv6[16] = {0xfd, 0, 0, 1, [15] = 1}, router_2_ipv6[16] = {0xfd, 0, 0, 2, [15] = 1};
+const uint8_t outside_ipv6[16] = {0x20, 1, 0xd, 0xb8, [15] = 1},
+              peer_ipv6[16] = {0x20, 1, 0xd, 0xb8, [15] = 0x63};
 
 static struct lab *current; /* neighbour_ops have no context: there is one in the process */
 
@@ -216,6 +218,47 @@ void lab_outside(struct lab *lab, uint32_t flags, uint32_t nat_flags, uint32_t m
     add_neighbour(lab, 91, route.next_hop, PEER_MAC);
     add_source(lab, 11, nat_flags);
     add_source(lab, 31, nat_flags);
+    lab_compile(lab);
+}
+
+void lab_second_outside(struct lab *lab, uint32_t mtu)
+{
+    struct dp_interface interface = {.port = 92, .ipv4_prefix_length = 120};
+    struct dp_route route = {.router = 0, .prefix_length = 104, .port = 92};
+    struct dp_nat_one_to_one one = {.outside = 92, .port = 11};
+    lab->peer_2 = fixture_port(lab->fixture, 5, 9, 0);
+    lab->outside_2 = add_router_port(lab, 92, 9, OUTSIDE_2_MAC, mtu);
+    add_segment(lab, 91, 9, lab->peer_2, lab->outside_2, OUTSIDE_2_MAC, PEER_2_MAC);
+    map(interface.ipv4, OUTSIDE_2);
+    map(route.prefix, 0x08000000);
+    map(route.next_hop, PEER_2);
+    map(one.address, OUTSIDE_2 + 4);
+    map(one.inside, GUEST_1);
+    lab_put(lab, DP_KIND_INTERFACE, &interface);
+    lab_put(lab, DP_KIND_ROUTE, &route);
+    lab_put(lab, DP_KIND_NAT_ONE_TO_ONE, &one);
+    lab_compile(lab);
+}
+
+void lab_outside_ipv6(struct lab *lab)
+{
+    struct dp_interface interface = {.port = 91, .ipv4_prefix_length = 120, .ipv6_prefix_length = 64};
+    struct dp_nat_address address = {
+        .port = 91, .port_first = 1024, .port_last = 65535, .flags = DP_NAT_F_ANSWER};
+    struct dp_route route = {.router = 0, .port = 91};
+    map(interface.ipv4, OUTSIDE);
+    memcpy(interface.ipv6, outside_ipv6, 16);
+    memcpy(address.address, outside_ipv6, 16);
+    memcpy(route.next_hop, peer_ipv6, 16);
+    lab_put(lab, DP_KIND_INTERFACE, &interface);
+    lab_put(lab, DP_KIND_NAT_ADDRESS, &address);
+    lab_put(lab, DP_KIND_ROUTE, &route);
+    add_neighbour(lab, 91, peer_ipv6, PEER_MAC);
+    for (uint32_t port = 11; port <= 31; port += 20) {
+        struct dp_nat_source source = {.port = port, .outside = 91};
+        memcpy(source.address, outside_ipv6, 16);
+        lab_put(lab, DP_KIND_NAT_SOURCE, &source);
+    }
     lab_compile(lab);
 }
 

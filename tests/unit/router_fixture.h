@@ -10,28 +10,35 @@
  *
  * With lab_outside: tenant 1's port 11 and tenant 2's port 31 are translated to 192.0.2.1.
  *   [port 91: outside, 192.0.2.1/24] --- segment 90 --- peer 4, 192.0.2.99, the way to everywhere else
+ * With lab_second_outside: guest 1 is 203.0.113.5, there and nowhere else.
+ *   [port 92: outside, 203.0.113.1/24] --- segment 91 --- peer 5, 203.0.113.99, the way to 8.0.0.0/8
  */
 #include "frame.h"
 #include "objects.h"
 #include "router.h"
 #include "switch_fixture.h"
 
-#define GUEST_1_MAC  "\x02\x00\x00\x00\x00\x0a"
-#define GUEST_2_MAC  "\x02\x00\x00\x00\x00\x14"
-#define GUEST_3_MAC  "\x02\x00\x00\x00\x00\x1e"
-#define ROUTER_1_MAC "\x02\x00\x00\x00\x00\xf1"
-#define ROUTER_2_MAC "\x02\x00\x00\x00\x00\xf2"
-#define ROUTER_3_MAC "\x02\x00\x00\x00\x00\xf3"
-#define GUEST_1      0x0a00010au
-#define GUEST_2      0x0a000214u
-#define ROUTER_1     0x0a000101u
-#define ROUTER_2     0x0a000201u
-#define PEER_MAC     "\x02\x00\x00\x00\x00\x63"
-#define OUTSIDE_MAC  "\x02\x00\x00\x00\x00\xf9"
-#define OUTSIDE      0xc0000201u
-#define PEER         0xc0000263u
+#define GUEST_1_MAC   "\x02\x00\x00\x00\x00\x0a"
+#define GUEST_2_MAC   "\x02\x00\x00\x00\x00\x14"
+#define GUEST_3_MAC   "\x02\x00\x00\x00\x00\x1e"
+#define ROUTER_1_MAC  "\x02\x00\x00\x00\x00\xf1"
+#define ROUTER_2_MAC  "\x02\x00\x00\x00\x00\xf2"
+#define ROUTER_3_MAC  "\x02\x00\x00\x00\x00\xf3"
+#define GUEST_1       0x0a00010au
+#define GUEST_2       0x0a000214u
+#define ROUTER_1      0x0a000101u
+#define ROUTER_2      0x0a000201u
+#define PEER_MAC      "\x02\x00\x00\x00\x00\x63"
+#define OUTSIDE_MAC   "\x02\x00\x00\x00\x00\xf9"
+#define OUTSIDE       0xc0000201u
+#define PEER          0xc0000263u
+#define PEER_2_MAC    "\x02\x00\x00\x00\x00\x64"
+#define OUTSIDE_2_MAC "\x02\x00\x00\x00\x00\xfa"
+#define OUTSIDE_2     0xcb007101u
+#define PEER_2        0xcb007163u
 
 extern const uint8_t guest_1_ipv6[16], guest_2_ipv6[16], router_1_ipv6[16], router_2_ipv6[16];
+extern const uint8_t outside_ipv6[16], peer_ipv6[16];
 
 struct lab {
     struct fixture *fixture;
@@ -39,6 +46,7 @@ struct lab {
     struct ingress *guest_1, *guest_2, *guest_3;
     struct ingress *router_1, *router_2, *router_3;
     struct ingress *peer, *outside; /* lab_outside */
+    struct ingress *peer_2, *outside_2;
     struct nat *nat;
     uint64_t now_ms;
     unsigned asked; /* questions to the controller */
@@ -57,6 +65,10 @@ void lab_put(struct lab *lab, enum dp_kind kind, const void *object);
 void lab_compile(struct lab *lab);
 /* Adds the outside. flags: of its interface; nat_flags: of the sources; mtu: of its port */
 void lab_outside(struct lab *lab, uint32_t flags, uint32_t nat_flags, uint32_t mtu);
+/* After lab_outside: an uplink of its own for guest 1, translated 1:1; its next hop is not known yet. */
+void lab_second_outside(struct lab *lab, uint32_t mtu);
+/* After lab_outside: IPv6 there too. */
+void lab_outside_ipv6(struct lab *lab);
 /* Adds static neighbours for both guests, both families. */
 void lab_neighbours(struct lab *lab);
 void lab_send(struct lab *lab, struct ingress *from, const struct flat *flat);

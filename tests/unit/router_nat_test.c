@@ -285,6 +285,23 @@ static void outside_addresses_are_answered_for(void **state)
     assert_int_equal(lab_only(lab->peer)->bytes[34], 0);
 }
 
+/* Echo to the shared outside address, from inside: RFC 7857, 12. */
+static void guests_ping_the_outside_address(void **state)
+{
+    struct lab *lab = *state;
+    put_ethernet(&flat, ROUTER_1_MAC, GUEST_1_MAC, 0x0800);
+    put_ipv4(&flat, 1, GUEST_1, OUTSIDE, 8, 0);
+    put(&flat, "\x08\0\xf7\xfe\0\1\0\0", 8);
+    finish_ipv4(&flat);
+    lab_send(lab, lab->guest_1, &flat);
+    const struct fake_frame *frame = lab_only(lab->guest_1);
+    assert_int_equal(get32(frame->bytes + 26), OUTSIDE);
+    assert_int_equal(get32(frame->bytes + 30), GUEST_1);
+    assert_int_equal(frame->bytes[34], 0);
+    assert_int_equal(slow_sum(frame->bytes + 34, 8, 0), 0xffff);
+    assert_int_equal(fake_of(lab->peer)->sent, 0);
+}
+
 /* Fragments that come before their first one, in both directions. */
 static void fragments_out_of_order(void **state)
 {
@@ -331,6 +348,7 @@ int main(void)
         T(packets_wait_for_the_next_hop),
         T(hairpins),
         T(outside_addresses_are_answered_for),
+        T(guests_ping_the_outside_address),
         T(fragments_out_of_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
