@@ -275,6 +275,9 @@ static double run_sender(struct bulk *bulk)
         if (!bulk->blast && (bulk->duplicates == 3 || now - moved > SILENCE_NS)) {
             bulk->again += bulk->next - bulk->acknowledged;
             bulk->next = bulk->acknowledged;
+            if (bulk->window <
+                BULK) /* perhaps it has opened, and that was lost: a probe (RFC 9293, 3.8.6.1) */
+                bulk->window = BULK;
             bulk->duplicates = 4; /* once, until something is acknowledged */
             moved = now;
         }

@@ -117,7 +117,12 @@ int bulk_port_prepare(struct bulk_port *port, const struct virtio_net_header *he
         memcpy(buffer + VIRTIO_NET_HEADER_SIZE, frame, size);
         sizes[i] = VIRTIO_NET_HEADER_SIZE + size;
     }
-    return driver_prepare(port->tx, sizes);
+    int status = driver_prepare(port->tx, sizes);
+    for (unsigned waited = 0; status == -EBUSY && waited < TIMEOUT_MS; waited++) { /* a frame is still out */
+        poll(NULL, 0, 1);
+        status = driver_prepare(port->tx, sizes);
+    }
+    return status;
 }
 
 uint8_t *bulk_port_next(struct bulk_port *port)
