@@ -11,7 +11,7 @@
 #define OUTSIDE      0xc0000201u
 #define NEXT_HOP     0xc00002feu
 #define POOL_FIRST   0xc0000210u
-#define POOL_COUNT   128u
+#define POOL_COUNT   32u
 #define MAPPED       96u /* bits of the prefix of IPv4-mapped addresses */
 
 static void map(uint8_t address[16], uint32_t ipv4)

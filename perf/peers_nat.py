@@ -9,11 +9,11 @@ import peers
 
 GUESTS, FAR_MAC, GUEST_MAC = 128, "52:56:00:00:00:01", "52:54:00:00:00:01"
 INSIDE_MAC, OUTSIDE_MAC = "02:77:65:00:00:01", "02:77:65:00:00:02"
-POOL = "192.0.2.16-192.0.2.143"
+POOL = "192.0.2.16-192.0.2.47"
 
 
 class WeftNat(peers.Weft):
-    """weft-dataplane with a tenant's router and 128 outside addresses, between two vhost-user ports."""
+    """weft-dataplane with a tenant's router and 32 outside addresses, between two vhost-user ports."""
     arguments = ("--nat",)
     prefix = ()
 

@@ -272,7 +272,7 @@ ROWS = {row.name: row for row in (
     Row("1m-flows", "64 B, 1M flows", SMALL + ["--flows", "1000000"], ovs=peers.OvsSmc),
     Row("1m-macs", "64 B, 1M addresses", SMALL + ["--macs", "500000"], ("weft",)),
     NatRow("nat", "NAT44, 1024 established flows, 64 B", [], ("weft", "ovs", "nftables"), **peers_nat.SWITCHES),
-    NatRow("nat-new", "NAT44, new UDP sessions, 64 B", ["--new", "1000000"], ("weft", "ovs", "nftables"), **peers_nat.SWITCHES),
+    NatRow("nat-new", "NAT44, new UDP sessions, 64 B", ["--new", "500000"], ("weft", "ovs", "nftables"), **peers_nat.SWITCHES),
     HostRow("guest-to-host", "TCP, guest to host", [], ("weft", "bridge"), "Gbit/s", weft=peers_bulk.WeftHost),
     HostRow("host-to-guest", "TCP, host to guest", ["--receive"], ("weft", "bridge"), "Gbit/s", weft=peers_bulk.WeftHost),
     WireRow("wire", "64 KiB TSO to the wire, MTU 1500", [], ("weft", "weft-packet", "bridge"), "Gbit/s", weft=peers_bulk.WeftWire,
