@@ -64,8 +64,8 @@ class Spaces(peers.Switch):
     def run(space, *command, **keywords):
         try:
             return subprocess.run([*space, *command], check=True, text=True, capture_output=True, timeout=60, **keywords).stdout
-        except subprocess.CalledProcessError as error:
-            raise peers.Unavailable(f"{' '.join(command)}: {error.stderr.strip()}") from None
+        except (subprocess.CalledProcessError, FileNotFoundError) as error:
+            raise peers.Unavailable(f"{' '.join(command)}: {getattr(error, 'stderr', error)}") from None
 
     @staticmethod
     def write(space, path, text):
@@ -88,21 +88,40 @@ class Spaces(peers.Switch):
 
 class KernelCore:
     """The kernel's share of the precedence that suite.take_precedence gives: its thread for packets on a core; and more
-    connections than are tracked by default. As it was afterwards."""
+    connections than are tracked by default. As it was afterwards. Where there is none of it (a container), nothing."""
     limit = "/proc/sys/net/netfilter/nf_conntrack_max"
 
     def __init__(self, core, connections=0):
-        self.thread = int(subprocess.run(["pgrep", "-x", f"ksoftirqd/{core}"], capture_output=True, text=True, check=True).stdout)
-        self.nice, self.connections = os.getpriority(os.PRIO_PROCESS, self.thread), None
-        os.setpriority(os.PRIO_PROCESS, self.thread, min(self.nice, os.getpriority(os.PRIO_PROCESS, 0)))
-        with open(self.limit, "r+", encoding="ascii") as file:
-            before = int(file.read())
-            if before < connections:
-                self.connections = before
-                file.write(str(connections))
+        self.thread, self.connections = self.find(f"ksoftirqd/{core}"), None
+        try:
+            if self.thread:
+                self.nice = os.getpriority(os.PRIO_PROCESS, self.thread)
+                os.setpriority(os.PRIO_PROCESS, self.thread, min(self.nice, os.getpriority(os.PRIO_PROCESS, 0)))
+        except OSError:
+            self.thread = None
+        try:
+            with open(self.limit, "r+", encoding="ascii") as file:
+                before = int(file.read())
+                if before < connections:
+                    file.write(str(connections))
+                    self.connections = before
+        except OSError:
+            pass
+
+    @staticmethod
+    def find(name):
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as text:
+                    if text.read().strip() == name:
+                        return int(pid)
+            except OSError:
+                continue
+        return None
 
     def restore(self):
-        os.setpriority(os.PRIO_PROCESS, self.thread, self.nice)
+        if self.thread:
+            os.setpriority(os.PRIO_PROCESS, self.thread, self.nice)
         if self.connections:
             with open(self.limit, "w", encoding="ascii") as file:
                 file.write(str(self.connections))
