@@ -15,6 +15,7 @@
 #define RING       256u
 #define BATCH      64u
 #define TIMEOUT_MS 20000
+#define BUFFER     (BULK_FRAME_MAX + VIRTIO_NET_HEADER_SIZE) /* bytes */
 
 struct bulk_port {
     struct driver_device *device; /* NULL: a tap */
@@ -25,7 +26,9 @@ struct bulk_port {
     int fd;
     struct virtio_net_header header;
     uint32_t size;
-    uint8_t frame[BULK_FRAME_MAX], arrived[BULK_FRAME_MAX + VIRTIO_NET_HEADER_SIZE];
+    /* A tap's buffers: as many as a ring has, so that they are as far from the processor. */
+    unsigned sending, receiving;
+    uint8_t sent[RING][BUFFER], arrived[RING][BUFFER];
 };
 
 static int open_tap(struct bulk_port *port, const char *name)
@@ -46,7 +49,7 @@ static int open_device(struct bulk_port *port, const char *path)
     struct driver_config config = {.path = path,
                                    .queue_pairs = 1,
                                    .ring_size = RING,
-                                   .buffer_size = BULK_FRAME_MAX + VIRTIO_NET_HEADER_SIZE,
+                                   .buffer_size = BUFFER,
                                    /* VERSION_1, MRG_RXBUF; CSUM, GUEST_CSUM, GUEST_TSO4, HOST_TSO4 */
                                    .features =
                                        1ull << 32 | 1ull << 15 | 1u << 0 | 1u << 1 | 1u << 7 | 1u << 11,
@@ -108,7 +111,8 @@ int bulk_port_prepare(struct bulk_port *port, const struct virtio_net_header *he
     uint32_t sizes[RING];
     port->header = *header;
     port->size = size;
-    memcpy(port->frame, frame, size);
+    for (unsigned i = 0; i < RING && !port->device; i++)
+        memcpy(port->sent[i], frame, size);
     if (!port->device)
         return 0;
     for (unsigned i = 0; i < driver_buffer_count(port->tx) && i < RING; i++) {
@@ -128,7 +132,7 @@ int bulk_port_prepare(struct bulk_port *port, const struct virtio_net_header *he
 uint8_t *bulk_port_next(struct bulk_port *port)
 {
     if (!port->device)
-        return port->frame;
+        return port->sent[port->sending];
     if (driver_in_flight(port->tx) == driver_buffer_count(port->tx))
         return NULL;
     return driver_buffer(port->tx, driver_next_buffer(port->tx)) + VIRTIO_NET_HEADER_SIZE;
@@ -136,10 +140,12 @@ uint8_t *bulk_port_next(struct bulk_port *port)
 
 void bulk_port_publish(struct bulk_port *port)
 {
-    if (port->device)
+    if (port->device) {
         driver_publish(port->tx, 1);
-    else
-        write_tap(port, &port->header, port->frame, port->size);
+        return;
+    }
+    write_tap(port, &port->header, port->sent[port->sending], port->size);
+    port->sending = (port->sending + 1) % RING;
 }
 
 void bulk_port_kick(struct bulk_port *port)
@@ -178,11 +184,12 @@ uint32_t bulk_port_receive(struct bulk_port *port, uint8_t *frame, uint32_t capa
 {
     if (port->device)
         return receive_device(port, frame, capacity);
-    ssize_t size = read(port->fd, port->arrived, sizeof(port->arrived));
+    const uint8_t *buffer = port->arrived[port->receiving];
+    ssize_t size = read(port->fd, port->arrived[port->receiving], BUFFER);
     if (size <= (ssize_t)VIRTIO_NET_HEADER_SIZE)
         return 0;
+    port->receiving = (port->receiving + 1) % RING;
     size -= VIRTIO_NET_HEADER_SIZE;
-    memcpy(frame, port->arrived + VIRTIO_NET_HEADER_SIZE,
-           (uint32_t)size < capacity ? (size_t)size : capacity);
+    memcpy(frame, buffer + VIRTIO_NET_HEADER_SIZE, (uint32_t)size < capacity ? (size_t)size : capacity);
     return (uint32_t)size;
 }
