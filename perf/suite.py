@@ -195,12 +195,12 @@ class NatRow(Row):
 
 
 class HostRow(Row):
-    """Goodput of one TCP connection between the guest and a socket of the host, counted where it arrives. No key is asked of
-    the generator."""
+    """Goodput of one TCP connection between the guest and a socket of the host, counted where it arrives."""
     SERVER = """
 import socket, sys, time
 listener = socket.create_server(("192.168.56.1", 5001)); print("ready", flush=True)
-listener.settimeout(20); peer = listener.accept()[0]; peer.settimeout(10); space = bytearray(1 << 20); count, start = 0, time.monotonic(); end = start + float(sys.argv[2])
+listener.settimeout(20); peer = listener.accept()[0]; peer.settimeout(10)
+space = bytearray(1 << 20); count, start = 0, time.monotonic(); end = start + float(sys.argv[2])
 while time.monotonic() < end:
     if sys.argv[1] == "send":
         peer.sendall(space)
@@ -257,7 +257,8 @@ class WireRow(Row):
                     "value": size * 8 / values["seconds"] / 1e9}
 
 
-CONTENDERS = {**peers.SWITCHES, "nftables": peers_nat.Nftables, "bridge": peers_bulk.BridgeHost, "weft-packet": peers_bulk.WeftPacketWire, "weftd": peers.WeftDaemons, "memcpy": None}
+CONTENDERS = {**peers.SWITCHES, "nftables": peers_nat.Nftables, "bridge": peers_bulk.BridgeHost, "weft-packet": peers_bulk.WeftPacketWire,
+              "weftd": peers.WeftDaemons, "memcpy": None}
 SMALL, MEDIUM, FULL = ["--size", "60"], ["--size", "508"], ["--size", "1514"]
 ROWS = {row.name: row for row in (
     Row("64", "64 B", SMALL),
