@@ -23,7 +23,9 @@
 
 #define HUGEPAGE     (2u << 20) /* bytes */
 #define PAGE_OBJECTS 1024u      /* whole pages of each kind of object: a small table has no more */
-#define MOVED        131072u    /* objects that change to the new index a call */
+#define MOVED        131072u    /* objects that change to the new index a step */
+#define GROW_STEPS   4u /* of a call: some 0.1 s of the control thread's time, while a table grows fast */
+#define FIRST        131072u /* sessions there is room for at once */
 
 _Static_assert(SESSIONS_CHUNK * sizeof(struct guest) % HUGEPAGE == 0, "memory comes in whole huge pages");
 _Static_assert(SESSIONS_CHUNK * sizeof(struct session_cold) % HUGEPAGE == 0, "");
@@ -245,25 +247,50 @@ static bool half_used(const struct pool *pool)
            __atomic_load_n(&pool->fresh, __ATOMIC_RELAXED) > pool->capacity / 2;
 }
 
+/* One thing that growing takes: a part of the objects to the new index, or more room. False: nothing. */
+static bool grow_sessions(struct nat *nat, uint32_t factor)
+{
+    struct pool *pool = &nat->session_pool;
+    if (nat->index.tables->old.buckets)
+        index_move(nat, &nat->index, pool, session_move);
+    else if (half_used(pool))
+        return extend_sessions(nat, times(pool->capacity, factor, pool->limit)) == 0;
+    else
+        return false;
+    return true;
+}
+
+static bool grow_guests(struct nat *nat, uint32_t factor)
+{
+    struct pool *pool = &nat->guest_pool;
+    if (nat->guest_index.tables->old.buckets)
+        index_move(nat, &nat->guest_index, pool, guest_move);
+    else if (half_used(pool))
+        return extend_guests(nat, times(pool->capacity, factor, pool->limit)) == 0;
+    else
+        return false;
+    return true;
+}
+
+/* What an eighth of was taken since the last call may be full before the next one but one. */
 void conntrack_grow(struct nat *nat)
 {
-    struct pool *sessions = &nat->session_pool, *guests = &nat->guest_pool;
+    const struct pool *pool = &nat->session_pool;
     if (!nat->index.tables)
         return;
-    uint32_t factor = __atomic_exchange_n(&nat->grow_wanted, 0, __ATOMIC_RELAXED) ? 4 : 2;
-    if (nat->index.tables->old.buckets)
-        index_move(nat, &nat->index, sessions, session_move);
-    else if (half_used(sessions))
-        extend_sessions(nat, times(sessions->capacity, factor, sessions->limit));
-    if (nat->guest_index.tables->old.buckets)
-        index_move(nat, &nat->guest_index, guests, guest_move);
-    else if (half_used(guests))
-        extend_guests(nat, times(guests->capacity, factor, guests->limit));
+    uint32_t fresh = __atomic_load_n(&pool->fresh, __ATOMIC_RELAXED);
+    bool refused = __atomic_exchange_n(&nat->grow_wanted, 0, __ATOMIC_RELAXED);
+    uint32_t factor = refused || fresh - nat->fresh_before > pool->capacity / 8 ? 4 : 2;
+    nat->fresh_before = fresh;
+    for (unsigned i = 0; i < GROW_STEPS && grow_sessions(nat, factor); i++)
+        ;
+    for (unsigned i = 0; i < GROW_STEPS && grow_guests(nat, factor); i++)
+        ;
 }
 
 int conntrack_prepare(struct nat *nat)
 {
-    uint32_t limit = nat->session_pool.limit, first = limit < SESSIONS_CHUNK ? limit : SESSIONS_CHUNK;
+    uint32_t limit = nat->session_pool.limit, first = limit < FIRST ? limit : FIRST;
     if (!nat->guest_index.tables && extend_guests(nat, first) < 0)
         return -ENOMEM;
     return nat->index.tables ? 0 : extend_sessions(nat, first);

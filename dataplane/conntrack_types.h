@@ -184,8 +184,9 @@ struct nat {
     struct tenant_state *tenants;   /* TENANTS_MAX; [0] is nobody */
     struct fragments *fragments;    /* NULL until something is configured */
     void (*quiesce)(void);
-    size_t reserved[4];   /* bytes of address space */
-    uint32_t grow_wanted; /* a worker found no memory; any: w */
+    size_t reserved[4];    /* bytes of address space */
+    uint32_t grow_wanted;  /* a worker found no memory; any: w */
+    uint32_t fresh_before; /* session_pool.fresh at the last conntrack_grow; control */
     struct wheel wheels[DP_WORKERS_MAX];
     struct {
         uint32_t lock;

@@ -3,10 +3,11 @@
  * new sessions only. */
 #include "nat_private.h"
 
+/* Both halves of the product: the last byte of an address, in which those of a pool differ, is the highest
+ * one of the word and does not reach the middle of the lower half. */
 static uint32_t address_mix(uint32_t outside, const uint64_t address[2])
 {
-    uint64_t mixed = (address[0] ^ address[1] ^ (uint64_t)outside << 32) * UINT64_C(0x9e3779b97f4a7c15);
-    return (uint32_t)(mixed >> 32);
+    return (uint32_t)fold_multiply(address[0] ^ address[1] ^ outside, UINT64_C(0x9e3779b97f4a7c15));
 }
 
 /* The slot of the address, or the free one where it would be. */

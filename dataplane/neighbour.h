@@ -54,12 +54,15 @@ struct router_port {
     struct router_port *next; /* control: list of all */
 } __attribute__((aligned(64)));
 
+/* Both halves of the product: the last bytes of an address, in which neighbours differ, are the highest ones
+ * of the second word and do not reach the lower half's low bits. */
 static inline uint32_t neighbour_hash(const uint8_t address[16])
 {
     uint64_t words[2];
     __builtin_memcpy(words, address, sizeof(words));
-    uint64_t hash = (words[0] ^ words[1] * UINT64_C(0x9e3779b97f4a7c15)) * UINT64_C(0xd6e8feb86659fd93);
-    return (uint32_t)(hash >> 32);
+    unsigned __int128 product = (unsigned __int128)(words[0] * UINT64_C(0xd6e8feb86659fd93) ^ words[1]) *
+                                UINT64_C(0x9e3779b97f4a7c15);
+    return (uint32_t)((uint64_t)product ^ (uint64_t)(product >> 64));
 }
 
 struct neighbour *neighbour_find(const struct router_port *port, const uint8_t address[16]);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * weft-bare: runs weft-dataplane without a controller, for benchmarks: pairs of vhost-user ports, each pair a
- * segment of a tenant of its own. Prints {"ports":[PATH,...]} when they are there, then answers lines on
- * standard input:
+ * segment of a tenant of its own; with --nat two ports between which addresses are translated (bare_nat.h).
+ * Prints {"ports":[PATH,...]} when they are there, then answers lines on standard input:
  *   state         {"workers":[...],"drops":{...},"flooded":N}
  *   add N         N more ports in a segment of their own, and
  *   del           away with them again: changes of configuration under load. {"ms":TIME}
@@ -13,6 +13,7 @@
 #include <getopt.h>
 #include <jansson.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-#include "client.h"
+#include "bare_nat.h"
 
 #define TIMEOUT_MS   20000
 #define EXTRA_FIRST  1000u /* ids of the ports of `add` */
@@ -30,6 +31,7 @@
 struct bare {
     const char *dataplane, *run_dir, *core;
     unsigned pairs;
+    bool nat;
     unsigned extra;
     pid_t pid;
     struct dp_client *client;
@@ -140,6 +142,19 @@ static int put_pairs(struct bare *bare)
         put_port(bare, 2 * pair + 2, pair + 1, pair + 1);
     }
     return status ? fail("begin", status) : commit(bare);
+}
+
+static int put_nat(struct bare *bare)
+{
+    int status = dp_client_begin(bare->client);
+    for (uint32_t id = BARE_NAT_INSIDE_ID; id <= BARE_NAT_OUTSIDE_ID && status == 0; id++) {
+        put_segment(bare, id, id);
+        put_port(bare, id, id, id);
+    }
+    if (status)
+        return fail("begin", status);
+    bare_nat_put(bare->client);
+    return commit(bare);
 }
 
 static void print(json_t *object)
@@ -258,8 +273,10 @@ static void print_ports(const struct bare *bare)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"pairs", required_argument, NULL, 'p'}, {"core", required_argument, NULL, 'c'}, {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"pairs", required_argument, NULL, 'p'},
+                                            {"core", required_argument, NULL, 'c'},
+                                            {"nat", no_argument, NULL, 'n'},
+                                            {NULL, 0, NULL, 0}};
     struct bare bare = {.pairs = 1, .core = "1"};
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -267,11 +284,13 @@ int main(int argc, char **argv)
             bare.pairs = (unsigned)strtoul(optarg, NULL, 10);
         else if (option == 'c')
             bare.core = optarg;
+        else if (option == 'n')
+            bare.nat = true;
         else
             return 2;
     }
     if (argc - optind != 2 || bare.pairs == 0 || bare.pairs >= EXTRA_FIRST / 2) {
-        fputs("usage: weft-bare [--pairs N] [--core LIST] WEFT-DATAPLANE RUN-DIR\n", stderr);
+        fputs("usage: weft-bare [--pairs N | --nat] [--core LIST] WEFT-DATAPLANE RUN-DIR\n", stderr);
         return 2;
     }
     bare.dataplane = argv[optind];
@@ -279,7 +298,7 @@ int main(int argc, char **argv)
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     int status = start(&bare);
     if (status == 0)
-        status = put_pairs(&bare);
+        status = bare.nat ? put_nat(&bare) : put_pairs(&bare);
     if (status == 0) {
         print_ports(&bare);
         status = serve(&bare);

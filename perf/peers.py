@@ -132,6 +132,7 @@ class Weft(Switch):
 
     build: a build directory, or a weft-dataplane executable (perf/compare)."""
     name = "weft"
+    arguments = ()  # of weft-bare
 
     def __init__(self, core=1, packed=False, build=BUILD):
         super().__init__(core, packed)
@@ -144,7 +145,8 @@ class Weft(Switch):
             if not os.path.exists(path):
                 raise Unavailable(f"{path} is not built")
         with open(os.path.join(self.directory, "weft-bare.log"), "ab") as log:
-            self.process = subprocess.Popen([self.bare, "--core", str(self.core), self.dataplane, os.path.join(self.directory, "run")],
+            self.process = subprocess.Popen([self.bare, *self.arguments, "--core", str(self.core), self.dataplane,
+                                             os.path.join(self.directory, "run")],
                                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
         self.processes.append(self.process)
         self.sockets = tuple(self.answer()["ports"])

@@ -9,13 +9,17 @@ import json
 import os
 import statistics
 import subprocess
+import sys
 import threading
 import time
 
 import peers
+import peers_bulk
+import peers_nat
 
 SCHEMA = "weft.perf.v1"
 LOADGEN = os.path.join(peers.BUILD, "perf/weft-loadgen")
+NATLOAD = os.path.join(peers.BUILD, "perf/weft-natload")
 LOAD_CORE, SWITCH_CORE = 0, 1
 
 
@@ -179,7 +183,82 @@ class ReconfigurationRow(Row):
                     "value": values["offered"] - values["received"]}
 
 
-CONTENDERS = {**peers.SWITCHES, "weftd": peers.WeftDaemons, "memcpy": None}
+class NatRow(Row):
+    """Guests and servers on both sides of a device that translates: packets a second, of both directions."""
+
+    def load(self, switch, *more, seconds):
+        command = [*switch.prefix, NATLOAD, "--core", str(LOAD_CORE), "--seconds", str(seconds), *self.arguments, *more, *switch.ends]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=seconds * 20 + 120, check=False)
+        if result.returncode != 0:
+            raise peers.Unavailable(f"weft-natload: {result.stderr.strip()}\n{switch.log_tail()}")
+        return json.loads(result.stdout)
+
+
+class HostRow(Row):
+    """Goodput of one TCP connection between the guest and a socket of the host, counted where it arrives."""
+    SERVER = """
+import socket, sys, time
+listener = socket.create_server(("192.168.56.1", 5001)); print("ready", flush=True)
+listener.settimeout(20); peer = listener.accept()[0]; peer.settimeout(10)
+space = bytearray(1 << 20); count, start = 0, time.monotonic(); end = start + float(sys.argv[2])
+while time.monotonic() < end:
+    if sys.argv[1] == "send":
+        peer.sendall(space)
+    else:
+        got = peer.recv_into(space); count += got
+        if not got:
+            break
+print(count, time.monotonic() - start)
+"""
+
+    def measure(self, contender, seconds):
+        with self.start(contender) as switch:
+            receive = "--receive" in self.arguments
+            server = subprocess.Popen([*switch.host, sys.executable, "-c", self.SERVER, "send" if receive else "receive", str(seconds)],
+                                      stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            guest = None
+            try:
+                if server.stdout.readline() != "ready\n":
+                    raise peers.Unavailable("the host's socket")
+                guest = switch.bulk("--seconds", str(seconds + 0.5), *self.arguments)
+                count, length = server.communicate(timeout=seconds * 20 + 60)[0].split() if not receive else (0, 1)
+                text, error = guest.communicate(timeout=seconds * 20 + 60)
+                if guest.returncode:
+                    raise peers.Unavailable(error.strip())
+                values = json.loads(text)
+                if not receive:
+                    values["gbps"] = int(count) * 8 / float(length) / 1e9
+                return {**values, "value": values["gbps"]}
+            except (ValueError, subprocess.TimeoutExpired) as error:
+                raise peers.Unavailable(f"{error}\n{switch.log_tail()}") from None
+            finally:
+                for process in (server, guest):
+                    if process:
+                        process.kill()
+                        process.communicate()
+
+
+class WireRow(Row):
+    """What arrives at the far end of the uplink's cable of 64 KiB frames that the guest sends as fast as they are taken."""
+
+    def measure(self, contender, seconds):
+        with self.start(contender) as switch:
+            switch.announce()
+            before = switch.arrived()
+            guest = switch.bulk("--blast", "--seconds", str(seconds))
+            text, error = guest.communicate(timeout=seconds * 20 + 60)
+            if guest.returncode:
+                raise peers.Unavailable(error.strip())
+            frames, size = (after - start for after, start in zip(switch.arrived(), before))
+            if size > frames * 1514:
+                raise AssertionError(f"{contender}: {size} bytes in {frames} frames: longer than the cable takes")
+            values = json.loads(text)
+            return {**values, "offered_gbps": values["gbps"], "frames": frames, "gbps": size * 8 / values["seconds"] / 1e9,
+                    "value": size * 8 / values["seconds"] / 1e9}
+
+
+CONTENDERS = {**peers.SWITCHES, "nftables": peers_nat.Nftables, "bridge": peers_bulk.BridgeHost, "weft-packet": peers_bulk.WeftPacketWire,
+              "weftd": peers.WeftDaemons, "memcpy": None}
 SMALL, MEDIUM, FULL = ["--size", "60"], ["--size", "508"], ["--size", "1514"]
 ROWS = {row.name: row for row in (
     Row("64", "64 B", SMALL),
@@ -193,6 +272,12 @@ ROWS = {row.name: row for row in (
     Row("64-touch", "64 B, headers rewritten, 1 flow", SMALL + ["--touch"], ("weft",)),
     Row("1m-flows", "64 B, 1M flows", SMALL + ["--flows", "1000000"], ovs=peers.OvsSmc),
     Row("1m-macs", "64 B, 1M addresses", SMALL + ["--macs", "500000"], ("weft",)),
+    NatRow("nat", "NAT44, 1024 established flows, 64 B", [], ("weft", "ovs", "nftables"), **peers_nat.SWITCHES),
+    NatRow("nat-new", "NAT44, new UDP sessions, 64 B", ["--new", "500000"], ("weft", "ovs", "nftables"), **peers_nat.SWITCHES),
+    HostRow("guest-to-host", "TCP, guest to host", [], ("weft", "bridge"), "Gbit/s", weft=peers_bulk.WeftHost),
+    HostRow("host-to-guest", "TCP, host to guest", ["--receive"], ("weft", "bridge"), "Gbit/s", weft=peers_bulk.WeftHost),
+    WireRow("wire", "64 KiB TSO to the wire, MTU 1500", [], ("weft", "weft-packet", "bridge"), "Gbit/s", weft=peers_bulk.WeftWire,
+            bridge=peers_bulk.BridgeWire),
     LatencyRow("latency", "p99.9 at half of its own maximum, 64 B", SMALL, ("weft", "testpmd", "ovs"), "us"),
     EqualLatencyRow("latency-equal", "p99.9 at half of the slowest's maximum, 64 B", SMALL, ("weft", "testpmd", "ovs"), "us"),
     SameLatencyRow("latency-1m", "p99.9 at 1 Mpps, 64 B", SMALL, ("weft", "testpmd", "ovs"), "us"),
@@ -234,6 +319,8 @@ GOALS = [
     goal_vs("tso", "memcpy", 0.85),
     Goal("1M flows", "1 flow, headers rewritten alike", 0.97, ("1m-flows", "weft"), ("64-touch", "weft")),
     Goal("1M addresses", "2 addresses, headers rewritten alike", 0.60, ("1m-macs", "weft"), ("64-touch", "weft")),
+    goal_vs("nat", "ovs", 4.0), goal_vs("nat", "nftables", 10.0), goal_vs("nat-new", "ovs", 8.0),
+    Goal("NAT44, new UDP sessions", "-", 1.0, ("nat-new", "weft")),
     goal_vs("latency-equal", "ovs", 0.5, sense=-1), goal_vs("latency", "ovs", 0.5, sense=-1),
     Goal("idle CPU, all daemons", "-", 0.5, ("idle", "weftd"), sense=-1),
     Goal("first packet after idle, p99", "-", 50, ("first", "weft"), sense=-1),
