@@ -13,7 +13,7 @@ import sys
 from netns import run
 
 # hairpin: the kernel's masquerade gives the bridge's address as the source, weft the outside one (RFC 4787 REQ-9)
-FACTS_THAT_DIFFER = {"hairpin"}
+FACTS_THAT_DIFFER = {"hairpin", "hairpin to one-to-one"}
 
 SERVE = """
 import hashlib, os, socket, sys, threading
@@ -208,7 +208,9 @@ class Scene:
             "one-to-one in": self.fetch(self.edge, "192.0.2.77", 443)[0],
             "one-to-one out": self.fetch(peer, "198.51.100.9", 80)[0],
             "one-to-one ping": self.ping(self.far, "192.0.2.77"),
+            "one-to-one fragments": self.echo(self.far, "192.0.2.77", 443, 20000)[0],
             "hairpin": self.fetch(guest, "192.0.2.2", 8443)[0],
+            "hairpin to one-to-one": self.fetch(guest, "192.0.2.77", 443)[0],
         }
 
     def masquerade(self):
