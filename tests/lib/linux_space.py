@@ -142,6 +142,10 @@ class LinuxSpace:
     def python(self, code, *arguments, check=True):
         return self.run(sys.executable, "-c", code, *map(str, arguments), check=check).stdout
 
+    def complaints(self):
+        """What the guest's kernel says of the frames that it was given."""
+        return re.findall(r"^.*(?:bad gso|hw csum failure|suspect GRO).*$", self.run("dmesg").stdout, re.M)
+
     def stop(self):
         self.vm.stop()
         self.channel.close()

@@ -78,6 +78,7 @@ def main():
                     check_segments(weft, scene, guests["guest"])
                 wrong = {space: checksum_errors(space) for space in (*guests.values(), scene.edge, scene.far)}
                 assert not any(wrong.values()), wrong
+                assert not guests["guest"].complaints() + guests["peer"].complaints()
                 print(f"seen {time.monotonic() - start:.1f} s after start")
             finally:
                 for guest in guests.values():
