@@ -45,7 +45,8 @@ def prepare():
 
 
 class LinuxVm:
-    def __init__(self, weft, port, mac, scenario):
+    def __init__(self, weft, port, mac, scenario, image=CACHE, *more):
+        """more: arguments for QEMU."""
         self.weft, self.port = weft, port
         base = os.path.join(weft.directory, port.replace("/", "."))
         self.log_path = base + ".console"
@@ -53,9 +54,9 @@ class LinuxVm:
             text.write(PRELUDE + scenario)
         with open(base + ".qemu", "wb") as errors:
             self.process = subprocess.Popen(
-                [TOOL, "run", CACHE, base + ".scenario", self.log_path, "-chardev",
+                [TOOL, "run", image, base + ".scenario", self.log_path, "-chardev",
                  f"socket,id=c0,path={weft.socket(port)},reconnect=1", "-netdev", "vhost-user,id=n0,chardev=c0", "-device",
-                 f"virtio-net-pci,netdev=n0,mac={mac},vectors=0,romfile="], stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
+                 f"virtio-net-pci,netdev=n0,mac={mac},vectors=0,romfile=", *more], stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
 
     def console(self):
         if not os.path.exists(self.log_path):
@@ -82,4 +83,4 @@ class LinuxVm:
     def stop(self):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        self.process.wait(10)
+        self.process.wait(60)

@@ -13,7 +13,7 @@ import sys
 from netns import run
 
 # hairpin: the kernel's masquerade gives the bridge's address as the source, weft the outside one (RFC 4787 REQ-9)
-FACTS_THAT_DIFFER = {"hairpin"}
+FACTS_THAT_DIFFER = {"hairpin", "hairpin to one-to-one"}
 
 SERVE = """
 import hashlib, os, socket, sys, threading
@@ -45,7 +45,7 @@ threading.Event().wait()
 
 FETCH = """
 import hashlib, os, socket, sys, threading
-s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 20); s.settimeout(60)
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 60); s.settimeout(60)
 data = os.urandom(int(sys.argv[3]))
 def send():
     s.sendall(sys.argv[3].encode() + b"\\n" + data)
@@ -59,7 +59,7 @@ print(address, port)
 CLOSED = """
 import socket, sys
 try:
-    socket.create_connection((sys.argv[1], int(sys.argv[2])), 20)
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), 60)
 except ConnectionRefusedError:
     print("refused")
 """
@@ -83,10 +83,16 @@ assert rest == data, (len(rest), size)
 print(address.decode(), port.decode())
 """
 
+PATH_MTU = """
+import socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+    s.connect((sys.argv[1], 9))
+    print(s.getsockopt(socket.IPPROTO_IP, 14))  # IP_MTU
+"""
 
 STREAM = """
 import os, socket, sys, threading
-s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 20); s.settimeout(60); f = s.makefile("rb")
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 60); s.settimeout(60); f = s.makefile("rb")
 print("connected", flush=True)
 for line in sys.stdin:
     size = int(line); data = os.urandom(size)
@@ -107,14 +113,12 @@ echo "lease ip=$ip router=$router dns=$dns mtu=$mtu domain=$domain"
 def udhcpc(space):
     """Configures eth0 by DHCP; what the lease says."""
     path = f"/tmp/weft-udhcpc-{os.getpid()}"
-    with open(path, "w", encoding="utf-8") as script:
-        script.write(LEASE_SCRIPT)
-    os.chmod(path, 0o755)
+    space.run("busybox", "sh", "-c", 'printf %s "$1" >"$0" && chmod 755 "$0"', path, LEASE_SCRIPT)
     try:
         text = space.run("busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-f", "-t", "20", "-T", "1", "-O", "mtu",
                          "-s", path).stdout
     finally:
-        os.unlink(path)
+        space.run("busybox", "rm", path)
     return dict(word.split("=", 1) for word in re.search(r"^lease (.*)$", text, re.M)[1].split())
 
 
@@ -147,7 +151,8 @@ class Scene:
         self.edge.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
         self.far.run("ip", "addr", "add", "198.51.100.9/24", "dev", "eth0")
         self.far.run("ip", "route", "add", "default", "via", "198.51.100.1")
-        self.edge.popen("dnsmasq", "-k", "-C", "/dev/null", "-R", "-h", "--pid-file=", "-A", "/www.example.net/203.0.113.5",
+        self.edge.popen("dnsmasq", "-k", "-C", "/dev/null", "-R", "-h", "--pid-file=",
+                        "-A", "/www.example.net/203.0.113.5", "-A", "/server.example.net/198.51.100.9",
                         "-A", "/www.example.net/2001:db8:2::9")
         self.serve(self.far, 80)
 
@@ -157,7 +162,7 @@ class Scene:
         assert child.stdout.readline() == "ready\n"
 
     @staticmethod
-    def fetch(space, address, port, size=1 << 20):
+    def fetch(space, address, port, size=4 << 20):
         """TCP, the same bytes both ways; the address and port that the server saw."""
         seen, seen_port = space.python(FETCH, address, port, size).split()
         return seen, int(seen_port)
@@ -168,19 +173,24 @@ class Scene:
         return seen, int(seen_port)
 
     @staticmethod
+    def path_mtu(space, address):
+        """What the host believes that the path takes."""
+        return int(space.python(PATH_MTU, address))
+
+    @staticmethod
     def stream(space, address, port):
         return Stream(space, address, port)
 
     @staticmethod
     def ping(space, *arguments):
         """What ping says but times."""
-        text = space.run("ping", "-n", "-c", "1", "-W", "10", *arguments, check=False).stdout
+        text = space.run("ping", "-n", "-c", "1", "-W", "60", *arguments, check=False).stdout
         return re.findall(r"ttl=\d+|From \S+|Time to live exceeded|Frag needed and DF set \(mtu = \d+\)"
                           r"|Destination \w+ Unreachable", text)
 
     @staticmethod
     def traceroute(space, address):
-        text = space.run("traceroute", "-n", "-q", "1", "-w", "5", "-m", "8", address).stdout
+        text = space.run("traceroute", "-n", "-q", "1", "-w", "20", "-m", "8", address).stdout
         return re.findall(r"^ *\d+ +(\S+)", text, re.M)
 
     def facts(self, guest, peer):
@@ -204,7 +214,9 @@ class Scene:
             "one-to-one in": self.fetch(self.edge, "192.0.2.77", 443)[0],
             "one-to-one out": self.fetch(peer, "198.51.100.9", 80)[0],
             "one-to-one ping": self.ping(self.far, "192.0.2.77"),
+            "one-to-one fragments": self.echo(self.far, "192.0.2.77", 443, 20000)[0],
             "hairpin": self.fetch(guest, "192.0.2.2", 8443)[0],
+            "hairpin to one-to-one": self.fetch(guest, "192.0.2.77", 443)[0],
         }
 
     def masquerade(self):
