@@ -359,7 +359,7 @@ static void settings_of(json_t *config, struct settings *settings)
     snprintf(settings->hugepages, sizeof(settings->hugepages), "%s", hugepages ? hugepages : "auto");
     json_object_foreach (json_object_get(config, "uplinks"), name, uplink) {
         const char *device = json_string_value(json_object_get(uplink, "device"));
-        settings->ethdev |= device && strncmp(device, "vdev:", 5) == 0;
+        settings->ethdev |= device && (strncmp(device, "vdev:", 5) == 0 || strncmp(device, "pci:", 4) == 0);
     }
 }
 

@@ -84,14 +84,15 @@ static int prepare_pci(const char *device, char *text)
         return 0;
     if (!rte_eal_has_hugepages()) {
         snprintf(text, ETHDEV_TEXT_SIZE,
-                 "PCI devices need hugepages: sysctl -w vm.nr_hugepages=512, restart weft-dataplane");
+                 "device \"%.12s\" needs hugepages: sysctl -w vm.nr_hugepages=512, restart weft-dataplane",
+                 device);
         return -ENOMEM;
     }
     if (!rte_vfio_is_enabled("vfio_pci"))
         rte_vfio_enable("vfio");
     if (rte_vfio_is_enabled("vfio_pci"))
         return 0;
-    snprintf(text, ETHDEV_TEXT_SIZE, "PCI device %.40s needs VFIO: modprobe vfio-pci", device);
+    snprintf(text, ETHDEV_TEXT_SIZE, "device \"%.40s\" needs VFIO: modprobe vfio-pci", device);
     return -ENODEV;
 }
 
