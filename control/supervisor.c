@@ -368,6 +368,13 @@ void supervisor_configure(struct supervisor *supervisor, json_t *config)
     settings_of(config, &supervisor->settings);
 }
 
+void supervisor_configure_next(struct supervisor *supervisor, json_t *config)
+{
+    bool ethdev = supervisor->settings.ethdev;
+    settings_of(config, &supervisor->settings);
+    supervisor->settings.ethdev |= ethdev;
+}
+
 bool supervisor_differs(const struct supervisor *supervisor, json_t *config)
 {
     struct settings settings;
