@@ -12,10 +12,10 @@ import json
 import os
 import sys
 import time
+import tty
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
 from lan import Namespace, ip, transfer  # noqa: E402
-from netns import run  # noqa: E402
 from weft import Weft, wait_for  # noqa: E402
 
 EM, VMX, OUT = "0000:00:10.0", "0000:00:11.0", "0000:00:12.0"
@@ -100,16 +100,13 @@ def uplink(weft, name):
     return weft.items("uplink", "show", name)[0]
 
 
-def monitor(command):
-    with open("/dev/ttyS1", "w", encoding="ascii") as line:
-        line.write(command + "\n")
-
-
 def link(weft, lan, guests):
-    run("stty", "-F", "/dev/ttyS1", "raw", "-echo")
+    monitor = os.open("/dev/ttyS1", os.O_RDWR | os.O_NOCTTY)
+    tty.setraw(monitor)
+    os.write(monitor, b"\n")  # ends what was echoed of QEMU's greeting
     vm = weft.guest("acme/vm")
     for state in ("off", "on"):
-        monitor(f"set_link card0 {state}")
+        os.write(monitor, f"set_link card0 {state}\n".encode())
         wait_for(lambda: (uplink(weft, "em")["link"] == "up") == vm.link_up() == (state == "on"), f"link {state}")
     traffic(lan, guests)
 
