@@ -32,7 +32,8 @@
     4000 /* for one answer of the dataplane; a commit may take five times as long, less than the watchdog */
 #define STEP_MS          25
 #define STEP_SLOW_MS     1000
-#define START_SECONDS    15
+#define REPLACE_SECONDS  15 /* while weftd does nothing else; with the stop before less than its watchdog */
+#define START_SECONDS    60 /* some fifty libraries, and hugepages to be zeroed, on a busy machine */
 #define STOP_SECONDS     5
 #define YOUNG_SECONDS    10 /* one that died before counts as a crash loop */
 #define BACKOFF_FIRST_MS 200
@@ -429,7 +430,7 @@ int supervisor_replace(struct supervisor *supervisor)
             describe_death(supervisor);
             break;
         }
-        if (now_ms() - supervisor->started_ms > START_SECONDS * 1000) {
+        if (now_ms() - supervisor->started_ms > REPLACE_SECONDS * 1000) {
             snprintf(supervisor->reason, sizeof(supervisor->reason), "the new dataplane does not answer");
             break;
         }

@@ -20,8 +20,9 @@ from weft import Weft, wait_for  # noqa: E402
 
 EM, VMX, OUT = "0000:00:10.0", "0000:00:11.0", "0000:00:12.0"
 DRIVERS = {EM: "", VMX: "vmxnet3", OUT: "virtio-pci"}  # of Debian's cloud kernel
-EMPTY = {"version": 1, "dataplane": {"cores": [1]}}
-CONFIG = {**EMPTY, "uplinks": {
+NONE = {"version": 1, "dataplane": {"cores": [1]}}
+EMPTY = {**NONE, "uplinks": {"null": {"device": "vdev:net_null0"}}}  # the dataplane need not be restarted for the cards
+CONFIG = {**NONE, "uplinks": {**EMPTY["uplinks"],
     "em": {"device": "pci:00:10.0"}, "vmx": {"device": "pci:" + VMX},
     "out": {"device": "pci:" + OUT, "address": "203.0.113.2/24", "gateway": "203.0.113.1"}}, "tenants": {"acme": {
         "segments": {"web": {"mode": "bridged", "uplink": "em"}, "lab": {"mode": "bridged", "uplink": "vmx", "vlan": 12},
@@ -146,7 +147,7 @@ def main():
         os.kill(pid, 9)
         assert driver(VMX) == "vfio-pci"
         with open(weft.config_path, "w", encoding="utf-8") as text:
-            json.dump({**EMPTY, "tenants": {}}, text)
+            json.dump(NONE, text)
         weft.start()
         wait_for(lambda: {card: driver(card) for card in DRIVERS} == DRIVERS, "what a killed weftd took goes back")
         apply(weft, CONFIG)
