@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "api_nat.h"
+#include "pci.h"
 #include "values.h"
 #include "view.h"
 
@@ -244,6 +245,22 @@ static void set_interface(json_t *item, const struct view *view, const struct mo
         json_object_set_new(item, "zero_copy", json_boolean(state->features & DP_XDP_F_ZEROCOPY));
 }
 
+/* What sysfs says of a card. */
+static void set_card(json_t *item, const struct view *view, const struct model_uplink *uplink)
+{
+    const struct dp_port_state *state = view_state(view, uplink->id);
+    struct pci_facts facts;
+    pci_read(&pci_this_host, uplink_argument(uplink->device), &facts);
+    json_object_set_new(item, "link",
+                        json_string(!uplink->card_usable || !facts.present ? "absent"
+                                    : state && state->link                 ? "up"
+                                                                           : "down"));
+    if (facts.driver[0])
+        json_object_set_new(item, "driver", json_string(facts.driver));
+    if (facts.group >= 0)
+        set_integer(item, "iommu_group", facts.group);
+}
+
 json_t *item_uplink(const struct view *view, const struct model *model, const struct model_uplink *uplink)
 {
     json_t *segments = json_array();
@@ -253,8 +270,10 @@ json_t *item_uplink(const struct view *view, const struct model *model, const st
     }
     json_t *item = json_pack("{s:s, s:s, s:i, s:o}", "name", uplink->name, "device", uplink->device, "mtu",
                              (int)uplink_mtu(uplink), "segments", segments);
-    if (uplink_kind(uplink->device) != UPLINK_VDEV)
+    if (uplink_is_shared(uplink->device))
         set_interface(item, view, uplink);
+    else if (uplink_kind(uplink->device) == UPLINK_PCI)
+        set_card(item, view, uplink);
     set_state(item, view, model_uplink_carrier(uplink)->id, true);
     if (!uplink->parent)
         set_counters(item, view, uplink->id);

@@ -35,6 +35,7 @@
 #include "reconcile.h"
 #include "reserved_ports.h"
 #include "schema.h"
+#include "uplink_pci.h"
 #include "vm.h"
 
 static void confirm_name(char name[48], uint64_t generation)
@@ -73,6 +74,8 @@ static int program_objects(struct controller *controller, const struct model *mo
             snprintf(text, size, "the dataplane takes no punt channel: %s", dp_client_error(client));
     }
     if (!error)
+        error = uplink_pci_prepare(run_dir, want, text, size);
+    if (!error)
         error = reconcile(client, want, &opener, text, size);
     if (error == -ECONNRESET || error == -ETIMEDOUT || error == -EPROTO || error == -EPIPE)
         supervisor_disconnect(controller->supervisor, text);
@@ -80,6 +83,7 @@ static int program_objects(struct controller *controller, const struct model *mo
     if (!error) {
         taps_keep(controller->taps, ports->items, ports->count);
         uplinks_settle(controller->uplinks, want);
+        uplink_pci_settle(run_dir, want);
         taps_adopt(controller->taps, ports->items, ports->count);
         error = host_interface_apply(model, run_dir, text, size);
     }
@@ -335,6 +339,7 @@ static enum weft_code application_prepare(struct controller *controller, struct 
     if (!application->ids)
         return outcome_fail(outcome, WEFT_LIMIT, "no number is left for another object");
     uplinks_look(application->candidate, NULL);
+    uplinks_inherit(application->candidate, controller->model);
     if (uplinks_check(application->candidate, controller->model, application->text,
                       sizeof(application->text)) < 0)
         return outcome_fail(outcome, WEFT_INVALID, "%s", application->text);

@@ -224,8 +224,9 @@ static bool port_is_isolated(const struct model_port *port)
 static bool segment_is_cut_off(const struct model_segment *segment)
 {
     const struct model_uplink *uplink = segment->is_nat ? NULL : segment->uplink;
-    return uplink && segment->follow_uplink && uplink_kind(uplink->device) != UPLINK_VDEV &&
-           !uplink->link.running;
+    if (!uplink || !segment->follow_uplink)
+        return false;
+    return uplink_is_shared(uplink->device) ? !uplink->link.running : uplink->no_link;
 }
 
 /* All that the guest's cable leads to is behind uplinks without link. */
@@ -300,13 +301,19 @@ static uint32_t at_least(uint32_t number, uint32_t least)
     return number > least ? number : least;
 }
 
-/* A socket a worker that could use one, and not more than the interface has queues. */
-static uint32_t packet_queues(const struct model *model, const struct link_facts *link)
+/* One a worker that could use one. */
+static uint32_t worker_queues(const struct model *model)
 {
     json_t *cores = json_object_get(json_object_get(model->config, "dataplane"), "cores");
-    uint32_t workers = at_least((uint32_t)json_array_size(cores), 1), queues = at_least(link->queues, 1);
-    queues = queues < workers ? queues : workers;
-    return queues < DP_QUEUES_MAX ? queues : DP_QUEUES_MAX;
+    uint32_t workers = at_least((uint32_t)json_array_size(cores), 1);
+    return workers < DP_QUEUES_MAX ? workers : DP_QUEUES_MAX;
+}
+
+/* A socket a worker, and not more than the interface has queues. */
+static uint32_t packet_queues(const struct model *model, const struct link_facts *link)
+{
+    uint32_t most = worker_queues(model), queues = at_least(link->queues, 1);
+    return queues < most ? queues : most;
 }
 
 static void compile_uplink(const struct model *model, const struct model_uplink *uplink,
@@ -319,11 +326,17 @@ static void compile_uplink(const struct model *model, const struct model_uplink 
         .id = uplink->id, .type = DP_PORT_ETHDEV, .queues = 1, .mtu = uplink_mtu(uplink)};
     snprintf(object.name, sizeof(object.name), "%s", uplink->name);
     snprintf(object.device, sizeof(object.device), "%s", uplink_argument(uplink->device));
-    if (uplink_kind(uplink->device) != UPLINK_VDEV) {
+    if (uplink_is_shared(uplink->device)) {
         object.ifindex = link->ifindex;
         object.flags = link->running ? 0 : DP_PORT_F_NO_LINK;
     }
-    if (uplink_kind(uplink->device) == UPLINK_PACKET) {
+    if (uplink_kind(uplink->device) == UPLINK_PCI) {
+        object.queues = worker_queues(model); /* the dataplane takes as many as the card has */
+        if (!uplink->card_usable) {           /* a port of the kind that lives without its interface */
+            object.type = DP_PORT_PACKET;
+            object.flags = DP_PORT_F_NO_LINK;
+        }
+    } else if (uplink_kind(uplink->device) == UPLINK_PACKET) {
         object.type = DP_PORT_PACKET;
         object.queues = packet_queues(model, link);
     } else if (uplink_kind(uplink->device) == UPLINK_XDP) {

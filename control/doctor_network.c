@@ -51,7 +51,7 @@ static bool is_known(const struct netlink_tables *tables, const struct netlink_r
 /* By the host's own address, routes and neighbours. */
 static void check_shared(struct doctor *doctor, const struct model_uplink *uplink, uint8_t family)
 {
-    const struct netlink *netlink = outside_netlink(doctor->controller->outside);
+    const struct netlink *netlink = doctor->controller->netlink;
     const struct netlink_link *link = netlink ? netlink_link(netlink, uplink->netdev) : NULL;
     char way_out[120], hop[VALUE_IP_SIZE];
     if (!link || !link->index)

@@ -54,7 +54,7 @@ static bool is_own(const struct doctor *doctor, const struct model_uplink *uplin
                    const struct host_socket *found)
 {
     static const uint8_t any[16], mapped[12] = {[10] = 0xff, [11] = 0xff};
-    const struct netlink *netlink = outside_netlink(doctor->controller->outside);
+    const struct netlink *netlink = doctor->controller->netlink;
     const struct netlink_link *link = netlink ? netlink_link(netlink, uplink->netdev) : NULL;
     uint8_t family = found->family;
     const uint8_t *address = found->address;

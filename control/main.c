@@ -29,6 +29,7 @@
 #include "notify.h"
 #include "vm.h"
 #include "reserved_ports.h"
+#include "uplink_pci.h"
 
 #define LOCK_FILE "weftd.lock"
 
@@ -379,6 +380,8 @@ static void close_parts(struct controller *controller)
         supervisor_free(controller->supervisor, !controller->options.keep_dataplane);
         if (stops && controller->store)
             reserved_ports_apply(controller->store, NULL);
+        if (stops)
+            uplink_pci_settle(controller->options.run_dir, NULL);
     }
     bench_free(controller->bench);
     if (controller->confirm_timer)

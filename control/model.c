@@ -106,6 +106,7 @@ static void uplinks_build(const struct model_check *check)
             .name = name,
             .device = json_string_value(json_object_get(table, "device")),
             .mtu = (uint32_t)number_of(table, "mtu", 0),
+            .take_over = bool_of(table, "take-over", false),
         };
         model_uplink_build(&model->uplinks[model->uplink_count++], table);
     }

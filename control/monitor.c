@@ -43,6 +43,7 @@ struct monitor {
     struct refusals routers, addresses;
     struct event *timer;
     unsigned round;
+    bool links_changed; /* of uplinks, in this round */
     struct seen ports[DP_PORTS_MAX];
 };
 
@@ -60,6 +61,18 @@ static const char *port_name(const struct controller *controller, uint32_t id)
     return NULL;
 }
 
+/* Guests of its segments are shown the link of a device that only the dataplane sees. */
+static void follow_uplink(struct monitor *monitor, const struct dp_port_state *state)
+{
+    struct model *model = monitor->controller->model;
+    for (unsigned i = 0; i < model->uplink_count; i++) {
+        if (model->uplinks[i].id != state->id || model->uplinks[i].no_link == !state->link)
+            continue;
+        model->uplinks[i].no_link = !state->link;
+        monitor->links_changed = true;
+    }
+}
+
 static void look_at_state(struct monitor *monitor, const struct dp_port_state *state)
 {
     struct controller *controller = monitor->controller;
@@ -74,6 +87,7 @@ static void look_at_state(struct monitor *monitor, const struct dp_port_state *s
     if (name && error && seen->known)
         events_add(controller->events, "port-error", name, 0, "%.*s", (int)sizeof(state->last_error),
                    state->last_error[0] ? state->last_error : "a ring broke");
+    follow_uplink(monitor, state);
     seen->known = true;
     seen->link = link;
     seen->ring_errors = state->ring_errors;
@@ -217,6 +231,9 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
     }
     if (error)
         supervisor_disconnect(controller->supervisor, dp_client_error(client));
+    else if (monitor->links_changed)
+        apply_follow(controller);
+    monitor->links_changed = false;
     next_round(monitor);
 }
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "pci.h"
 #include "schema_scalar.h"
 #include "values.h"
 
@@ -124,6 +125,26 @@ static json_t *scalar_vlan(struct schema_place *place, const struct document_nod
                        "vlan: and the name of an uplink with a VLAN of 1..4094, like vlan:lan0.120");
 }
 
+/* The full address, however it is written. */
+static json_t *scalar_card(struct schema_place *place, const struct document_node *node, const char *text)
+{
+    char address[PCI_ADDRESS_SIZE];
+    if (pci_address(text, address))
+        return json_sprintf("pci:%s", address);
+    schema_mistake(place, node->position, "\"%.40s\" is not a PCI address, like 0000:03:00.0 or 03:00.0",
+                   text);
+    return NULL;
+}
+
+/* Whether DPDK would take the arguments for a PCI device. */
+static bool names_card(const char *arguments)
+{
+    char first[16], address[PCI_ADDRESS_SIZE];
+    const char *name = strncmp(arguments, "pci:", 4) == 0 ? arguments + 4 : arguments;
+    snprintf(first, sizeof(first), "%.*s", (int)strcspn(name, ","), name);
+    return name != arguments || strncmp(name, "bus=pci", 7) == 0 || pci_address(first, address);
+}
+
 static json_t *scalar_device(struct schema_place *place, const struct schema_key *row,
                              const struct document_node *node)
 {
@@ -138,12 +159,18 @@ static json_t *scalar_device(struct schema_place *place, const struct schema_key
         return NULL;
     if (strcmp(kind, "vlan") == 0)
         return scalar_vlan(place, node, colon + 1);
+    if (strcmp(kind, "pci") == 0)
+        return scalar_card(place, node, colon + 1);
     if (strcmp(kind, "vdev") != 0)
         return scalar_text(place, node, value_interface(colon + 1),
                            "KIND: and the name of an interface (1 to 15 characters)");
     size_t length = strlen(colon + 1);
     if (length == 0 || length > 200) {
         schema_mistake(place, node->position, "vdev: needs 1 to 200 characters of DPDK device arguments");
+        return NULL;
+    }
+    if (names_card(colon + 1)) {
+        schema_mistake(place, node->position, "is a PCI device: pci:ADDRESS takes it");
         return NULL;
     }
     for (const char *at = colon + 1; *at; at++) {

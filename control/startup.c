@@ -146,7 +146,7 @@ static bool check_file(struct controller *controller, const char *text, size_t s
     struct model *model = document ? apply_candidate(controller, document, &diagnostics) : NULL;
     document_free(document);
     if (model) {
-        supervisor_configure(controller->supervisor, model->config);
+        supervisor_configure_next(controller->supervisor, model->config);
         model_free(model);
         return true;
     }

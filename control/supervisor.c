@@ -32,7 +32,8 @@
     4000 /* for one answer of the dataplane; a commit may take five times as long, less than the watchdog */
 #define STEP_MS          25
 #define STEP_SLOW_MS     1000
-#define START_SECONDS    15
+#define REPLACE_SECONDS  15 /* while weftd does nothing else; with the stop before less than its watchdog */
+#define START_SECONDS    60 /* some fifty libraries, and hugepages to be zeroed, on a busy machine */
 #define STOP_SECONDS     5
 #define YOUNG_SECONDS    10 /* one that died before counts as a crash loop */
 #define BACKOFF_FIRST_MS 200
@@ -359,13 +360,20 @@ static void settings_of(json_t *config, struct settings *settings)
     snprintf(settings->hugepages, sizeof(settings->hugepages), "%s", hugepages ? hugepages : "auto");
     json_object_foreach (json_object_get(config, "uplinks"), name, uplink) {
         const char *device = json_string_value(json_object_get(uplink, "device"));
-        settings->ethdev |= device && strncmp(device, "vdev:", 5) == 0;
+        settings->ethdev |= device && (strncmp(device, "vdev:", 5) == 0 || strncmp(device, "pci:", 4) == 0);
     }
 }
 
 void supervisor_configure(struct supervisor *supervisor, json_t *config)
 {
     settings_of(config, &supervisor->settings);
+}
+
+void supervisor_configure_next(struct supervisor *supervisor, json_t *config)
+{
+    bool ethdev = supervisor->settings.ethdev;
+    settings_of(config, &supervisor->settings);
+    supervisor->settings.ethdev |= ethdev;
 }
 
 bool supervisor_differs(const struct supervisor *supervisor, json_t *config)
@@ -422,7 +430,7 @@ int supervisor_replace(struct supervisor *supervisor)
             describe_death(supervisor);
             break;
         }
-        if (now_ms() - supervisor->started_ms > START_SECONDS * 1000) {
+        if (now_ms() - supervisor->started_ms > REPLACE_SECONDS * 1000) {
             snprintf(supervisor->reason, sizeof(supervisor->reason), "the new dataplane does not answer");
             break;
         }

@@ -30,6 +30,9 @@ void supervisor_free(struct supervisor *supervisor, bool stop_dataplane);
 /* The configuration (NULL: none), for the next start: its `dataplane` table, and whether it has uplinks on
  * DPDK devices. */
 void supervisor_configure(struct supervisor *supervisor, json_t *config);
+/* The same for one that replaces what is in force once the dataplane holds that: it serves DPDK devices if
+ * either has some. */
+void supervisor_configure_next(struct supervisor *supervisor, json_t *config);
 /* Whether this configuration means another start than the configured one. */
 bool supervisor_differs(const struct supervisor *supervisor, json_t *config);
 /* Adopts or starts one; to be called once. */

@@ -27,6 +27,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "log.h"
+#include "uplink_pci.h"
 #include "uplink_ranges.h"
 
 #define BUFFER_SIZE (8 << 20) /* bytes of a packet socket each way: some hundred 64 KiB frames */
@@ -53,7 +54,8 @@ struct uplinks {
 static const struct {
     const char *name;
     enum uplink_kind kind;
-} kinds[] = {{"af_packet", UPLINK_PACKET}, {"af_xdp", UPLINK_XDP}, {"vdev", UPLINK_VDEV}};
+} kinds[] = {
+    {"af_packet", UPLINK_PACKET}, {"af_xdp", UPLINK_XDP}, {"vdev", UPLINK_VDEV}, {"pci", UPLINK_PCI}};
 
 enum uplink_kind uplink_kind(const char *device)
 {
@@ -63,6 +65,12 @@ enum uplink_kind uplink_kind(const char *device)
             return kinds[i].kind;
     }
     return UPLINK_VDEV;
+}
+
+bool uplink_is_shared(const char *device)
+{
+    enum uplink_kind kind = uplink_kind(device);
+    return kind == UPLINK_PACKET || kind == UPLINK_XDP;
 }
 
 const char *uplink_argument(const char *device)
@@ -135,13 +143,40 @@ static void report(struct events *events, const struct model_uplink *uplink, con
                    now->mtu, before->mtu);
 }
 
+/* True: it is not as it was. */
+static bool look_at_card(struct model_uplink *uplink, struct events *events)
+{
+    char reason[400] = "";
+    bool before = uplink->card_usable, known = uplink->looked;
+    uplink->card_usable = uplink_pci_check(uplink, reason, sizeof(reason)) == 0;
+    uplink->looked = true;
+    if (events && known && before != uplink->card_usable)
+        events_add(events, "uplink-changed", uplink->name, 0, "%s",
+                   reason[0] ? reason : "the card can be used");
+    else if (!known && !uplink->card_usable && events)
+        log_warning("uplink %s has no card: %s", uplink->name, reason);
+    return before != uplink->card_usable;
+}
+
+void uplinks_inherit(struct model *candidate, const struct model *current)
+{
+    for (unsigned i = 0; i < candidate->uplink_count; i++) {
+        struct model_uplink *uplink = &candidate->uplinks[i];
+        const struct model_uplink *old = current ? model_uplink(current, uplink->name) : NULL;
+        if (old && strcmp(old->device, uplink->device) == 0)
+            uplink->no_link = old->no_link;
+    }
+}
+
 bool uplinks_look(struct model *model, struct events *events)
 {
     bool changed = false;
     for (unsigned i = 0; i < model->uplink_count; i++) {
         struct model_uplink *uplink = &model->uplinks[i];
         struct link_facts before = uplink->link;
-        if (uplink_kind(uplink->device) == UPLINK_VDEV)
+        if (uplink_kind(uplink->device) == UPLINK_PCI)
+            changed |= look_at_card(uplink, events);
+        if (!uplink_is_shared(uplink->device))
             continue;
         int error = link_read(uplink_argument(uplink->device), &uplink->link);
         if (error && error != -ENODEV)
@@ -160,6 +195,12 @@ static int refuse(const struct model_uplink *uplink, int error, const char *reas
 {
     snprintf(text, size, "uplink %s: %s %s%s", uplink->name, uplink_argument(uplink->device), reason, more);
     return error;
+}
+
+static int check_card(const struct model_uplink *uplink, char *text, size_t size)
+{
+    int length = snprintf(text, size, "uplink %s: ", uplink->name);
+    return uplink_pci_check(uplink, text + length, size - (size_t)length);
 }
 
 static int check_new(const struct model_uplink *uplink, char *text, size_t size)
@@ -186,8 +227,10 @@ int uplinks_check(const struct model *candidate, const struct model *current, ch
         const struct model_uplink *uplink = &candidate->uplinks[i];
         const struct model_uplink *old = current ? model_uplink(current, uplink->name) : NULL;
         bool known = old && strcmp(old->device, uplink->device) == 0 && old->mtu == uplink->mtu;
-        if (!known && uplink_kind(uplink->device) != UPLINK_VDEV)
+        if (!known && uplink_is_shared(uplink->device))
             error = check_new(uplink, text, size);
+        else if (!known && uplink_kind(uplink->device) == UPLINK_PCI)
+            error = check_card(uplink, text, size);
     }
     return error;
 }

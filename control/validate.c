@@ -246,7 +246,12 @@ static void validate_uplinks(const struct model_check *check, json_t *claims)
                 model_mistake(check, WEFT_INVALID, path, "missing; it says how the uplink is reached");
             continue;
         }
-        bool shared = uplink_kind(uplink->device) != UPLINK_VDEV;
+        if (uplink->take_over && uplink_kind(uplink->device) != UPLINK_PCI) {
+            char key[PATH_SIZE];
+            snprintf(key, sizeof(key), "uplinks.%s.take-over", uplink->name);
+            model_mistake(check, WEFT_INVALID, key, "is for pci: other devices are not taken from the host");
+        }
+        bool shared = uplink_is_shared(uplink->device);
         const char *place = shared ? uplink_argument(uplink->device) : uplink->device;
         snprintf(what, sizeof(what), "%s %.*s", places[shared], (int)strcspn(place, ","), place);
         const char *other = model_claim(claims, what, uplink->name);

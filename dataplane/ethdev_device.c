@@ -3,6 +3,11 @@
  * Plugging DPDK devices in and out. All of it runs on the control thread, as does the table of owners: a
  * device belongs to one port.
  *
+ * A PCI device is reached through VFIO, which weftd has bound it to: an IOMMU lets it see the dataplane's
+ * memory and nothing else. That memory is hugepages, because an IOMMU container takes 65535 mappings and
+ * 4 KiB pages would be more. VFIO is looked for again when a device is plugged in, as its module may have
+ * been loaded after EAL started.
+ *
  * mbufs have 2 KiB of room if the device chains them in both directions, else as much as the largest frame
  * needs. A pool whose mbufs are still elsewhere when the port closes (in a ring of net_ring) is kept until
  * they are back.
@@ -15,6 +20,8 @@
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 #include <rte_mempool.h>
+#include <rte_pci.h>
+#include <rte_vfio.h>
 #include "ethdev_device.h"
 
 #define ETHDEV_DESCRIPTORS 512u /* a queue; bounded by what the device takes */
@@ -69,6 +76,26 @@ static uint16_t find_device(const char *arguments)
     return found;
 }
 
+/* What a PCI device needs of this process. 0 or -errno. */
+static int prepare_pci(const char *device, char *text)
+{
+    struct rte_pci_addr address;
+    if (rte_pci_addr_parse(device, &address) < 0)
+        return 0;
+    if (!rte_eal_has_hugepages()) {
+        snprintf(text, ETHDEV_TEXT_SIZE,
+                 "device \"%.12s\" needs hugepages: sysctl -w vm.nr_hugepages=512, restart weft-dataplane",
+                 device);
+        return -ENOMEM;
+    }
+    if (!rte_vfio_is_enabled("vfio_pci"))
+        rte_vfio_enable("vfio");
+    if (rte_vfio_is_enabled("vfio_pci"))
+        return 0;
+    snprintf(text, ETHDEV_TEXT_SIZE, "device \"%.40s\" needs VFIO: modprobe vfio-pci", device);
+    return -ENODEV;
+}
+
 /* Plugs the device in and makes it the port's. */
 static int claim_device(const struct port *port, uint16_t *id, char *text)
 {
@@ -80,7 +107,10 @@ static int claim_device(const struct port *port, uint16_t *id, char *text)
         return -EBUSY;
     }
     if (*id == RTE_MAX_ETHPORTS) {
-        int error = rte_dev_probe(device);
+        int error = prepare_pci(device, text);
+        if (error)
+            return error;
+        error = rte_dev_probe(device);
         *id = error ? RTE_MAX_ETHPORTS : find_device(device);
         if (*id == RTE_MAX_ETHPORTS) {
             snprintf(text, ETHDEV_TEXT_SIZE, "no DPDK device \"%.60s\": %s", device,
@@ -218,10 +248,12 @@ int ethdev_device_open(struct port *port, const int *fds, unsigned fd_count, cha
         error = start_queues(port, ethdev, &info, text);
     if (error)
         goto unplug;
-    if (rte_eth_promiscuous_enable(ethdev->id) != 0)
+    if (rte_eth_promiscuous_enable(ethdev->id) != 0) {
+        rte_eth_allmulticast_enable(ethdev->id); /* a virtual function may have the one without the other */
         control_log(LOG_WARNING,
                     "port %s: device %s has no promiscuous mode: it may not hear frames for guests",
                     port->config.name, port->config.device);
+    }
     port->private = ethdev;
     port->queues = ethdev->rx_queues;
     port_set_tx_queues(port, (1u << ethdev->tx_queues) - 1);

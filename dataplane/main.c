@@ -123,9 +123,9 @@ static int start_eal(const struct options *options)
     lcores[length - 1] = ')';
     /* EAL wants writable strings and keeps pointers to them. */
     static char name[] = "weft-dataplane", file_prefix[80], no_telemetry[] = "--no-telemetry",
-                no_pci[] = "--no-pci", no_shconf[] = "--no-shconf", in_memory[] = "--in-memory",
-                no_huge[] = "--no-huge", memory[] = "-m", small[] = "32", large[] = "256",
-                log_level[] = "--log-level=*:warning",
+                no_pci[] = "--no-pci", no_nic[] = "--allow=0000:00:00.0", iova_va[] = "--iova-mode=va",
+                no_shconf[] = "--no-shconf", in_memory[] = "--in-memory", no_huge[] = "--no-huge",
+                memory[] = "-m", small[] = "32", large[] = "256", log_level[] = "--log-level=*:warning",
                 eal_log_level[] =
                     "--log-level=lib.eal:error"; /* it warns of every page size that is not there */
     snprintf(file_prefix, sizeof(file_prefix), "--file-prefix=%s", prefix);
@@ -133,10 +133,13 @@ static int start_eal(const struct options *options)
     arguments[count++] = lcores;
     arguments[count++] = file_prefix;
     arguments[count++] = no_telemetry;
-    arguments[count++] = no_pci;
     arguments[count++] = log_level;
     arguments[count++] = eal_log_level;
+    /* PCI devices are plugged in by ports, none is probed at the start: an allow-list of nothing but the host
+     * bridge. Without hugepages they cannot be (ethdev_device.c). */
+    arguments[count++] = huge && options->allow_ethdev ? no_nic : no_pci;
     if (huge) {
+        arguments[count++] = iova_va; /* physical addresses are not this process's to know */
         arguments[count++] = in_memory;
     } else {
         arguments[count++] = no_huge;

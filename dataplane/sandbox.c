@@ -94,6 +94,8 @@ static const int ethdev_calls[] = {
     SCMP_SYS(pread64), SCMP_SYS(pwrite64), SCMP_SYS(mlock), SCMP_SYS(munlock), SCMP_SYS(flock), SCMP_SYS(mkdir),
     SCMP_SYS(uname), SCMP_SYS(fallocate), SCMP_SYS(eventfd), SCMP_SYS(pipe), SCMP_SYS(select), SCMP_SYS(pselect6),
     SCMP_SYS(bpf), SCMP_SYS(inotify_init1), SCMP_SYS(inotify_add_watch), SCMP_SYS(inotify_rm_watch),
+    /* EAL's interrupt thread */
+    SCMP_SYS(epoll_create),
 };
 
 static const int refused_calls[] = {

@@ -49,9 +49,11 @@
       "whether the dataplane uses hugepages; a change restarts the dataplane")                               \
     X("uplinks", NAMED, 0, 0, NULL, NULL, NULL, "ways to the physical network")                              \
     X("uplinks.*", TABLE, 0, 0, NULL, NULL, NULL, "an uplink")                                               \
-    X("uplinks.*.device", DEVICE, 0, 0, "af_packet|af_xdp|vdev|vlan|!pci", NULL, NULL,                       \
-      "af_xdp:IF or af_packet:IF, an interface shared with the host; vdev:DEVARGS, a DPDK device; "          \
-      "vlan:UPLINK.NUMBER, a VLAN of another uplink, for mode nat")                                          \
+    X("uplinks.*.device", DEVICE, 0, 0, "af_packet|af_xdp|pci|vdev|vlan", NULL, NULL,                        \
+      "af_xdp:IF or af_packet:IF, an interface shared with the host; pci:ADDRESS, a whole network card; "    \
+      "vdev:DEVARGS, a DPDK device; vlan:UPLINK.NUMBER, a VLAN of another uplink, for mode nat")             \
+    X("uplinks.*.take-over", BOOL, 0, 0, NULL, "false", NULL,                                                \
+      "pci: take the card although the host uses it (an address, the default route, a bridge)")              \
     X("uplinks.*.mtu", INTEGER, 68, 9216, NULL, "the interface's, else 1500", NULL,                          \
       "bytes of IP packet that the uplink carries")                                                          \
     X("uplinks.*.address", PREFIXES, 0, 2, NULL, NULL, NULL,                                                 \

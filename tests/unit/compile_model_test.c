@@ -176,6 +176,35 @@ static void trunks_and_uplinks(void **state)
     object_set_clear(&set);
 }
 
+/* A card that cannot be used is a port without link; guests follow the link that the dataplane tells. */
+static void cards(void **state)
+{
+    struct object_set set = {0};
+    struct model *model = build(
+        "uplinks: {lan: {device: 'pci:03:00.0'}}\n"
+        "tenants: {a: {segments: {w: {mode: bridged, uplink: lan}, x: {mode: bridged, uplink: lan, vlan: 6,\n"
+        "  follow-uplink: false}}, ports: {p: {segment: w}, q: {segment: x}}}}\n");
+    json_decref(ids_assign(NULL, model));
+    model->uplinks[0].no_link = true;
+    compile_model(model, 7, 42, &set);
+    assert_int_equal(port_named(&set, "lan")->type, DP_PORT_PACKET);
+    assert_int_equal(port_named(&set, "lan")->ifindex, 0);
+    assert_int_equal(port_named(&set, "lan")->flags, DP_PORT_F_NO_LINK);
+    assert_int_equal(port_named(&set, "a/p")->flags, DP_PORT_F_NO_LINK);
+    assert_int_equal(port_named(&set, "a/q")->flags, 0);
+    object_set_clear(&set);
+    model->uplinks[0].no_link = false;
+    model->uplinks[0].card_usable = true;
+    compile_model(model, 7, 42, &set);
+    assert_int_equal(port_named(&set, "lan")->type, DP_PORT_ETHDEV);
+    assert_int_equal(port_named(&set, "lan")->flags, 0);
+    assert_int_equal(port_named(&set, "lan")->queues, 1);
+    assert_string_equal(port_named(&set, "lan")->device, "0000:03:00.0");
+    assert_int_equal(port_named(&set, "a/p")->flags, 0);
+    object_set_clear(&set);
+    model_free(model);
+}
+
 static void isolation(void **state)
 {
     struct object_set set;
@@ -291,6 +320,7 @@ int main(void)
         cmocka_unit_test(guests_do_not_serve),
         cmocka_unit_test(spoof_allow_lifts_everything),
         cmocka_unit_test(trunks_and_uplinks),
+        cmocka_unit_test(cards),
         cmocka_unit_test(isolation),
         cmocka_unit_test(a_tenants_addresses_are_shared_out),
         cmocka_unit_test(statics_of_a_segment),

@@ -155,7 +155,13 @@ static void segments_and_uplinks(void **state)
     assert_string_equal(port, "vm1");
     json_decref(tree);
     refused("version: 1\nuplinks: {l: {device: 'pci:0000'}}\n", 2, 23, "uplinks.l.device",
-            "\"pci\" is not built in this version");
+            "\"0000\" is not a PCI address, like 0000:03:00.0 or 03:00.0");
+    refused("version: 1\nuplinks: {l: {device: 'pci:0000:03:20.0'}}\n", 2, 23, "uplinks.l.device",
+            "\"0000:03:20.0\" is not a PCI address, like 0000:03:00.0 or 03:00.0");
+    refused("version: 1\nuplinks: {l: {device: 'vdev:03:00.0,x=1'}}\n", 2, 23, "uplinks.l.device",
+            "is a PCI device: pci:ADDRESS takes it");
+    refused("version: 1\nuplinks: {l: {device: 'vdev:pci:0000:03:00.0'}}\n", 2, 23, "uplinks.l.device",
+            "is a PCI device: pci:ADDRESS takes it");
     refused("version: 1\nuplinks: {l: {device: eth0}}\n", 2, 23, "uplinks.l.device",
             "must be KIND:ARGUMENTS, like vdev:net_null0");
     refused("version: 1\ntenants: {a: {segments: {w: {subnet: 10.0.1.1/24}}}}\n", 2, 38,

@@ -159,6 +159,13 @@ static void uplinks(void **state)
 {
     refused("uplinks: {l: {}}\n", WEFT_INVALID, 1, 11, "uplinks.l.device",
             "missing; it says how the uplink is reached");
+    accepted("uplinks: {l: {device: 'pci:03:00.0', take-over: true}, m: {device: 'pci:0000:03:00.1'}}\n");
+    refused("uplinks: {l: {device: 'pci:03:00.A'}, m: {device: 'pci:0000:03:00.1'}}\n", WEFT_INVALID, 1, 23,
+            "uplinks.l.device", "\"03:00.A\" is not a PCI address, like 0000:03:00.0 or 03:00.0");
+    refused("uplinks: {l: {device: 'pci:0a:00.0'}, m: {device: 'pci:0000:0A:00.0'}}\n", WEFT_INVALID, 1, 51,
+            "uplinks.m.device", "is the device of uplink l");
+    refused("uplinks: {l: {device: 'af_xdp:eth1', take-over: true}}\n", WEFT_INVALID, 1, 49,
+            "uplinks.l.take-over", "is for pci: other devices are not taken from the host");
     refused("uplinks: {l: {device: 'vdev:net_null0,copy=1'}, m: {device: 'vdev:net_null0,copy=0'}}\n",
             WEFT_INVALID, 1, 61, "uplinks.m.device", "is the device of uplink l");
     refused("dataplane: {cores: [999]}\n", WEFT_INVALID, 1, 20, "dataplane.cores",
