@@ -7,22 +7,14 @@
  * Checked: every frame that comes out is a segment with right checksums; the bytes that a guest is sent at a
  * place in the stream are those of the answers there; the table keeps to its limits.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "check.h"
 #include "datagram.h"
 #include "tcp.h"
 #include "tcp_segment.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) {                                                                                  \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                  \
-            abort();                                                                                         \
-        }                                                                                                    \
-    } while (0)
 
 #define PORT   5u
 #define GUESTS 3u

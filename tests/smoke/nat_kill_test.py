@@ -15,7 +15,8 @@ import socket
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
-from lan import Host, Namespace, check_released, enter_host, ip, nic, sysctl, transfer  # noqa: E402
+from lan import Namespace, check_released, ip, nic, sysctl, transfer  # noqa: E402
+from netns import Host, enter  # noqa: E402
 from weft import Weft, wait_for  # noqa: E402
 
 KIND, TAP, SETTING = sys.argv[1] if len(sys.argv) > 1 else "af_packet", f"wt{os.getpid()}", "ipv4/ip_local_reserved_ports"
@@ -64,7 +65,7 @@ def kill(weft, *pids):
 
 
 def main():
-    enter_host()
+    enter(sys.argv)
     with Namespace() as lan, Namespace() as guest:
         lan.veth("up0", "lan0")
         lan.ip("addr", "add", "10.0.0.1/24", "dev", "lan0")

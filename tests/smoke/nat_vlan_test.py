@@ -13,7 +13,8 @@ import socket
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
-from lan import Namespace, enter_host, ip  # noqa: E402
+from lan import Namespace, ip  # noqa: E402
+from netns import enter  # noqa: E402
 from vlans import Vlans  # noqa: E402
 from weft import Weft, wait_for  # noqa: E402
 
@@ -58,7 +59,7 @@ def refused(client, to):
 
 
 def main():
-    enter_host()
+    enter(sys.argv)
     with Namespace() as lan, Namespace() as red, Namespace() as blue, Namespace() as acme, Namespace() as beta:
         lan.veth("up0", "lan0")
         lan.ip("addr", "add", "10.0.0.1/24", "dev", "lan0")

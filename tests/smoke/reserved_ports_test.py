@@ -12,7 +12,7 @@ import socket
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
-from namespaces import enter_own, run  # noqa: E402
+from netns import enter, run  # noqa: E402
 from weft import Weft  # noqa: E402
 
 SETTING, OWN = "/proc/sys/net/ipv4/ip_local_reserved_ports", "8080,40000-40010"
@@ -62,7 +62,7 @@ def write(weft, config):
 
 
 def main():
-    enter_own()
+    enter(sys.argv)
     run("ip", "link", "add", "lan0", "type", "veth", "peer", "name", "lan1")
     for command in ("link set lan1 up", "link set lan0 up", "addr add 192.0.2.9/24 dev lan0"):
         run("ip", *command.split())

@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
-from namespaces import enter_own, run  # noqa: E402
+from netns import enter, run  # noqa: E402
 from weft import Weft, wait_for  # noqa: E402
 
 ROUTES, MOST = 10000, 1024
@@ -37,7 +37,7 @@ def uplink(weft):
 
 
 def main():
-    enter_own()
+    enter(sys.argv)
     with open("/proc/sys/net/ipv6/conf/all/disable_ipv6", "w", encoding="ascii") as setting:
         setting.write("1")
     run("ip", "link", "add", "lan0", "type", "veth", "peer", "name", "lan1")
