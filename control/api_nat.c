@@ -346,6 +346,8 @@ void nat_item_uplink(const struct view *view, const struct model_uplink *uplink,
                             "udp_used", (json_int_t)state->udp_used, "icmp_used",
                             (json_int_t)state->icmp_used, "refused", (json_int_t)state->refused));
     }
+    if (uplink->routes_left_out)
+        json_object_set_new(item, "routes_left_out", json_integer((json_int_t)uplink->routes_left_out));
     if (uplink->is_outside)
         json_object_set_new(item, "nat_ports", json_sprintf("%u-%u", uplink->port_first, uplink->port_last));
     if (json_array_size(list))

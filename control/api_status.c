@@ -89,6 +89,12 @@ static json_t *status_warnings(const struct controller *controller, const struct
     if (controller->file_trouble[0])
         warn(warnings, "%s", controller->file_trouble);
     vms_warn(controller->vms, warnings);
+    for (unsigned i = 0; i < model->uplink_count; i++) {
+        const struct model_uplink *uplink = &model->uplinks[i];
+        if (uplink->routes_left_out)
+            warn(warnings, "uplink %s: guests do not use %zu of the host's routes: %u are possible",
+                 uplink->name, uplink->routes_left_out, DP_ROUTES_MAX);
+    }
     for (unsigned i = 0; i < model->port_count; i++) {
         const struct dp_port_state *state = view_state(view, model->ports[i].id);
         if (state && state->ring_errors)

@@ -86,6 +86,7 @@ static int program_objects(struct controller *controller, const struct model *mo
     if (!error) {
         controller->programmed_hash = object_set_hash(want);
         reserved_ports_apply(controller->store, model);
+        outside_settled(controller->outside, model);
     }
     return error;
 }

@@ -415,9 +415,10 @@ static void compile_pins(const struct outside *outside, const struct model_segme
 
 void compile_outside(const struct model *model, const struct netlink *netlink, struct object_set *set)
 {
-    struct compile_routes routes = {0};
     for (unsigned i = 0; i < model->uplink_count; i++) {
+        struct compile_routes routes = {0};
         struct outside outside;
+        model->uplinks[i].routes_left_out = 0;
         if (!model->uplinks[i].outside_port || !outside_open(&outside, model, netlink, &model->uplinks[i]))
             continue;
         outside_interface(&outside, set);
@@ -425,6 +426,7 @@ void compile_outside(const struct model *model, const struct netlink *netlink, s
             outside_kernel(&outside, &routes, set);
         else
             outside_keys(&outside, &routes);
+        model->uplinks[i].routes_left_out = compile_routes_end(&routes, set);
         for (unsigned k = 0; k < model->segment_count; k++) {
             const struct model_segment *segment = &model->segments[k];
             if (!segment->router_port || !segment->is_nat || segment->uplink != outside.uplink)
@@ -434,5 +436,4 @@ void compile_outside(const struct model *model, const struct netlink *netlink, s
             compile_pins(&outside, segment, set);
         }
     }
-    compile_routes_end(&routes, set);
 }

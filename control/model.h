@@ -58,6 +58,7 @@ struct model_uplink {
     bool is_outside;                          /* a segment of mode nat leaves by it */
     uint32_t outside_port;                    /* the router's port there */
     uint32_t outside_segment, outside_tenant; /* 0: an untagged bridged segment is there already */
+    size_t routes_left_out;                   /* of the kernel's: more than the dataplane takes */
 };
 
 /* Port forward of a segment of mode nat. */

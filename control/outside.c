@@ -18,6 +18,7 @@
 #include "compile_network.h"
 #include "controller.h"
 #include "datagram.h"
+#include "events.h"
 #include "log.h"
 #include "outside.h"
 
@@ -34,6 +35,7 @@ struct outside_follower {
     struct netlink *netlink;
     struct asked asked[ASKED_MAX];
     unsigned next;
+    bool crowded[DP_PORTS_MAX]; /* by outside port: more routes than fit, which was said */
 };
 
 static bool was_asked(const struct outside_follower *follower, uint32_t index, uint8_t family,
@@ -71,6 +73,12 @@ static const struct netlink_neighbour *neighbour_of(const struct netlink_tables 
     return NULL;
 }
 
+static bool same_next_hop(const struct netlink_route *a, const struct netlink_route *b)
+{
+    return a->index == b->index && a->next_hop_family == b->next_hop_family &&
+           memcmp(a->next_hop, b->next_hop, sizeof(a->next_hop)) == 0;
+}
+
 /* Stale ones that are used, and next hops that nobody knows. */
 static void probe(struct outside_follower *follower)
 {
@@ -84,7 +92,7 @@ static void probe(struct outside_follower *follower)
     }
     for (size_t i = 0; i < tables->route_count; i++) {
         const struct netlink_route *route = &tables->routes[i];
-        if (route->next_hop_family &&
+        if (route->next_hop_family && !(i && same_next_hop(route, route - 1)) &&
             !neighbour_of(tables, route->index, route->next_hop_family, route->next_hop))
             netlink_probe(follower->netlink, route->index, route->next_hop_family, route->next_hop);
     }
@@ -150,6 +158,25 @@ void outside_compile(struct outside_follower *follower, const struct model *mode
     object_set_sort(set);
     if (follower && leaves_by(model))
         probe(follower);
+}
+
+void outside_settled(struct outside_follower *follower, const struct model *model)
+{
+    for (unsigned i = 0; follower && i < model->uplink_count; i++) {
+        const struct model_uplink *uplink = &model->uplinks[i];
+        bool crowded = uplink->routes_left_out > 0;
+        if (follower->crowded[uplink->outside_port] == crowded)
+            continue;
+        follower->crowded[uplink->outside_port] = crowded;
+        if (crowded)
+            events_add(follower->controller->events, "routes-left-out", uplink->name, 0,
+                       "%zu of the host's routes are not used by guests: %u by one interface are, links and "
+                       "the most general ones",
+                       uplink->routes_left_out, DP_ROUTES_MAX);
+        else
+            events_add(follower->controller->events, "routes-left-out", uplink->name, 0,
+                       "all of the host's routes are used by guests again");
+    }
 }
 
 void outside_resolve(struct outside_follower *follower, const struct model *model, uint32_t port,

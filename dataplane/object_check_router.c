@@ -12,8 +12,7 @@
 #define INTERFACE_FLAGS                                                                                      \
     (DP_INTERFACE_F_PUNT_DHCP | DP_INTERFACE_F_PUNT_DNS | DP_INTERFACE_F_PUNT_RS |                           \
      DP_INTERFACE_F_ASK_KERNEL | DP_INTERFACE_F_NO_FORWARD)
-#define MAPPED_LENGTH     96u /* of the prefix that IPv4-mapped addresses share */
-#define ROUTER_ROUTES_MAX 1024u
+#define MAPPED_LENGTH 96u /* of the prefix that IPv4-mapped addresses share */
 
 bool object_address_ipv4(const uint8_t address[16])
 {
@@ -206,14 +205,14 @@ static int compare_ids(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static int check_routes(const struct objects *objects, uint32_t *routers, size_t count, char *text)
+static int check_routes(const struct objects *objects, uint32_t *ports, size_t count, char *text)
 {
     char prefix[46];
     for (size_t i = 0; i < count; i++) {
         const struct dp_route *route = objects_at(objects, DP_KIND_ROUTE, i);
         const struct dp_interface *interface = object_interface(objects, route->port);
         object_address_text(route->prefix, prefix);
-        routers[i] = route->router;
+        ports[i] = route->port;
         if (!interface)
             return object_refuse(text, -ENOENT, "route to %s: port %u has no interface", prefix, route->port);
         if (interface->router != route->router)
@@ -223,11 +222,10 @@ static int check_routes(const struct objects *objects, uint32_t *routers, size_t
             return object_refuse(text, -EINVAL, "route to %s: its next hop is not on the link of port %u",
                                  prefix, route->port);
     }
-    qsort(routers, count, sizeof(*routers), compare_ids);
-    for (size_t i = ROUTER_ROUTES_MAX; i < count; i++)
-        if (routers[i] == routers[i - ROUTER_ROUTES_MAX])
-            return object_refuse(text, -ENOSPC, "router %u: more than %u routes", routers[i],
-                                 ROUTER_ROUTES_MAX);
+    qsort(ports, count, sizeof(*ports), compare_ids);
+    for (size_t i = DP_ROUTES_MAX; i < count; i++)
+        if (ports[i] == ports[i - DP_ROUTES_MAX])
+            return object_refuse(text, -ENOSPC, "interface %u: more than %u routes", ports[i], DP_ROUTES_MAX);
     return 0;
 }
 
@@ -253,10 +251,10 @@ int objects_check_routers(const struct objects *objects, char *text)
     size_t count = objects_count(objects, DP_KIND_ROUTE);
     if (error || count == 0)
         return error;
-    uint32_t *routers = calloc(count, sizeof(*routers));
-    if (!routers)
+    uint32_t *ports = calloc(count, sizeof(*ports));
+    if (!ports)
         return object_refuse(text, -ENOMEM, "no memory to check %zu routes", count);
-    error = check_routes(objects, routers, count, text);
-    free(routers);
+    error = check_routes(objects, ports, count, text);
+    free(ports);
     return error;
 }

@@ -80,10 +80,11 @@ enum weft_code {
 #define WEFT_EVENTS(X)                                                                                       \
     X("port-up")                                                                                             \
     X("port-down")                                                                                           \
-    X("port-error")     /* rings of the port broke or its frontend violated the protocol; text says how */   \
-    X("session-limit")  /* new sessions of a guest or tenant were refused at a limit */                      \
-    X("nat-ports")      /* new sessions were refused since no port of the outside address was free */        \
-    X("uplink-changed") /* MTU of an uplink's interface, or the interface itself */                          \
+    X("port-error")      /* rings of the port broke or its frontend violated the protocol; text says how */  \
+    X("session-limit")   /* new sessions of a guest or tenant were refused at a limit */                     \
+    X("nat-ports")       /* new sessions were refused since no port of the outside address was free */       \
+    X("routes-left-out") /* the host has more routes by an uplink than guests can use, or no more */         \
+    X("uplink-changed")  /* MTU of an uplink's interface, or the interface itself */                         \
     X("mac-limit") /* frames were dropped since the port or its segment reached its limit of addresses */    \
     X("dataplane-started")                                                                                   \
     X("dataplane-adopted")                                                                                   \

@@ -242,13 +242,14 @@ struct dp_interface {
     uint8_t ipv6[16]; /* global; the link-local one is made of the MAC */
 };
 
-/* Besides the prefixes of the router's own interfaces, which need no route. Longest prefix first. */
+/* Besides the prefixes of the router's own interfaces. Longest prefix first. */
+#define DP_ROUTES_MAX 1024u /* by one interface */
 struct dp_route {
-    uint32_t router;       /* key */
+    uint32_t port;         /* key: interface */
     uint8_t prefix[16];    /* key; bits beyond the length are zero */
     uint8_t prefix_length; /* key */
     uint8_t pad[3];
-    uint32_t port;        /* interface of the same router */
+    uint32_t router;      /* of the interface */
     uint8_t next_hop[16]; /* zero: on-link */
 };
 
@@ -260,7 +261,6 @@ struct dp_neighbour {
 };
 
 #define DP_NAT_F_ANSWER 1u /* the router answers ARP and neighbour solicitations for the address */
-
 /* An address of the outside that sessions are translated to, and its ports. */
 struct dp_nat_address {
     uint32_t port;       /* key: outside interface */
