@@ -57,9 +57,7 @@ static void fail_other_values(struct api_call *call, const struct target *target
     for (unsigned i = 0; i < 2; i++) {
         json_object_foreach (both[i], key, value) {
             json_t *other = json_object_get(both[1 - i], key);
-            bool objects =
-                strcmp(key, "segments") == 0 || strcmp(key, "ports") == 0 || strcmp(key, "nat") == 0;
-            if (objects || (other && (i == 1 || json_equal(value, other))))
+            if (edit_holds_objects(key, value) || (other && (i == 1 || json_equal(value, other))))
                 continue;
             size_t length = strlen(keys);
             snprintf(keys + length, sizeof(keys) - length, "%s%s", length ? ", " : "", key);

@@ -105,7 +105,7 @@ static void edit_key(const struct edit *edit, const char *key, json_t *value)
 static void edit_tidy(json_t *table)
 {
     static const char *const tables[] = {"limits", "static", "vm", "dhcp"};
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
         json_t *below = json_object_get(table, tables[i]);
         if (below && json_object_size(below) == 0)
             json_object_del(table, tables[i]);
@@ -123,12 +123,19 @@ void edit_values(json_t *table, const char *row, const char *path, json_t *value
     edit_tidy(table);
 }
 
+bool edit_holds_objects(const char *key, json_t *value)
+{
+    return json_is_object(value) &&
+           (strcmp(key, "segments") == 0 || strcmp(key, "ports") == 0 || strcmp(key, "nat") == 0);
+}
+
 static json_t *without_objects(json_t *table)
 {
-    json_t *copy = json_copy(table);
-    json_object_del(copy, "segments");
-    json_object_del(copy, "ports");
-    json_object_del(copy, "nat");
+    json_t *copy = json_object(), *value;
+    const char *key;
+    json_object_foreach (table, key, value)
+        if (!edit_holds_objects(key, value))
+            json_object_set(copy, key, value);
     edit_tidy(copy);
     return copy;
 }

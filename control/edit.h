@@ -16,6 +16,10 @@
 void edit_values(json_t *table, const char *row, const char *path, json_t *values,
                  struct diagnostics *diagnostics);
 
+/* Whether the key of a table holds objects of their own: a tenant's segments, ports and nat (an uplink's
+ * ports are a value). */
+bool edit_holds_objects(const char *key, json_t *value);
+
 /* Whether two tables say the same, but for the objects below them (a tenant's segments and ports). */
 bool edit_same(json_t *one, json_t *other);
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <stdbool.h>
 #include <string.h>
+#include "edit.h"
 #include "plan.h"
 
 struct text {
@@ -68,12 +69,6 @@ static void append(json_t *changes, struct text *text)
     free(text->data);
 }
 
-/* A tenant's segments, ports and address translation have lines of their own. */
-static bool key_has_lines(const char *key)
-{
-    return strcmp(key, "segments") == 0 || strcmp(key, "ports") == 0 || strcmp(key, "nat") == 0;
-}
-
 /* The table's keys with those of tables in it ("limits.ports"). */
 static json_t *flatten(json_t *table)
 {
@@ -81,7 +76,7 @@ static json_t *flatten(json_t *table)
     const char *key, *inner_key;
     json_object_foreach (table, key, value) {
         if (strcmp(key, "limits") != 0 && strcmp(key, "vm") != 0 && strcmp(key, "dhcp") != 0) {
-            if (!key_has_lines(key))
+            if (!edit_holds_objects(key, value)) /* they have lines of their own */
                 json_object_set(flat, key, value);
             continue;
         }

@@ -57,6 +57,8 @@ static void values_change(void **state)
     EXPECT("{\"tenants\":{\"a\":{\"ports\":{\"p\":{\"queues\":1,\"mac\":\"x\"}}}}}",
            "{\"tenants\":{\"a\":{\"ports\":{\"p\":{\"queues\":2,\"mtu\":9000}}}}}",
            "~ port a/p queues 1 -> 2, mtu none -> 9000, mac x -> none");
+    EXPECT("{\"uplinks\":{\"l\":{\"ports\":\"1-2\"}}}", "{\"uplinks\":{\"l\":{\"ports\":\"1-3\"}}}",
+           "~ uplink l ports 1-2 -> 1-3");
     EXPECT("{\"tenants\":{\"a\":{\"limits\":{\"ports\":1}}}}",
            "{\"tenants\":{\"a\":{\"limits\":{\"macs\":2}}}}",
            "~ tenant a limits.macs none -> 2, limits.ports 1 -> none");
