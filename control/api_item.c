@@ -255,8 +255,9 @@ json_t *item_uplink(const struct view *view, const struct model *model, const st
                              (int)uplink_mtu(uplink), "segments", segments);
     if (uplink_kind(uplink->device) != UPLINK_VDEV)
         set_interface(item, view, uplink);
-    set_state(item, view, uplink->id, true);
-    set_counters(item, view, uplink->id);
+    set_state(item, view, model_uplink_carrier(uplink)->id, true);
+    if (!uplink->parent)
+        set_counters(item, view, uplink->id);
     nat_item_uplink(view, uplink, item);
     return item;
 }

@@ -206,7 +206,7 @@ static bool port_is_isolated(const struct model_port *port)
 
 static bool segment_is_cut_off(const struct model_segment *segment)
 {
-    const struct model_uplink *uplink = segment->uplink;
+    const struct model_uplink *uplink = segment->uplink ? model_uplink_carrier(segment->uplink) : NULL;
     return uplink && segment->follow_uplink && uplink_kind(uplink->device) != UPLINK_VDEV &&
            !uplink->link.running;
 }
@@ -281,6 +281,8 @@ static void compile_uplink(const struct model *model, const struct model_uplink 
                            struct object_set *set)
 {
     const struct link_facts *link = &uplink->link;
+    if (uplink->parent)
+        return; /* frames of a VLAN are its carrier's */
     struct dp_port object = {
         .id = uplink->id, .type = DP_PORT_ETHDEV, .queues = 1, .mtu = uplink_mtu(uplink)};
     snprintf(object.name, sizeof(object.name), "%s", uplink->name);

@@ -5,10 +5,11 @@
  * up; nothing is routed there.
  *   - nat: the gateway, a router's port with the subnet's addresses. The tenant has one router, which joins
  * its segments of this mode.
- *   - an uplink that such segments leave by has a port of the outside's router in its untagged segment; where
- * no bridged segment is that, weft makes one that belongs to nobody else. Address, MAC, MTU, routes and
- * neighbours of that port are the host's own (netlink) if the device is shared with its kernel, so none of it
- * is there while the host has no such interface or address; else they are the uplink's keys.
+ *   - an uplink that such segments leave by has a port of the outside's router in its untagged segment, or in
+ * that of its VLAN (device vlan:UPLINK.NUMBER); where no bridged segment is that, weft makes one that belongs
+ * to nobody else. Address, MAC, MTU, routes and neighbours of that port are the host's own (netlink) if the
+ * device is shared with its kernel, so none of it is there while the host has no such interface or address;
+ * else they are the uplink's keys.
  *
  * MACs of weft's own ports are made of their numbers, so they stay over restarts; that of an uplink with
  * addresses of its own is made of the machine's id as well, because other hosts are on that network.
@@ -152,8 +153,9 @@ static void compile_outside_segment(const struct model_uplink *uplink, struct ob
 {
     struct dp_segment segment = {
         .id = uplink->outside_segment, .tenant = uplink->outside_tenant, .ageing_s = 300};
-    struct dp_member member = {
-        .port = uplink->id, .vid = DP_MEMBER_UNTAGGED, .segment = uplink->outside_segment};
+    struct dp_member member = {.port = model_uplink_carrier(uplink)->id,
+                               .vid = uplink->vlan ? uplink->vlan : DP_MEMBER_UNTAGGED,
+                               .segment = uplink->outside_segment};
     snprintf(segment.name, sizeof(segment.name), "%s:outside", uplink->name);
     object_set_add(set, DP_KIND_SEGMENT, &segment);
     object_set_add(set, DP_KIND_MEMBER, &member);
@@ -187,12 +189,8 @@ struct outside {
 
 static uint32_t outside_segment(const struct model *model, const struct model_uplink *uplink)
 {
-    for (unsigned i = 0; i < model->segment_count && !uplink->outside_segment; i++) {
-        const struct model_segment *segment = &model->segments[i];
-        if (segment->uplink == uplink && !segment->is_nat && !segment->vlan)
-            return segment->id;
-    }
-    return uplink->outside_segment;
+    const struct model_segment *bridged = model_uplink_bridged(model, uplink);
+    return bridged ? bridged->id : uplink->outside_segment;
 }
 
 static void outside_host_address(struct outside *outside, uint8_t family)
@@ -317,7 +315,7 @@ static void nat_address(const struct outside *outside, const uint8_t address[16]
     if (own) {
         object.port_first = outside->uplink->port_first;
         object.port_last = outside->uplink->port_last;
-        object.flags = 0; /* the host, or the interface itself, answers */
+        object.flags = outside->link ? 0 : DP_NAT_F_ANSWER; /* 0: the host does */
     }
     object_set_add(set, DP_KIND_NAT_ADDRESS, &object);
 }

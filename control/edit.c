@@ -260,10 +260,23 @@ json_t *edit_port_users(json_t *tree, const char *tenant, const char *port)
     return users;
 }
 
+static bool is_vlan_of(json_t *table, const char *uplink)
+{
+    const char *device = json_string_value(json_object_get(table, "device"));
+    char name[WEFT_NAME_LENGTH + 1];
+    uint32_t vlan;
+    return device && strncmp(device, "vlan:", 5) == 0 && value_vlan(device + 5, name, &vlan) == 0 &&
+           strcmp(name, uplink) == 0;
+}
+
 json_t *edit_uplink_users(json_t *tree, const char *uplink)
 {
     json_t *users = json_array(), *table, *segment;
     const char *tenant, *name;
+    json_object_foreach (json_object_get(tree, "uplinks"), name, table) {
+        if (is_vlan_of(table, uplink))
+            json_array_append_new(users, json_sprintf("uplink %s", name));
+    }
     json_object_foreach (json_object_get(tree, "tenants"), tenant, table) {
         json_object_foreach (json_object_get(table, "segments"), name, segment) {
             if (text_is(json_object_get(segment, "uplink"), uplink))
@@ -330,6 +343,10 @@ void edit_delete_uplink(json_t *tree, const char *uplink)
     const char *tenant, *name;
     json_t *table, *segment;
     void *next;
+    json_object_foreach_safe (json_object_get(tree, "uplinks"), next, name, table) {
+        if (is_vlan_of(table, uplink))
+            edit_delete_uplink(tree, name);
+    }
     json_object_foreach (json_object_get(tree, "tenants"), tenant, table) {
         json_object_foreach_safe (json_object_get(table, "segments"), next, name, segment) {
             if (text_is(json_object_get(segment, "uplink"), uplink))

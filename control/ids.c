@@ -76,15 +76,10 @@ static bool number_own(struct numbering *numbering, const char *name, const char
     return true;
 }
 
-/* Segment and tenant of an uplink's outside, unless a bridged segment is there untagged. */
+/* Segment and tenant of an uplink's outside, unless a bridged segment is there. */
 static bool outside_wanted(const struct model *model, const struct model_uplink *uplink)
 {
-    for (unsigned i = 0; i < model->segment_count; i++) {
-        const struct model_segment *segment = &model->segments[i];
-        if (segment->uplink == uplink && !segment->is_nat && !segment->vlan)
-            return false;
-    }
-    return uplink->is_outside;
+    return uplink->is_outside && !model_uplink_bridged(model, uplink);
 }
 
 static bool outsides_assign(struct numbering *numbering, struct model *model, bool tenant, bool assign)
@@ -144,12 +139,16 @@ static bool ports_assign(struct numbering *numbering, struct model *model)
 {
     bool complete = true;
     own_ports_assign(numbering, model, false);
-    for (unsigned i = 0; i < model->uplink_count; i++)
-        numbering_keep(numbering, model->uplinks[i].name, &model->uplinks[i].id);
+    for (unsigned i = 0; i < model->uplink_count; i++) {
+        if (!model->uplinks[i].parent)
+            numbering_keep(numbering, model->uplinks[i].name, &model->uplinks[i].id);
+    }
     for (unsigned i = 0; i < model->port_count; i++)
         numbering_keep(numbering, model->ports[i].full_name, &model->ports[i].id);
-    for (unsigned i = 0; i < model->uplink_count; i++)
-        complete &= numbering_assign(numbering, model->uplinks[i].name, &model->uplinks[i].id);
+    for (unsigned i = 0; i < model->uplink_count; i++) {
+        if (!model->uplinks[i].parent)
+            complete &= numbering_assign(numbering, model->uplinks[i].name, &model->uplinks[i].id);
+    }
     for (unsigned i = 0; i < model->port_count; i++)
         complete &= numbering_assign(numbering, model->ports[i].full_name, &model->ports[i].id);
     return complete & own_ports_assign(numbering, model, true);

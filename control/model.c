@@ -109,6 +109,8 @@ static void uplinks_build(const struct model_check *check)
         };
         model_uplink_build(&model->uplinks[model->uplink_count++], table);
     }
+    for (unsigned i = 0; i < model->uplink_count; i++)
+        model_uplink_join(check, &model->uplinks[i]);
 }
 
 static void segment_build(const struct model_check *check, struct model_tenant *tenant, const char *name,

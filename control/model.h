@@ -46,7 +46,7 @@ struct model_prefix {
 
 struct model_uplink {
     const char *name;
-    uint32_t id; /* of its port in the dataplane */
+    uint32_t id; /* of its port in the dataplane; 0: a VLAN has none of its own */
     const char *device;
     uint32_t mtu;           /* as configured; 0: the interface's */
     bool looked;            /* link is known */
@@ -56,8 +56,10 @@ struct model_uplink {
     struct model_address gateways[2];         /* the same: family 0: none */
     uint16_t port_first, port_last;           /* for address translation */
     bool is_outside;                          /* a segment of mode nat leaves by it */
+    const struct model_uplink *parent;        /* of a VLAN: the uplink that carries it; else NULL */
+    uint32_t vlan;                            /* of a VLAN: its tag there; else 0 */
     uint32_t outside_port;                    /* the router's port there */
-    uint32_t outside_segment, outside_tenant; /* 0: an untagged bridged segment is there already */
+    uint32_t outside_segment, outside_tenant; /* 0: a bridged segment is there already */
     size_t routes_left_out;                   /* of the kernel's: more than the dataplane takes */
 };
 
@@ -195,6 +197,12 @@ struct model_check {
 
 /* model_network.c: subnets, and what address translation names. */
 void model_uplink_build(struct model_uplink *uplink, json_t *table);
+void model_uplink_join(const struct model_check *check, struct model_uplink *uplink);
+/* The uplink that has the device. */
+const struct model_uplink *model_uplink_carrier(const struct model_uplink *uplink);
+/* The bridged segment that is where segments of mode nat leave; NULL: weft makes one. */
+const struct model_segment *model_uplink_bridged(const struct model *model,
+                                                 const struct model_uplink *uplink);
 void model_network_build(struct model_segment *segment, json_t *table);
 /* Once the tenant's ports are there. */
 void model_nat_build(const struct model_check *check, struct model_segment *segment, json_t *table);

@@ -131,6 +131,45 @@ void model_uplink_build(struct model_uplink *uplink, json_t *table)
     }
 }
 
+/* A VLAN's uplink. */
+void model_uplink_join(const struct model_check *check, struct model_uplink *uplink)
+{
+    char path[80], name[WEFT_NAME_LENGTH + 1];
+    uint32_t vlan;
+    if (!uplink->device || strncmp(uplink->device, "vlan:", 5) != 0 ||
+        value_vlan(uplink->device + 5, name, &vlan) < 0)
+        return;
+    const struct model_uplink *parent = model_uplink(check->model, name);
+    json_t *uplinks = json_object_get(check->model->config, "uplinks");
+    const char *nearest = diagnostics_nearest_key(name, uplinks);
+    snprintf(path, sizeof(path), "uplinks.%s.device", uplink->name);
+    if (!parent)
+        model_mistake(check, WEFT_INVALID, path,
+                      nearest ? "there is no uplink \"%s\"; did you mean \"%s\"?"
+                              : "there is no uplink \"%s\"",
+                      name, nearest);
+    else if (parent->device && strncmp(parent->device, "vlan:", 5) == 0)
+        model_mistake(check, WEFT_INVALID, path, "uplink %s is a VLAN itself", name);
+    uplink->parent = parent;
+    uplink->vlan = vlan;
+}
+
+const struct model_uplink *model_uplink_carrier(const struct model_uplink *uplink)
+{
+    return uplink->parent ? uplink->parent : uplink;
+}
+
+const struct model_segment *model_uplink_bridged(const struct model *model, const struct model_uplink *uplink)
+{
+    for (unsigned i = 0; i < model->segment_count; i++) {
+        const struct model_segment *segment = &model->segments[i];
+        if (segment->uplink == model_uplink_carrier(uplink) && !segment->is_nat &&
+            segment->vlan == uplink->vlan)
+            return segment;
+    }
+    return NULL;
+}
+
 static void dhcp_build(struct model_segment *segment, json_t *table)
 {
     struct model_dhcp *dhcp = &segment->dhcp;

@@ -116,6 +116,14 @@ static json_t *scalar_text(struct schema_place *place, const struct document_nod
     return NULL;
 }
 
+static json_t *scalar_vlan(struct schema_place *place, const struct document_node *node, const char *text)
+{
+    char name[WEFT_NAME_LENGTH + 1];
+    uint32_t vlan;
+    return scalar_text(place, node, value_vlan(text, name, &vlan) == 0,
+                       "vlan: and the name of an uplink with a VLAN of 1..4094, like vlan:lan0.120");
+}
+
 static json_t *scalar_device(struct schema_place *place, const struct schema_key *row,
                              const struct document_node *node)
 {
@@ -128,6 +136,8 @@ static json_t *scalar_device(struct schema_place *place, const struct schema_key
     snprintf(kind, sizeof(kind), "%.*s", (int)(colon - node->text), node->text);
     if (!choice_check(place, row, node, kind))
         return NULL;
+    if (strcmp(kind, "vlan") == 0)
+        return scalar_vlan(place, node, colon + 1);
     if (strcmp(kind, "vdev") != 0)
         return scalar_text(place, node, value_interface(colon + 1),
                            "KIND: and the name of an interface (1 to 15 characters)");

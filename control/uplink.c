@@ -73,6 +73,10 @@ const char *uplink_argument(const char *device)
 
 uint32_t uplink_mtu(const struct model_uplink *uplink)
 {
+    if (uplink->parent) {
+        uint32_t carried = uplink_mtu(uplink->parent);
+        return uplink->mtu && uplink->mtu < carried ? uplink->mtu : carried;
+    }
     uint32_t limit = uplink_kind(uplink->device) == UPLINK_XDP ? UPLINK_XDP_MTU_MAX : MTU_MAX;
     uint32_t most = uplink->link.mtu < limit ? uplink->link.mtu : limit;
     if (!uplink->link.ifindex)

@@ -14,12 +14,13 @@ struct collection {
     unsigned count;
 };
 
+/* Untagged: what is in a VLAN is to an address and a MAC that the host does not have. */
 static bool in_segment(const struct object_set *objects, uint32_t port, uint32_t segment)
 {
     const struct object_list *members = &objects->lists[DP_KIND_MEMBER];
     const struct dp_member *items = members->items;
     for (size_t i = 0; i < members->count; i++)
-        if (items[i].port == port && items[i].segment == segment)
+        if (items[i].port == port && items[i].segment == segment && items[i].vid == DP_MEMBER_UNTAGGED)
             return true;
     return false;
 }

@@ -82,7 +82,11 @@ static void validate_segment(const struct model_check *check, const struct model
         segment_mistake(check, segment, NULL, "mode %s needs an uplink", segment->mode);
     if (!bridged && !segment->is_nat && segment->uplink)
         segment_mistake(check, segment, "uplink", "mode %s has no uplink", segment->mode);
-    if (bridged && segment->uplink) {
+    if (bridged && segment->uplink && segment->uplink->parent) {
+        segment_mistake(check, segment, "uplink",
+                        "uplink %s is a VLAN for mode nat; say uplink %s and vlan %u", segment->uplink->name,
+                        segment->uplink->parent->name, segment->uplink->vlan);
+    } else if (bridged && segment->uplink) {
         char what[96];
         snprintf(what, sizeof(what), "uplink %s vlan %u", segment->uplink->name, segment->vlan);
         const char *other = model_claim(claims, what, segment->full_name);

@@ -154,6 +154,19 @@ int value_target(const char *text, char name[WEFT_NAME_LENGTH + 1], uint16_t *po
     return value_name(name) ? value_ports(colon + 1, port, &last) : -EINVAL;
 }
 
+int value_vlan(const char *text, char name[WEFT_NAME_LENGTH + 1], uint32_t *vlan)
+{
+    size_t length = strcspn(text, ".");
+    int64_t number;
+    if (length > WEFT_NAME_LENGTH || !text[length] || text[length + 1] == '0' ||
+        value_number(text + length + 1, &number) < 0 || number < 1 || number > 4094)
+        return -EINVAL;
+    memcpy(name, text, length);
+    name[length] = '\0';
+    *vlan = (uint32_t)number;
+    return value_name(name) ? 0 : -EINVAL;
+}
+
 bool value_name(const char *text)
 {
     size_t length = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-");

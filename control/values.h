@@ -25,7 +25,8 @@ int value_range(const char *text, uint8_t first[4], uint8_t last[4]); /* first <
 int value_ports(const char *text, uint16_t *first, uint16_t *last);   /* 443, 8000-8010; not 0; -EINVAL */
 int value_target(const char *text, char name[WEFT_NAME_LENGTH + 1], uint16_t *port); /* vm2:443; -EINVAL */
 
-bool value_name(const char *text);      /* [a-z0-9-]{1,31} */
+int value_vlan(const char *text, char name[WEFT_NAME_LENGTH + 1], uint32_t *vlan); /* lan0.120; -EINVAL */
+bool value_name(const char *text);                                                 /* [a-z0-9-]{1,31} */
 bool value_interface(const char *text); /* what Linux takes as an interface name */
 bool value_path(const char *text);      /* absolute, printable ASCII without " and \\, no . or .. in it */
 

@@ -49,12 +49,13 @@
       "whether the dataplane uses hugepages; a change restarts the dataplane")                               \
     X("uplinks", NAMED, 0, 0, NULL, NULL, NULL, "ways to the physical network")                              \
     X("uplinks.*", TABLE, 0, 0, NULL, NULL, NULL, "an uplink")                                               \
-    X("uplinks.*.device", DEVICE, 0, 0, "af_packet|af_xdp|vdev|!pci", NULL, NULL,                            \
-      "af_xdp:IF or af_packet:IF, an interface shared with the host; vdev:DEVARGS, a DPDK device")           \
+    X("uplinks.*.device", DEVICE, 0, 0, "af_packet|af_xdp|vdev|vlan|!pci", NULL, NULL,                       \
+      "af_xdp:IF or af_packet:IF, an interface shared with the host; vdev:DEVARGS, a DPDK device; "          \
+      "vlan:UPLINK.NUMBER, a VLAN of another uplink, for mode nat")                                          \
     X("uplinks.*.mtu", INTEGER, 68, 9216, NULL, "the interface's, else 1500", NULL,                          \
       "bytes of IP packet that the uplink carries")                                                          \
     X("uplinks.*.address", PREFIXES, 0, 2, NULL, NULL, NULL,                                                 \
-      "addresses of weft on the network behind a device that the host's kernel does not have (vdev, "        \
+      "addresses of weft on the network behind a device that the host's kernel does not have (vlan, vdev, "  \
       "pci), one of IPv4, one of IPv6, each with the network's prefix length")                               \
     X("uplinks.*.gateway", ADDRESSES, 0, 2, NULL, NULL, NULL,                                                \
       "next hops of the way out behind such a device")                                                       \
@@ -85,7 +86,7 @@
     X("tenants.*.segments.*.follow-uplink", BOOL, 0, 0, NULL, "true", NULL,                                  \
       "bridged: guests see link down while the uplink's interface has no link")                              \
     X("tenants.*.segments.*.vlan", INTEGER, 1, 4094, NULL, NULL, NULL,                                       \
-      "the segment's tag on trunk ports and its uplink")                                                     \
+      "the segment's tag on trunk ports and, bridged, on its uplink")                                        \
     X("tenants.*.segments.*.ageing", SECONDS, 0, 1000000, NULL, "5m", NULL,                                  \
       "how long a learned address is kept that is not heard from; 0: for ever")                              \
     X("tenants.*.segments.*.isolate-ports", BOOL, 0, 0, NULL, "false", NULL,                                 \

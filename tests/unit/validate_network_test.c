@@ -167,6 +167,69 @@ static void uplinks(void **state)
     }
 }
 
+#define TWO_VLANS                                                                                            \
+    "uplinks:\n  e: {device: 'af_packet:eth9'}\n"                                                            \
+    "  u: {device: 'vlan:e.120', address: 203.0.113.2/24, gateway: 203.0.113.1}\n"                           \
+    "  v: {device: '%s', address: 203.0.113.2/24, gateway: 203.0.113.1}\n"                                   \
+    "tenants: {a: {segments: {s: {mode: nat, uplink: u, subnet: 10.0.1.0/24}, t: {mode: nat, uplink: v, "    \
+    "subnet: 10.0.2.0/24}%s}}}\n"
+
+static void vlans(void **state)
+{
+    static const struct {
+        const char *device, *segments, *path, *message;
+    } cases[] = {
+        {"vlan:f.121", "", "uplinks.v.device", "there is no uplink \"f\"; did you mean \"e\"?"},
+        {"vlan:u.121", "", "uplinks.v.device", "uplink u is a VLAN itself"},
+        {"vlan:e.120", "", "uplinks.v.device", "is the device of uplink u"},
+        {"vlan:e.121", ", b: {mode: bridged, uplink: v}", "tenants.a.segments.b.uplink",
+         "uplink v is a VLAN for mode nat; say uplink e and vlan 121"},
+        {"vlan:e.4095", "", "uplinks.v.device",
+         "\"vlan:e.4095\" is not vlan: and the name of an uplink with a VLAN of 1..4094, like vlan:lan0.120"},
+    };
+    char body[1000];
+    struct diagnostics diagnostics;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        snprintf(body, sizeof(body), TWO_VLANS, cases[i].device, cases[i].segments);
+        assert_null(build(body, &diagnostics));
+        assert_int_equal(diagnostics.count, 1);
+        assert_string_equal(diagnostics.items[0].path, cases[i].path);
+        assert_string_equal(diagnostics.items[0].message, cases[i].message);
+        diagnostics_clear(&diagnostics);
+    }
+}
+
+/* Each VLAN has a segment, an interface and a default route of its own, all with the same address. */
+static void vlan_objects(void **state)
+{
+    struct diagnostics diagnostics;
+    struct object_set set = {0};
+    char body[1000];
+    snprintf(body, sizeof(body), TWO_VLANS, "vlan:e.121", ", b: {mode: bridged, uplink: e, vlan: 120}");
+    struct model *model = build(body, &diagnostics);
+    assert_non_null(model);
+    json_t *ids = ids_assign(NULL, model);
+    compile_model(model, 1, 0, &set);
+    compile_outside(model, NULL, &set);
+    object_set_sort(&set);
+    assert_int_equal(model->uplinks[1].id, 0);
+    assert_int_equal(set.lists[DP_KIND_SEGMENT].count, 4); /* a/b is the outside of u */
+    assert_int_equal(set.lists[DP_KIND_ROUTE].count, 2);
+    const struct dp_member *members = set.lists[DP_KIND_MEMBER].items;
+    for (uint32_t vlan = 120; vlan <= 121; vlan++) {
+        uint32_t outside = model->uplinks[vlan - 119].outside_port, segment = 0, found = 0;
+        for (size_t i = 0; i < set.lists[DP_KIND_MEMBER].count; i++)
+            segment = members[i].port == outside ? members[i].segment : segment;
+        for (size_t i = 0; i < set.lists[DP_KIND_MEMBER].count; i++)
+            found += members[i].port == model->uplinks[0].id && members[i].vid == vlan &&
+                     members[i].segment == segment;
+        assert_int_equal(found, 1);
+    }
+    object_set_clear(&set);
+    json_decref(ids);
+    model_free(model);
+}
+
 static const char whole[] = UPLINKS
     "tenants:\n  a:\n    limits: {sessions: 1000, sessions-per-guest: 10}\n    segments:\n"
     "      s: {mode: nat, uplink: l, subnet: [10.0.1.0/24, 'fd00:1::/64'], ipv6: nat}\n"
@@ -233,8 +296,9 @@ static void objects(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(segments), cmocka_unit_test(ports),   cmocka_unit_test(translation),
-        cmocka_unit_test(uplinks),  cmocka_unit_test(objects),
+        cmocka_unit_test(segments),     cmocka_unit_test(ports),   cmocka_unit_test(translation),
+        cmocka_unit_test(uplinks),      cmocka_unit_test(objects), cmocka_unit_test(vlans),
+        cmocka_unit_test(vlan_objects),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
