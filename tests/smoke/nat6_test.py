@@ -40,7 +40,7 @@ def attach(spaces):
     """The tap ports go into namespaces, whose kernels make their addresses of weft's advertisements."""
     for name, tap in TAPS.items():
         wait_for(lambda tap=tap: os.path.exists(f"/proc/sys/net/ipv6/conf/{tap}"), tap)
-        run("ip", "link", "set", tap, "netns", spaces[name].name, "name", "eth0", "address", MACS[name])
+        run("ip", "link", "set", tap, "netns", spaces[name].pid, "name", "eth0", "address", MACS[name])
         if name in ("guest", "peer"):
             spaces[name].run("ip", "token", "set", ADDRESSES[name].replace("fd00:1", ""), "dev", "eth0")
         spaces[name].run("ip", "link", "set", "eth0", "up")
