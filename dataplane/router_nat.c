@@ -145,6 +145,9 @@ void router_nat_inbound(struct program *program, struct routed *routed, const ui
     const struct nat_config *config = program->snapshot->nat_config;
     const struct interface *in = routed->in;
     bool answer = false;
+    /* a probe of one of our addresses (RFC 4861, 7.3.3) is about the link, whoever has the address inside */
+    if (routed->info.ip_proto == IP_PROTO_ICMPV6 && router_nd(program, routed))
+        return;
     if (config && nat_has_address(config, in->ingress->id, destination, &answer)) {
         if (!router_hops_left(program, routed))
             return;
