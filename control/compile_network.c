@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What subnets and address translation become:
- *   - host-only: a tap, which is the host's interface, and (with DHCP) a router's port that only hands DHCP
- * up; nothing is routed there.
+ *   - host-only: a tap, which is the host's interface, and (with DHCP or IPv6) a router's port that only
+ * hands DHCP and router solicitations up; nothing is routed there.
  *   - nat: the gateway, a router's port with the subnet's addresses. The tenant has one router, which joins
  * its segments of this mode.
  *   - an uplink that such segments leave by has a port of the outside's router in its untagged segment; where
@@ -114,10 +114,12 @@ static void compile_gateway(const struct model_segment *segment, struct object_s
     const struct model_prefix *ipv4 = &segment->subnets[0], *ipv6 = &segment->subnets[1];
     if (segment->dhcp.enabled)
         interface.flags |= DP_INTERFACE_F_PUNT_DHCP;
+    if (ipv6->family)
+        interface.flags |= DP_INTERFACE_F_PUNT_RS;
     if (segment->is_host_only) {
         interface.flags |= DP_INTERFACE_F_NO_FORWARD; /* the addresses are the host's own, at its interface */
     } else {
-        interface.flags |= DP_INTERFACE_F_PUNT_DNS | (ipv6->family ? DP_INTERFACE_F_PUNT_RS : 0);
+        interface.flags |= DP_INTERFACE_F_PUNT_DNS;
         wide(interface.ipv4, ipv4->family, ipv4->address);
         wide(interface.ipv6, ipv6->family, ipv6->address);
         interface.ipv4_prefix_length = ipv4->family ? wide_length(4, ipv4->length) : 0;

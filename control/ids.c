@@ -109,7 +109,8 @@ static bool own_ports_assign(struct numbering *numbering, struct model *model, b
     }
     for (unsigned i = 0; i < model->segment_count; i++) {
         struct model_segment *segment = &model->segments[i];
-        if (segment->is_nat || (segment->is_host_only && segment->dhcp.enabled))
+        bool asked = segment->dhcp.enabled || segment->subnets[1].family; /* DHCP, router solicitations */
+        if (segment->is_nat || (segment->is_host_only && asked))
             complete &= number_own(numbering, segment->full_name, "router", &segment->router_port, assign);
         if (segment->is_host_only)
             complete &= number_own(numbering, segment->full_name, "host", &segment->host_port, assign);

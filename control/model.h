@@ -116,7 +116,7 @@ struct model_segment {
     struct model_dhcp dhcp;
     bool ipv6_nat;
     struct model_nat nat;
-    uint32_t router_port; /* in the dataplane: of the gateway, or of host-only's DHCP */
+    uint32_t router_port; /* in the dataplane: of the gateway, or of what hears host-only guests ask */
     uint32_t host_port;   /* host-only: of the host's interface */
 };
 

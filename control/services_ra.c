@@ -5,6 +5,7 @@
 #include "ra.h"
 #include "services_private.h"
 
+/* In a host-only segment they tell of the prefix alone: nothing is beyond it. */
 static void advertise(struct services *services, const struct service *service, const uint8_t *mac,
                       const uint8_t *address)
 {
@@ -12,10 +13,10 @@ static void advertise(struct services *services, const struct service *service, 
     const struct model_prefix *subnet = &segment->subnets[1];
     struct ra_scope scope = {.prefix_length = subnet->length,
                              .mtu = (uint16_t)segment->mtu,
-                             .default_router = true,
-                             .dns = !segment->dhcp.dns_set};
+                             .default_router = segment->is_nat,
+                             .dns = segment->is_nat && !segment->dhcp.dns_set};
     uint8_t frame[RA_FRAME_MAX];
-    if (!segment->is_nat || !subnet->family)
+    if (!subnet->family)
         return;
     compile_own_mac(segment->router_port, scope.mac);
     memcpy(scope.address, subnet->address, sizeof(scope.address));

@@ -168,6 +168,11 @@ static void validate_host_interface(const struct model_check *check, const struc
     }
 }
 
+static bool is_link_local(const struct model_address *address)
+{
+    return address->family == 6 && address->bytes[0] == 0xfe && (address->bytes[1] & 0xc0) == 0x80;
+}
+
 /* One address of a port against one subnet that the port is in. */
 static void validate_guest_address(const struct model_check *check, const struct model_port *port,
                                    const struct model_segment *segment, const struct model_address *address)
@@ -175,10 +180,9 @@ static void validate_guest_address(const struct model_check *check, const struct
     const struct model_prefix *subnet = &segment->subnets[address->family == 6];
     struct place place = place_of(check, port->tenant->name, "ports", port->name, "ip");
     char text[VALUE_IP_SIZE];
-    bool link_local = address->family == 6 && address->bytes[0] == 0xfe && (address->bytes[1] & 0xc0) == 0x80;
     unsigned size = address->family == 4 ? 4 : 16;
     address_text(address->family, address->bytes, text);
-    if (!subnet->family || link_local)
+    if (!subnet->family || is_link_local(address))
         return;
     if (!model_prefix_has(subnet, address->family, address->bytes)) {
         if (port->segment)
@@ -349,7 +353,8 @@ static void validate_uplink(const struct model_check *check, const struct model_
         if (gateway->family && uplink->netdev[0])
             model_mistake(check, WEFT_INVALID, path, "the routes of %s are the host's: set them there",
                           uplink->netdev);
-        else if (gateway->family && !model_prefix_has(&uplink->own[i], gateway->family, gateway->bytes))
+        else if (gateway->family && !(uplink->own[i].family && is_link_local(gateway)) &&
+                 !model_prefix_has(&uplink->own[i], gateway->family, gateway->bytes))
             model_mistake(check, WEFT_INVALID, path, "%s is in no network of the uplink's address",
                           address_text(gateway->family, gateway->bytes, text));
         snprintf(path, sizeof(path), "uplinks.%s.address", uplink->name);

@@ -57,7 +57,7 @@
       "addresses of weft on the network behind a device that the host's kernel does not have (vdev, "        \
       "pci), one of IPv4, one of IPv6, each with the network's prefix length")                               \
     X("uplinks.*.gateway", ADDRESSES, 0, 2, NULL, NULL, NULL,                                                \
-      "next hops of the way out behind such a device")                                                       \
+      "next hops of the way out behind such a device; the one of IPv6 may be a link-local address")          \
     X("uplinks.*.ports", PORTS, 1024, 65535, NULL, "32768-49151", NULL,                                      \
       "ports (TCP, UDP; ICMP ids) of the uplink's own address that address translation may use; the "        \
       "host's programs are not given them meanwhile (net.ipv4.ip_local_reserved_ports)")                     \
@@ -96,7 +96,7 @@
       "addresses that are not learned: MAC to port")                                                         \
     X("tenants.*.segments.*.subnet", SUBNETS, 1, 2, NULL, NULL, NULL,                                        \
       "host-only, nat: addresses of the segment, like 10.0.1.0/24; an IPv6 prefix may stand beside "         \
-      "it")                                                                                                  \
+      "it, of length 64: guests make their addresses of it (SLAAC)")                                         \
     X("tenants.*.segments.*.gateway", ADDRESSES, 1, 2, NULL, "the first of each subnet", NULL,               \
       "host-only: the host's addresses in the segment; nat: the router's")                                   \
     X("tenants.*.segments.*.host-interface", INTERFACE, 0, 0, NULL, "weft-SEGMENT, 15 characters", NULL,     \

@@ -151,6 +151,8 @@ static void uplinks(void **state)
          "the addresses of eth9 are the host's: set them there"},
         {"device: 'vdev:net_null0', address: 203.0.113.2/24, gateway: 198.51.100.1", "uplinks.l.gateway",
          "198.51.100.1 is in no network of the uplink's address"},
+        {"device: 'vdev:net_null0', address: 203.0.113.2/24, gateway: 'fe80::1'", "uplinks.l.gateway",
+         "fe80::1 is in no network of the uplink's address"},
         {"device: 'vdev:net_null0'", "uplinks.l",
          "segments of mode nat leave by it, so it needs an address, like 203.0.113.2/24"},
     };
@@ -167,11 +169,23 @@ static void uplinks(void **state)
     }
 }
 
+/* Routers have link-local addresses: a next hop of that kind goes with any IPv6 address. */
+static void link_local_gateway(void **state)
+{
+    static const char text[] =
+        "uplinks: {l: {device: 'vdev:net_null0', address: 2001:db8::2/64, gateway: 'fe80::1'}}\n"
+        "tenants: {a: {segments: {" SEGMENT("") "}}}\n";
+    struct diagnostics diagnostics;
+    struct model *model = build(text, &diagnostics);
+    assert_non_null(model);
+    model_free(model);
+}
+
 static const char whole[] = UPLINKS
     "tenants:\n  a:\n    limits: {sessions: 1000, sessions-per-guest: 10}\n    segments:\n"
     "      s: {mode: nat, uplink: l, subnet: [10.0.1.0/24, 'fd00:1::/64'], ipv6: nat}\n"
     "      t: {mode: nat, uplink: k, subnet: 10.0.2.0/24}\n"
-    "      h: {mode: host-only, subnet: 192.168.56.0/24}\n"
+    "      h: {mode: host-only, subnet: [192.168.56.0/24, 'fd00:56::/64'], dhcp: {enabled: false}}\n"
     "    ports: {p: {segment: s, ip: 10.0.1.5}}\n"
     "    nat: {s: {forwards: [{proto: tcp, port: 8443, to: 'p:443'}], one-to-one: {p: 203.0.113.7}}}\n";
 
@@ -217,7 +231,9 @@ static void objects(void **state)
     const struct dp_interface *interfaces = set.lists[DP_KIND_INTERFACE].items;
     for (size_t i = 0; i < count_of(&set, DP_KIND_INTERFACE); i++) {
         bool host = interfaces[i].port == model->segments[2].router_port;
+        bool ipv6 = host || interfaces[i].port == model->segments[0].router_port;
         assert_int_equal((interfaces[i].flags & DP_INTERFACE_F_NO_FORWARD) != 0, host);
+        assert_int_equal((interfaces[i].flags & DP_INTERFACE_F_PUNT_RS) != 0, ipv6);
         assert_int_equal(interfaces[i].router == 0, interfaces[i].port == model->uplinks[0].outside_port);
     }
     object_set_clear(&set);
@@ -233,8 +249,9 @@ static void objects(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(segments), cmocka_unit_test(ports),   cmocka_unit_test(translation),
-        cmocka_unit_test(uplinks),  cmocka_unit_test(objects),
+        cmocka_unit_test(segments),           cmocka_unit_test(ports),
+        cmocka_unit_test(translation),        cmocka_unit_test(uplinks),
+        cmocka_unit_test(link_local_gateway), cmocka_unit_test(objects),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
