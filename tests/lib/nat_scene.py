@@ -17,8 +17,9 @@ FACTS_THAT_DIFFER = {"hairpin"}
 
 SERVE = """
 import hashlib, os, socket, sys, threading
+address, family = sys.argv[1], socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
 def tcp(port):
-    listener = socket.create_server(("0.0.0.0", port))
+    listener = socket.create_server((address, port), family=family)
     def one(stream, peer):
         with stream:
             stream.settimeout(60); file = stream.makefile("rb")
@@ -28,11 +29,14 @@ def tcp(port):
     while True:
         threading.Thread(target=one, args=listener.accept(), daemon=True).start()
 def udp(port):
-    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("0.0.0.0", port))
+    s = socket.socket(family, socket.SOCK_DGRAM)
+    if family == socket.AF_INET6:
+        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    s.bind((address, port))
     while True:
         data, peer = s.recvfrom(65536)
         s.sendto(f"{peer[0]} {peer[1]} ".encode() + data, peer)
-for port in sys.argv[1:]:
+for port in sys.argv[2:]:
     threading.Thread(target=tcp, args=(int(port),), daemon=True).start()
     threading.Thread(target=udp, args=(int(port),), daemon=True).start()
 print("ready", flush=True)
@@ -62,8 +66,9 @@ except ConnectionRefusedError:
 
 ECHO = """
 import os, socket, sys
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(2); size = int(sys.argv[3])
-s.setsockopt(socket.IPPROTO_IP, 10, 0)  # IP_MTU_DISCOVER: IP_PMTUDISC_DONT
+ipv6 = ":" in sys.argv[1]
+s = socket.socket(socket.AF_INET6 if ipv6 else socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(2); size = int(sys.argv[3])
+s.setsockopt(*((socket.IPPROTO_IPV6, 23, 0) if ipv6 else (socket.IPPROTO_IP, 10, 0)))  # MTU_DISCOVER: PMTUDISC_DONT
 data = os.urandom(size)
 for attempt in range(20):
     s.sendto(data, (sys.argv[1], int(sys.argv[2])))
@@ -142,12 +147,13 @@ class Scene:
         self.edge.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
         self.far.run("ip", "addr", "add", "198.51.100.9/24", "dev", "eth0")
         self.far.run("ip", "route", "add", "default", "via", "198.51.100.1")
-        self.edge.popen("dnsmasq", "-k", "-C", "/dev/null", "-R", "-h", "--pid-file=", "-A", "/www.example.net/203.0.113.5")
+        self.edge.popen("dnsmasq", "-k", "-C", "/dev/null", "-R", "-h", "--pid-file=", "-A", "/www.example.net/203.0.113.5",
+                        "-A", "/www.example.net/2001:db8:2::9")
         self.serve(self.far, 80)
 
     @staticmethod
-    def serve(space, *ports):
-        child = space.popen(sys.executable, "-c", SERVE, *map(str, ports), stdout=subprocess.PIPE)
+    def serve(space, *ports, address="0.0.0.0"):
+        child = space.popen(sys.executable, "-c", SERVE, address, *map(str, ports), stdout=subprocess.PIPE)
         assert child.stdout.readline() == "ready\n"
 
     @staticmethod
