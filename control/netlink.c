@@ -292,16 +292,27 @@ const struct netlink_tables *netlink_tables(const struct netlink *netlink)
     return &netlink->tables;
 }
 
+static bool is_unique_local(const struct netlink_address *address)
+{
+    return (address->bytes[0] & 0xfe) == 0xfc; /* RFC 4193 */
+}
+
 const struct netlink_address *netlink_host_address(const struct netlink *netlink, uint32_t index,
                                                    uint8_t family)
 {
+    const struct netlink_address *found = NULL;
     for (size_t i = 0; i < netlink->tables.address_count; i++) {
         const struct netlink_address *address = &netlink->tables.addresses[i];
-        if (index && address->index == index && address->family == family &&
-            address->scope == RT_SCOPE_UNIVERSE && !address->secondary)
+        if (!index || address->index != index || address->family != family ||
+            address->scope != RT_SCOPE_UNIVERSE || address->secondary)
+            continue;
+        if (family == 4)
             return address;
+        /* The kernel names the newest first. */
+        if (!found || is_unique_local(found) || !is_unique_local(address))
+            found = address;
     }
-    return NULL;
+    return found;
 }
 
 int netlink_probe(struct netlink *netlink, uint32_t index, uint8_t family, const uint8_t address[16])

@@ -73,8 +73,9 @@ int netlink_watch(struct netlink *netlink, const char *const names[], size_t cou
 /* Of a watched interface; NULL: not watched. Valid until the next callback or netlink_watch(). */
 const struct netlink_link *netlink_link(const struct netlink *netlink, const char *name);
 const struct netlink_tables *netlink_tables(const struct netlink *netlink);
-/* The address that the host itself speaks from at the interface: the first one of global scope that is not
- * secondary. NULL: none. */
+/* The address of the host that stands for it at the interface: of global scope and not secondary; IPv4: the
+ * primary one; IPv6: the oldest, because what is translated to it ends with it, and a unique local one only
+ * if there is no other (RFC 6724, 5, rule 6). NULL: none. */
 const struct netlink_address *netlink_host_address(const struct netlink *netlink, uint32_t index,
                                                    uint8_t family);
 

@@ -150,6 +150,47 @@ static void test_follows(void **state)
     teardown(netlink);
 }
 
+static bool speaks_from(const struct netlink *netlink, uint8_t first, uint8_t last)
+{
+    const struct netlink_address *address =
+        netlink_host_address(netlink, netlink_link(netlink, "w0")->index, 6);
+    return address && address->bytes[0] == first && address->bytes[15] == last;
+}
+
+static bool speaks_from_unique_local(const struct netlink *netlink)
+{
+    return speaks_from(netlink, 0xfd, 1);
+}
+
+static bool speaks_from_oldest(const struct netlink *netlink)
+{
+    return netlink_tables(netlink)->address_count >= 6 && speaks_from(netlink, 0x20, 3);
+}
+
+static bool speaks_from_next(const struct netlink *netlink)
+{
+    return speaks_from(netlink, 0x20, 4);
+}
+
+/* IPv6: neither link-local nor temporary addresses, a global one rather than a unique local one, and the same
+ * while others come. */
+static void test_host_address(void **state)
+{
+    (void)state;
+    struct netlink *netlink = setup();
+    ip("link add w0 type veth peer name w1\nlink set w1 up\nlink set w0 up\n"
+       "addr add fd00::1/64 dev w0 nodad\naddr add 2001:db8::2/64 dev w0 nodad preferred_lft 0");
+    assert_true(reach(speaks_from_unique_local, netlink));
+    ip("addr add 2001:db8::3/64 dev w0 nodad\naddr add 2001:db8::4/64 dev w0 nodad\n"
+       "addr add fd00::5/64 dev w0 nodad");
+    assert_true(reach(speaks_from_oldest, netlink));
+    ip("addr change 2001:db8::3/64 dev w0 preferred_lft 0");
+    assert_true(reach(speaks_from_next, netlink));
+    ip("link del w0");
+    assert_true(reach(has_no_link, netlink));
+    teardown(netlink);
+}
+
 static void test_flaps(void **state)
 {
     (void)state;
@@ -183,6 +224,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_follows),
+        cmocka_unit_test(test_host_address),
         cmocka_unit_test(test_flaps),
     };
     if (unshare(CLONE_NEWNET) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0) {
