@@ -154,21 +154,36 @@ static void compile_allowed(uint32_t port, uint32_t type, const uint8_t *address
     object_set_add(set, DP_KIND_ALLOWED, &object);
 }
 
-/* RFC 4291 appendix A: the interface identifier of a MAC address. */
-static void link_local_of(const uint8_t mac[6], uint8_t address[16])
+/* RFC 4291 appendix A: the address in a prefix of length 64 that is made of a MAC address. */
+static void eui64_of(const uint8_t prefix[8], const uint8_t mac[6], uint8_t address[16])
 {
-    const uint8_t built[16] = {0xfe,   0x80,   0,    0,    0,      0,      0,     0, (uint8_t)(mac[0] ^ 2),
-                               mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]};
-    memcpy(address, built, sizeof(built));
+    const uint8_t identifier[8] = {(uint8_t)(mac[0] ^ 2), mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]};
+    memcpy(address, prefix, 8);
+    memcpy(address + 8, identifier, sizeof(identifier));
+}
+
+/* A guest that is given no IPv6 address makes one of the segment's prefix (SLAAC). */
+static void compile_own_addresses(const struct model_port *port, struct object_set *set)
+{
+    const struct model_tenant *tenant = port->tenant;
+    for (unsigned i = 0; i < tenant->segment_count; i++) {
+        const struct model_prefix *prefix = &tenant->segments[i].subnets[1];
+        uint8_t address[16];
+        if (!prefix->family || prefix->length != 64 || !model_port_in(port, &tenant->segments[i]))
+            continue;
+        eui64_of(prefix->network, port->mac, address);
+        compile_allowed(port->id, DP_ALLOWED_IPV6, address, 16, set);
+    }
 }
 
 static void compile_spoof(const struct model_port *port, struct object_set *set)
 {
+    static const uint8_t link_local_prefix[8] = {0xfe, 0x80};
     bool has_ipv6 = false, has_link_local = false;
     uint8_t link_local[16];
     if (port->spoof_allowed)
         return;
-    link_local_of(port->mac, link_local);
+    eui64_of(link_local_prefix, port->mac, link_local);
     if (port->has_mac)
         compile_allowed(port->id, DP_ALLOWED_MAC, port->mac, 6, set);
     for (unsigned i = 0; i < port->address_count; i++) {
@@ -181,6 +196,8 @@ static void compile_spoof(const struct model_port *port, struct object_set *set)
     }
     if (has_ipv6 && port->has_mac && !has_link_local)
         compile_allowed(port->id, DP_ALLOWED_IPV6, link_local, 16, set);
+    if (port->address_count && !has_ipv6 && port->has_mac)
+        compile_own_addresses(port, set);
 }
 
 static void compile_member(const struct model_port *port, const struct model_segment *segment, uint32_t vid,
@@ -206,7 +223,7 @@ static bool port_is_isolated(const struct model_port *port)
 
 static bool segment_is_cut_off(const struct model_segment *segment)
 {
-    const struct model_uplink *uplink = segment->uplink;
+    const struct model_uplink *uplink = segment->is_nat ? NULL : segment->uplink;
     return uplink && segment->follow_uplink && uplink_kind(uplink->device) != UPLINK_VDEV &&
            !uplink->link.running;
 }
@@ -220,6 +237,19 @@ static bool port_is_cut_off(const struct model_port *port)
     return cut_off && !port->tap;
 }
 
+/* Guests of an isolated segment may serve each other; elsewhere somebody does already. */
+static bool port_is_guarded(const struct model_port *port)
+{
+    const struct model_tenant *tenant = port->tenant;
+    bool guarded = false;
+    for (unsigned i = 0; i < tenant->segment_count; i++) {
+        const struct model_segment *segment = &tenant->segments[i];
+        bool served = segment->is_nat || segment->is_host_only || segment->uplink;
+        guarded |= served && model_port_in(port, segment);
+    }
+    return guarded && (port->has_mac || port->address_count) && !port->spoof_allowed;
+}
+
 static uint32_t port_flags(const struct model_port *port)
 {
     uint32_t flags = 0;
@@ -229,6 +259,8 @@ static uint32_t port_flags(const struct model_port *port)
         flags |= DP_PORT_F_SPOOF_MAC;
     if (port->address_count && !port->spoof_allowed)
         flags |= DP_PORT_F_SPOOF_IP;
+    if (port_is_guarded(port))
+        flags |= DP_PORT_F_GUARD;
     if (port_is_isolated(port))
         flags |= DP_PORT_F_ISOLATED;
     if (!port->enabled)

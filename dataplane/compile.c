@@ -161,9 +161,8 @@ static int compile_spoof(struct snapshot *snapshot, const struct objects *object
         while (next < count && sorted[next].port == id)
             next++;
         struct ingress *ingress = snapshot->ingress[id];
-        uint32_t flags = ingress ? ingress->flags & (DP_PORT_F_SPOOF_MAC | DP_PORT_F_SPOOF_IP) : 0;
-        if (flags) {
-            ingress->spoof = spoof_table_new(flags, sorted + first, (unsigned)(next - first));
+        if (ingress && ingress->flags & (DP_PORT_F_SPOOF_MAC | DP_PORT_F_SPOOF_IP)) {
+            ingress->spoof = spoof_table_new(ingress->flags, sorted + first, (unsigned)(next - first));
             error = ingress->spoof ? 0 : -ENOMEM;
         }
         first = next;

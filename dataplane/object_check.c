@@ -15,7 +15,7 @@
 
 #define PORT_FLAGS                                                                                           \
     (DP_PORT_F_CLIENT | DP_PORT_F_SPOOF_MAC | DP_PORT_F_SPOOF_IP | DP_PORT_F_ISOLATED | DP_PORT_F_DOWN |     \
-     DP_PORT_F_NO_LINK)
+     DP_PORT_F_NO_LINK | DP_PORT_F_GUARD)
 #define MTU_MIN 68u /* RFC 791 */
 #define MTU_MAX 9216u
 

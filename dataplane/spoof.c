@@ -7,14 +7,16 @@
 #include <stdlib.h>
 #include "spoof.h"
 
-#define ARP_SIZE         28u /* RFC 826 for Ethernet and IPv4 */
-#define ARP_OP_REQUEST   1u
-#define DHCP_CLIENT_PORT 68u
-#define DHCP_SERVER_PORT 67u
-#define ND_OPTION_SOURCE 1u /* RFC 4861, 4.6.1 */
-#define ND_OPTION_TARGET 2u
-#define ND_HEADER_SIZE   8u
-#define ND_TARGET_SIZE   16u
+#define ARP_SIZE           28u /* RFC 826 for Ethernet and IPv4 */
+#define ARP_OP_REQUEST     1u
+#define DHCP_CLIENT_PORT   68u
+#define DHCP_SERVER_PORT   67u
+#define DHCPV6_CLIENT_PORT 546u /* RFC 8415, 7.2 */
+#define IPV4_HEADER_MIN    20u
+#define ND_OPTION_SOURCE   1u /* RFC 4861, 4.6.1 */
+#define ND_OPTION_TARGET   2u
+#define ND_HEADER_SIZE     8u
+#define ND_TARGET_SIZE     16u
 
 /* ICMPv6 types, RFC 4861, RFC 2710, RFC 3810 */
 enum {
@@ -35,6 +37,7 @@ struct ipv6_key {
 struct spoof_table {
     bool check_mac;
     bool check_ip; /* SPOOF_IP, and there is an address */
+    bool guard;
     unsigned mac_count, ipv4_count, ipv6_count;
     uint64_t *macs;
     uint32_t *ipv4;
@@ -145,6 +148,7 @@ struct spoof_table *spoof_table_new(uint32_t flags, const struct dp_allowed *ent
     qsort(table->ipv4, table->ipv4_count, sizeof(*table->ipv4), compare_ipv4);
     qsort(table->ipv6, table->ipv6_count, sizeof(*table->ipv6), compare_ipv6);
     table->check_mac = flags & DP_PORT_F_SPOOF_MAC;
+    table->guard = flags & DP_PORT_F_GUARD;
     table->check_ip = (flags & DP_PORT_F_SPOOF_IP) && table->ipv4_count + table->ipv6_count > 0;
     return table;
 }
@@ -181,6 +185,23 @@ static bool is_dhcp_client(const struct packet *packet, const struct frame_info 
            udp[1] == DHCP_CLIENT_PORT && udp[2] == 0 && udp[3] == DHCP_SERVER_PORT;
 }
 
+static uint32_t load_port(const uint8_t *bytes)
+{
+    return (uint32_t)bytes[0] << 8 | bytes[1];
+}
+
+/* What a DHCP server sends, from whatever port: clients look at their own. A later fragment is not looked at,
+ * and useless without the first one. */
+static bool is_dhcp_answer(const struct packet *packet, const struct frame_info *info)
+{
+    const uint8_t *ip = packet->data + info->l3_offset;
+    uint32_t left = (uint32_t)packet->header_size - info->l3_offset, size;
+    if (left < IPV4_HEADER_MIN || ip[9] != IP_PROTO_UDP || ip[6] & 0x1f || ip[7])
+        return false;
+    size = (ip[0] & 15u) * 4;
+    return left >= size + 4 && load_port(ip + size + 2) == DHCP_CLIENT_PORT;
+}
+
 static enum dp_drop check_ipv4(const struct spoof_table *table, const struct packet *packet,
                                const struct frame_info *info)
 {
@@ -195,6 +216,14 @@ static enum dp_drop check_ipv4(const struct spoof_table *table, const struct pac
 static bool is_nd(uint8_t type)
 {
     return type >= ND_ROUTER_SOLICIT && type <= ND_REDIRECT;
+}
+
+/* What routers and DHCP servers alone say. */
+static bool is_router_or_server(const struct packet *packet, const struct frame_info *info, uint8_t type)
+{
+    if (info->ip_proto == IP_PROTO_UDP && info->flags & FRAME_F_L4)
+        return load_port(packet->data + info->l4_offset + 2) == DHCPV6_CLIENT_PORT;
+    return type == ND_ROUTER_ADVERT || type == ND_REDIRECT;
 }
 
 /* Where the options begin, RFC 4861, 4.1 to 4.5. */
@@ -255,6 +284,8 @@ static enum dp_drop check_ipv6(const struct spoof_table *table, const struct pac
 
     if (icmp && !(info->flags & FRAME_F_L4))
         return DP_DROP_SPOOF_ND; /* its type cannot be seen */
+    if (table->guard && is_router_or_server(packet, info, type))
+        return DP_DROP_GUARD;
     if (table->check_ip && !unspecified && !has_ipv6(table, source))
         return DP_DROP_SPOOF_IP;
     if (table->check_ip && unspecified && type != ND_NEIGHBOUR_SOLICIT && type != ND_ROUTER_SOLICIT &&
@@ -274,6 +305,8 @@ enum dp_drop spoof_check(const struct spoof_table *table, const struct packet *p
         return check_arp(table, packet, info);
     if (info->ethertype != ETHERTYPE_IPV4 && info->ethertype != ETHERTYPE_IPV6)
         return DP_DROP_COUNT;
+    if (table->guard && info->ethertype == ETHERTYPE_IPV4 && is_dhcp_answer(packet, info))
+        return DP_DROP_GUARD;
     if (!table->check_ip && info->ethertype == ETHERTYPE_IPV4)
         return DP_DROP_COUNT;
     if (!parse_l3(packet, info))

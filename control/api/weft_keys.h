@@ -144,7 +144,8 @@
     X("tenants.*.ports.*.tap", INTERFACE, 0, 0, NULL, NULL, NULL,                                            \
       "the port is an interface of the host, of this name, instead of a guest's")                            \
     X("tenants.*.ports.*.spoof", CHOICE, 0, 0, "deny|allow", "deny", NULL,                                   \
-      "allow: the guest may use other source addresses than mac and ip")                                     \
+      "allow: the guest may use other source addresses than mac and ip, serve DHCP and send router "         \
+      "advertisements")                                                                                      \
     X("tenants.*.ports.*.isolated", BOOL, 0, 0, NULL, NULL, NULL,                                            \
       "the port does not reach other isolated ports; default: the segment's isolate-ports")                  \
     X("tenants.*.ports.*.storm-limit", COUNT, 1, 1000000000, NULL, NULL, NULL,                               \

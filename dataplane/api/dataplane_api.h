@@ -148,8 +148,7 @@ enum dp_port_type {
     DP_PORT_ROUTER = 4,     /* no device ("router"): where a segment meets its router; see dp_interface */
     DP_PORT_PACKET = 5, /* device: interface; with the PUT a bound AF_PACKET socket a queue, then perhaps a
                            BPF link to hold; no descriptors and ifindex 0: there is no such interface */
-    DP_PORT_XDP =
-        6, /* the same; queue i is a fresh AF_XDP socket for receive queue i, the last is AF_PACKET */
+    DP_PORT_XDP = 6,    /* the same; queue i: a fresh AF_XDP socket of receive queue i; the last: AF_PACKET */
 };
 
 #define DP_PORT_F_CLIENT    1u  /* vhost-user: dial instead of listen */
@@ -158,6 +157,7 @@ enum dp_port_type {
 #define DP_PORT_F_ISOLATED  8u  /* does not reach other isolated ports of its segments */
 #define DP_PORT_F_DOWN      16u /* administratively down: link down for the guest, nothing in or out */
 #define DP_PORT_F_NO_LINK   32u /* packet, xdp: interface without link; vhost-user: so the guest is told */
+#define DP_PORT_F_GUARD     64u /* with SPOOF_*: no DHCP answers, router advertisements, redirects from it */
 
 struct dp_port {
     uint32_t id;     /* key */
@@ -333,12 +333,12 @@ struct dp_punt {
     X(PORT_DOWN, "port_down", "the port is administratively down")                                           \
     X(VLAN_TAG, "vlan_tag", "tagged frame on an access port")                                                \
     X(VLAN_UNKNOWN, "vlan_unknown", "VLAN not allowed on this trunk, or no native segment")                  \
-    X(RESERVED_MAC, "reserved_mac",                                                                          \
-      "link-local destination 01:80:c2:00:00:0x, or a group address as source")                              \
+    X(RESERVED_MAC, "reserved_mac", "link-local destination 01:80:c2:00:00:0x, or group source address")     \
     X(SPOOF_MAC, "spoof_mac", "source MAC address not this port's")                                          \
     X(SPOOF_IP, "spoof_ip", "source IP address not this port's")                                             \
     X(SPOOF_ARP, "spoof_arp", "ARP sender not this port's")                                                  \
     X(SPOOF_ND, "spoof_nd", "neighbour discovery with an address not this port's")                           \
+    X(GUARD, "guard", "DHCP answer, router advertisement or redirect, which are not a guest's to send")      \
     X(RX_PROTECTED, "protected_mac", "source MAC address is configured on another port")                     \
     X(MAC_LIMIT, "mac_limit", "source MAC address beyond the port's or segment's limit")                     \
     X(STORM, "storm", "flooded frame beyond the port's storm limit")                                         \

@@ -110,6 +110,36 @@ static void an_access_port(void **state)
     object_set_clear(&set);
 }
 
+/* Where somebody gives addresses already, guests do not; who has IPv4 addresses alone makes its IPv6 one. */
+static void guests_do_not_serve(void **state)
+{
+    static const uint8_t own[16] = {0xfd, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x54, 0, 0xff, 0xfe, 0, 0, 1};
+    struct object_set set;
+    compile("uplinks: {l: {device: 'af_packet:eth9'}}\n"
+            "tenants: {a: {segments: {w: {mode: isolated}, b: {mode: bridged, uplink: l},\n"
+            "  n: {mode: nat, uplink: l, vlan: 7, subnet: [10.0.1.0/24, 'fd00:1::/64']}},\n"
+            " ports: {p: {segment: n, mac: 52:54:00:00:00:01, ip: 10.0.1.5}, q: {segment: n},\n"
+            "  r: {segment: n, mac: 52:54:00:00:00:03}, s: {segment: b, mac: 52:54:00:00:00:04},\n"
+            "  t: {segment: w, mac: 52:54:00:00:00:05},\n"
+            "  u: {segment: n, mac: 52:54:00:00:00:06, ip: 10.0.1.6, spoof: allow}}}}\n",
+            &set);
+    assert_int_equal(port_named(&set, "a/p")->flags,
+                     DP_PORT_F_SPOOF_MAC | DP_PORT_F_SPOOF_IP | DP_PORT_F_GUARD);
+    assert_int_equal(port_named(&set, "a/q")->flags, 0); /* nothing of it is checked */
+    assert_int_equal(port_named(&set, "a/r")->flags, DP_PORT_F_SPOOF_MAC | DP_PORT_F_GUARD);
+    assert_true(port_named(&set, "a/s")->flags & DP_PORT_F_GUARD);
+    assert_false(port_named(&set, "a/t")->flags & DP_PORT_F_GUARD);
+    assert_int_equal(port_named(&set, "a/u")->flags, 0);
+    assert_int_equal(allowed_of(&set, "a/p", DP_ALLOWED_IPV6), 1);
+    assert_int_equal(allowed_of(&set, "a/r", DP_ALLOWED_IPV6), 0);
+    const struct dp_allowed *allowed = set.lists[DP_KIND_ALLOWED].items;
+    for (size_t i = 0; i < set.lists[DP_KIND_ALLOWED].count; i++) {
+        if (allowed[i].type == DP_ALLOWED_IPV6)
+            assert_memory_equal(allowed[i].address, own, sizeof(own));
+    }
+    object_set_clear(&set);
+}
+
 static void spoof_allow_lifts_everything(void **state)
 {
     struct object_set set;
@@ -258,6 +288,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_access_port),
+        cmocka_unit_test(guests_do_not_serve),
         cmocka_unit_test(spoof_allow_lifts_everything),
         cmocka_unit_test(trunks_and_uplinks),
         cmocka_unit_test(isolation),

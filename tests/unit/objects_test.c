@@ -109,7 +109,7 @@ static void test_port_refused(void **state)
     REFUSED(good, port.id = DP_PORTS_MAX);
     REFUSED(good, port.type = 0);
     REFUSED(good, port.type = DP_PORT_XDP + 1);
-    REFUSED(good, port.flags = 64);
+    REFUSED(good, port.flags = 128);
     REFUSED(good, port.name[0] = 0);
     REFUSED(good, port.name[63] = 'x');
     REFUSED(good, memset(port.name, 'x', sizeof(port.name)));

@@ -321,6 +321,57 @@ static void test_nd_evasion(void **state)
     spoof_table_free(table);
 }
 
+/* Router advertisements, redirects and what DHCP servers send, with every way to write them. */
+static void test_guard(void **state)
+{
+    static const struct {
+        uint32_t flags;
+        const char *kinds;
+    } tables[] = {{DP_PORT_F_SPOOF_MAC, "m"}, {BOTH, "m46"}};
+    for (unsigned i = 0; i < 2; i++) {
+        struct spoof_table *open = table_of(tables[i].flags, tables[i].kinds);
+        struct spoof_table *table = table_of(tables[i].flags | DP_PORT_F_GUARD, tables[i].kinds);
+        struct flat flat;
+        for (unsigned type = 133; type <= 137; type++) {
+            nd(&flat, type, eui6, own6, type == 133 || type == 135 ? 1 : 2, MAC);
+            bool router = type == 134 || type == 137;
+            assert_int_equal(check(open, &flat), PASS);
+            assert_int_equal(check(table, &flat), router ? DP_DROP_GUARD : PASS);
+        }
+        put_ethernet(&flat, "\x33\x33\0\0\0\1", MAC,
+                     0x86dd); /* behind destination options and a fragment header */
+        put_ipv6(&flat, 60, own6, other6, 8 + 8 + 16);
+        put(&flat, "\x2c\0\x01\x04\0\0\0\0\x3a\0\0\1\0\0\0\1\x86", 17);
+        put_payload(&flat, 15);
+        assert_int_equal(check(table, &flat), DP_DROP_GUARD);
+        for (unsigned port = 67; port <= 69; port++) {
+            ipv4_udp(&flat, IP, IP2, 67, port);
+            assert_int_equal(check(open, &flat), PASS);
+            assert_int_equal(check(table, &flat), port == 68 ? DP_DROP_GUARD : PASS);
+            ipv6_udp(&flat, own6);
+            set16(flat.bytes + 56, 546 + 67 - port);
+            assert_int_equal(check(open, &flat), PASS);
+            assert_int_equal(check(table, &flat), port == 67 ? DP_DROP_GUARD : PASS);
+        }
+        ipv4_udp(&flat, IP, IP2, 1, 68); /* with options in front */
+        memmove(flat.bytes + 14 + 24, flat.bytes + 14 + 20, 8);
+        memset(flat.bytes + 14 + 20, 1, 4);
+        flat.bytes[14] = 0x46;
+        flat.size += 4;
+        set16(flat.bytes + 16, 32);
+        assert_int_equal(check(table, &flat), DP_DROP_GUARD);
+        flat.bytes[21] = 1; /* payload of a later fragment */
+        assert_int_equal(check(table, &flat), PASS);
+        flat.bytes[21] = 0;
+        flat.bytes[23] = 6;
+        flat.size = 14 + 24 + 2;
+        set16(flat.bytes + 16, 26);
+        assert_int_equal(check(table, &flat), PASS);
+        spoof_table_free(table);
+        spoof_table_free(open);
+    }
+}
+
 static void test_mld(void **state)
 {
     static const unsigned types[] = {131, 132, 143, 128, 130};
@@ -371,9 +422,9 @@ static void test_many(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_mac),  cmocka_unit_test(test_arp),  cmocka_unit_test(test_ipv4),
-        cmocka_unit_test(test_ipv6), cmocka_unit_test(test_nd),   cmocka_unit_test(test_nd_evasion),
-        cmocka_unit_test(test_mld),  cmocka_unit_test(test_many),
+        cmocka_unit_test(test_mac),   cmocka_unit_test(test_arp), cmocka_unit_test(test_ipv4),
+        cmocka_unit_test(test_ipv6),  cmocka_unit_test(test_nd),  cmocka_unit_test(test_nd_evasion),
+        cmocka_unit_test(test_guard), cmocka_unit_test(test_mld), cmocka_unit_test(test_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
