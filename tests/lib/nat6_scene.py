@@ -45,6 +45,15 @@ while at < len(data):
 print(*found)
 """
 
+ADVERTISE = """
+import socket
+s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
+prefix = bytes([3, 4, 64, 0xc0]) + b"\\0\\1\\0\\0" * 2 + bytes(4) + socket.inet_pton(socket.AF_INET6, "fd00:bad::")
+s.sendto(bytes([134, 0, 0, 0, 64, 0, 7, 8]) + bytes(8) + prefix, ("ff02::1", 0, 0, socket.if_nametoindex("eth0")))
+"""
+
 CONNECT = """
 import errno, socket, sys
 try:
@@ -74,6 +83,12 @@ def look(space, server, name):
 def connect(space, address, port):
     """How a connection fails."""
     return space.python(CONNECT, address, port).strip()
+
+
+def compare(facts, reference):
+    print("weft      ", facts, "masquerade", reference, sep="\n")
+    differ = {name for name in reference if facts[name] != reference[name]}
+    assert differ <= FACTS_THAT_DIFFER, {name: (facts[name], reference[name]) for name in differ}
 
 
 class Scene6(Scene):
