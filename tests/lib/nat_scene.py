@@ -22,7 +22,7 @@ def tcp(port):
     listener = socket.create_server((address, port), family=family)
     def one(stream, peer):
         with stream:
-            stream.settimeout(60); file = stream.makefile("rb")
+            stream.settimeout(300); file = stream.makefile("rb")
             while line := file.readline():
                 data = file.read(int(line))
                 stream.sendall(f"{peer[0]} {peer[1]} {hashlib.sha256(data).hexdigest()}\\n".encode() + data)
@@ -45,7 +45,7 @@ threading.Event().wait()
 
 FETCH = """
 import hashlib, os, socket, sys, threading
-s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 60); s.settimeout(60)
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 300); s.settimeout(300)
 data = os.urandom(int(sys.argv[3]))
 def send():
     s.sendall(sys.argv[3].encode() + b"\\n" + data)
@@ -59,7 +59,7 @@ print(address, port)
 CLOSED = """
 import socket, sys
 try:
-    socket.create_connection((sys.argv[1], int(sys.argv[2])), 60)
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), 300)
 except ConnectionRefusedError:
     print("refused")
 """
@@ -92,7 +92,7 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
 
 STREAM = """
 import os, socket, sys, threading
-s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 60); s.settimeout(60); f = s.makefile("rb")
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 300); s.settimeout(300); f = s.makefile("rb")
 print("connected", flush=True)
 for line in sys.stdin:
     size = int(line); data = os.urandom(size)
@@ -184,7 +184,7 @@ class Scene:
     @staticmethod
     def ping(space, *arguments):
         """What ping says but times."""
-        text = space.run("ping", "-n", "-c", "1", "-W", "60", *arguments, check=False).stdout
+        text = space.run("ping", "-n", "-c", "1", "-W", "100", *arguments, check=False).stdout
         return re.findall(r"ttl=\d+|From \S+|Time to live exceeded|Frag needed and DF set \(mtu = \d+\)"
                           r"|Destination \w+ Unreachable", text)
 
