@@ -50,6 +50,13 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+static void query_close(struct query *query)
+{
+    if (query->stream)
+        bufferevent_free(query->stream);
+    free(query);
+}
+
 static void query_free(struct query *query)
 {
     for (struct query **link = &query->tcp->queries; *link; link = &(*link)->next) {
@@ -58,9 +65,7 @@ static void query_free(struct query *query)
         *link = query->next;
         break;
     }
-    if (query->stream)
-        bufferevent_free(query->stream);
-    free(query);
+    query_close(query);
 }
 
 static void fail(struct query *query)
@@ -219,8 +224,10 @@ void dns_tcp_free(struct dns_tcp *tcp)
 {
     if (!tcp)
         return;
-    while (tcp->queries)
-        query_free(tcp->queries);
+    for (struct query *query = tcp->queries, *next; query; query = next) {
+        next = query->next;
+        query_close(query);
+    }
     if (tcp->timer)
         event_free(tcp->timer);
     tcp_server_free(tcp->server);

@@ -102,7 +102,8 @@ static void check_way_out(struct doctor *doctor, const struct model_uplink *upli
     bool ipv6 = false;
     for (unsigned i = 0; i < model->segment_count; i++)
         ipv6 |= model->segments[i].uplink == uplink && model->segments[i].ipv6_nat;
-    for (uint8_t family = 4; family <= (ipv6 ? 6 : 4); family = (uint8_t)(family + 2)) {
+    for (unsigned k = 0; k < (ipv6 ? 2u : 1u); k++) {
+        uint8_t family = k ? 6 : 4;
         if (uplink->netdev[0])
             check_shared(doctor, uplink, family);
         else

@@ -41,8 +41,8 @@ static bool parse_socket(const char *line, struct host_socket *found)
     size_t length = strlen(address);
     found->family = length == 8 ? 4 : 6;
     /* NOLINTNEXTLINE(cert-err34-c): the same */
-    if ((length != 8 && length != 32) ||
-        sscanf(address, "%8X%8X%8X%8X", &words[0], &words[1], &words[2], &words[3]) != (int)length / 8)
+    int read = sscanf(address, "%8X%8X%8X%8X", &words[0], &words[1], &words[2], &words[3]);
+    if ((length != 8 && length != 32) || read != (int)length / 8)
         return false;
     memcpy(found->address, words, sizeof(found->address));
     found->port = port;
