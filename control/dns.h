@@ -56,6 +56,9 @@ typedef void (*dns_send)(void *context, const struct dns_client *client, const u
 struct dns_forwarder *dns_forwarder_new(struct event_base *base, const char *resolv_conf, dns_send send,
                                         void *context);
 void dns_forwarder_free(struct dns_forwarder *forwarder);
+/* The first resolvers of resolv.conf(5): how many, at most `most`. */
+struct sockaddr_storage;
+unsigned dns_resolvers(const char *resolv_conf, struct sockaddr_storage *resolvers, unsigned most);
 /* Asks the resolvers; send is called with the answer, at once if there is nobody to ask. A guest's query
  * beyond its share of those under way is dropped. */
 void dns_forward(struct dns_forwarder *forwarder, const struct dns_client *client, const uint8_t *query,

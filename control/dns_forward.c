@@ -105,17 +105,17 @@ static bool parse_resolver(const char *text, struct sockaddr_storage *address)
     return false;
 }
 
-static void read_resolvers(struct dns_forwarder *forwarder)
+unsigned dns_resolvers(const char *resolv_conf, struct sockaddr_storage *resolvers, unsigned most)
 {
     char line[512], word[64];
-    FILE *file = fopen(forwarder->resolv_conf, "re");
-    forwarder->resolver_count = 0;
-    while (file && forwarder->resolver_count < RESOLVERS_MAX && fgets(line, sizeof(line), file))
-        if (sscanf(line, " nameserver %63s", word) == 1 &&
-            parse_resolver(word, &forwarder->resolvers[forwarder->resolver_count]))
-            forwarder->resolver_count++;
+    FILE *file = fopen(resolv_conf, "re");
+    unsigned count = 0;
+    while (file && count < most && fgets(line, sizeof(line), file))
+        if (sscanf(line, " nameserver %63s", word) == 1 && parse_resolver(word, &resolvers[count]))
+            count++;
     if (file)
         fclose(file);
+    return count;
 }
 
 static void refresh_resolvers(struct dns_forwarder *forwarder)
@@ -133,7 +133,7 @@ static void refresh_resolvers(struct dns_forwarder *forwarder)
         status.st_mtim.tv_nsec == forwarder->modified.tv_nsec)
         return;
     forwarder->modified = status.st_mtim;
-    read_resolvers(forwarder);
+    forwarder->resolver_count = dns_resolvers(forwarder->resolv_conf, forwarder->resolvers, RESOLVERS_MAX);
 }
 
 static void send_failure(struct query *query)

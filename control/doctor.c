@@ -18,6 +18,7 @@
 #include <unistd.h>
 #include "api_call.h"
 #include "doctor.h"
+#include "doctor_private.h"
 #include "link.h"
 #include "steer.h"
 
@@ -30,17 +31,8 @@
 #define UNHEARD          100     /* frames sent to a LAN that never answered */
 #define CALL_MS          1000
 
-enum state { OK, NOTE, WARNING, FAILED, FIXED };
-
-struct doctor {
-    json_t *items;
-    const char *run_dir;
-    bool fix;
-};
-
-__attribute__((format(printf, 5, 6))) static void report(struct doctor *doctor, const char *check,
-                                                         enum state state, const char *way_out,
-                                                         const char *format, ...)
+void doctor_report(struct doctor *doctor, const char *check, enum doctor_state state, const char *way_out,
+                   const char *format, ...)
 {
     static const char *const states[] = {"ok", "note", "warning", "failed", "fixed"};
     char text[400];
@@ -107,8 +99,8 @@ static void check_hugepages(struct doctor *doctor)
     const char *path = HUGEPAGES_DIR "nr_hugepages", *way_out = "sysctl -w vm.nr_hugepages=512";
     int64_t count = number_read(path);
     if (count < 0) {
-        report(doctor, "hugepages", WARNING, "a kernel with CONFIG_HUGETLBFS",
-               "the kernel has no 2 MiB hugepages: the dataplane works on 4 KiB pages, more slowly");
+        doctor_report(doctor, "hugepages", WARNING, "a kernel with CONFIG_HUGETLBFS",
+                      "the kernel has no 2 MiB hugepages: the dataplane works on 4 KiB pages, more slowly");
         return;
     }
     bool room = memory_available() > (HUGEPAGES_WANTED - count) * 2048 + MEMORY_LEFT_KIB;
@@ -116,20 +108,20 @@ static void check_hugepages(struct doctor *doctor)
         number_write(path, HUGEPAGES_WANTED);
         int64_t now = number_read(path);
         if (now >= HUGEPAGES_LEAST) {
-            report(doctor, "hugepages", FIXED, NULL,
-                   "%" PRId64
-                   " of 2 MiB now, until the next boot; the dataplane takes them when it is restarted",
-                   now);
+            doctor_report(doctor, "hugepages", FIXED, NULL,
+                          "%" PRId64
+                          " of 2 MiB now, until the next boot; the dataplane takes them when it is restarted",
+                          now);
             return;
         }
     }
     if (count < HUGEPAGES_LEAST)
-        report(doctor, "hugepages", WARNING, way_out,
-               "%" PRId64 " of 2 MiB: the dataplane works on 4 KiB pages, more slowly%s", count,
-               room ? "" : " (and there is not enough free memory to reserve some)");
+        doctor_report(doctor, "hugepages", WARNING, way_out,
+                      "%" PRId64 " of 2 MiB: the dataplane works on 4 KiB pages, more slowly%s", count,
+                      room ? "" : " (and there is not enough free memory to reserve some)");
     else
-        report(doctor, "hugepages", OK, NULL, "%" PRId64 " of 2 MiB, %" PRId64 " of them free", count,
-               number_read(HUGEPAGES_DIR "free_hugepages"));
+        doctor_report(doctor, "hugepages", OK, NULL, "%" PRId64 " of 2 MiB, %" PRId64 " of them free", count,
+                      number_read(HUGEPAGES_DIR "free_hugepages"));
 }
 
 static void check_cores(struct doctor *doctor)
@@ -138,13 +130,14 @@ static void check_cores(struct doctor *doctor)
     char isolated[256];
     line_read("/sys/devices/system/cpu/isolated", isolated, sizeof(isolated));
     if (count < 2)
-        report(doctor, "cores", WARNING, "give this machine a second CPU",
-               "one CPU: the worker that forwards shares it with everything else");
+        doctor_report(doctor, "cores", WARNING, "give this machine a second CPU",
+                      "one CPU: the worker that forwards shares it with everything else");
     else if (!isolated[0] || strcmp(isolated, "(null)") == 0)
-        report(doctor, "cores", NOTE, "kernel option isolcpus=N with the CPUs of dataplane.cores",
-               "%ld CPUs, none isolated: other programs may delay a worker for some milliseconds", count);
+        doctor_report(doctor, "cores", NOTE, "kernel option isolcpus=N with the CPUs of dataplane.cores",
+                      "%ld CPUs, none isolated: other programs may delay a worker for some milliseconds",
+                      count);
     else
-        report(doctor, "cores", OK, NULL, "%ld CPUs, isolated: %s", count, isolated);
+        doctor_report(doctor, "cores", OK, NULL, "%ld CPUs, isolated: %s", count, isolated);
 }
 
 static void check_governor(struct doctor *doctor)
@@ -159,12 +152,13 @@ static void check_governor(struct doctor *doctor)
     }
     globfree(&found);
     if (error)
-        report(doctor, "governor", OK, NULL, "the frequency of the CPUs is not this kernel's to choose");
+        doctor_report(doctor, "governor", OK, NULL,
+                      "the frequency of the CPUs is not this kernel's to choose");
     else if (fast)
-        report(doctor, "governor", OK, NULL, "performance");
+        doctor_report(doctor, "governor", OK, NULL, "performance");
     else
-        report(doctor, "governor", NOTE, "cpupower frequency-set -g performance",
-               "%s: the CPUs take a while to run at full speed", governor);
+        doctor_report(doctor, "governor", NOTE, "cpupower frequency-set -g performance",
+                      "%s: the CPUs take a while to run at full speed", governor);
 }
 
 static void check_aio(struct doctor *doctor)
@@ -172,26 +166,26 @@ static void check_aio(struct doctor *doctor)
     const char *path = "/proc/sys/fs/aio-max-nr";
     int64_t max = number_read(path), used = number_read("/proc/sys/fs/aio-nr");
     if (max < 0 || used < 0) {
-        report(doctor, "aio", FAILED, "a kernel with CONFIG_AIO",
-               "the kernel has no asynchronous input/output (CONFIG_AIO): workers cannot start");
+        doctor_report(doctor, "aio", FAILED, "a kernel with CONFIG_AIO",
+                      "the kernel has no asynchronous input/output (CONFIG_AIO): workers cannot start");
         return;
     }
     if (max - used < AIO_WANTED && doctor->fix) {
         number_write(path, used + 16 * AIO_WANTED);
         if (number_read(path) - used >= AIO_WANTED) {
-            report(doctor, "aio", FIXED, NULL, "fs.aio-max-nr is %" PRId64 " now, until the next boot",
-                   number_read(path));
+            doctor_report(doctor, "aio", FIXED, NULL, "fs.aio-max-nr is %" PRId64 " now, until the next boot",
+                          number_read(path));
             return;
         }
     }
     if (max - used < AIO_WANTED)
-        report(doctor, "aio", WARNING, "sysctl -w fs.aio-max-nr=1048576",
-               "%" PRId64 " of %" PRId64
-               " asynchronous requests are taken: workers need some and may not start",
-               used, max);
+        doctor_report(doctor, "aio", WARNING, "sysctl -w fs.aio-max-nr=1048576",
+                      "%" PRId64 " of %" PRId64
+                      " asynchronous requests are taken: workers need some and may not start",
+                      used, max);
     else
-        report(doctor, "aio", OK, NULL, "%" PRId64 " of %" PRId64 " asynchronous requests are taken", used,
-               max);
+        doctor_report(doctor, "aio", OK, NULL, "%" PRId64 " of %" PRId64 " asynchronous requests are taken",
+                      used, max);
 }
 
 static void check_files(struct doctor *doctor)
@@ -199,34 +193,36 @@ static void check_files(struct doctor *doctor)
     struct rlimit limit = {0};
     getrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_max < FILES_WANTED)
-        report(doctor, "files", WARNING, "ulimit -Hn 65536, or LimitNOFILE=65536 in weftd.service",
-               "%llu descriptors a process at most: enough for about %llu ports",
-               (unsigned long long)limit.rlim_max, (unsigned long long)limit.rlim_max / 8);
+        doctor_report(doctor, "files", WARNING, "ulimit -Hn 65536, or LimitNOFILE=65536 in weftd.service",
+                      "%llu descriptors a process at most: enough for about %llu ports",
+                      (unsigned long long)limit.rlim_max, (unsigned long long)limit.rlim_max / 8);
     else
-        report(doctor, "files", OK, NULL, "%llu descriptors a process", (unsigned long long)limit.rlim_max);
+        doctor_report(doctor, "files", OK, NULL, "%llu descriptors a process",
+                      (unsigned long long)limit.rlim_max);
 }
 
-static void check_device(struct doctor *doctor, const char *check, const char *path, enum state state,
+static void check_device(struct doctor *doctor, const char *check, const char *path, enum doctor_state state,
                          const char *way_out, const char *meaning)
 {
     int fd = open(path, O_RDWR | O_CLOEXEC);
     int error = errno;
     if (fd < 0) {
-        report(doctor, check, state, way_out, "%s: %s: %s", path, strerror(error), meaning);
+        doctor_report(doctor, check, state, way_out, "%s: %s: %s", path, strerror(error), meaning);
         return;
     }
     close(fd);
-    report(doctor, check, OK, NULL, "%s can be used", path);
+    doctor_report(doctor, check, OK, NULL, "%s can be used", path);
 }
 
 static void check_group(struct doctor *doctor)
 {
     if (getgrnam(WEFT_GROUP_ADMIN))
-        report(doctor, "group", OK, NULL, "group " WEFT_GROUP_ADMIN " exists; its members may use weft");
+        doctor_report(doctor, "group", OK, NULL,
+                      "group " WEFT_GROUP_ADMIN " exists; its members may use weft");
     else
-        report(doctor, "group", NOTE, "groupadd --system " WEFT_GROUP_ADMIN,
-               "there is no group " WEFT_GROUP_ADMIN
-               ": only root may use weft, and machines must run as root");
+        doctor_report(doctor, "group", NOTE, "groupadd --system " WEFT_GROUP_ADMIN,
+                      "there is no group " WEFT_GROUP_ADMIN
+                      ": only root may use weft, and machines must run as root");
 }
 
 static void check_run_dir(struct doctor *doctor)
@@ -242,10 +238,11 @@ static void check_run_dir(struct doctor *doctor)
     snprintf(way_out, sizeof(way_out),
              "run weftd as root, or with --run-dir in a directory that it may write");
     if (access(parent, W_OK | X_OK) == 0)
-        report(doctor, "run-dir", OK, NULL, "%s %s", doctor->run_dir,
-               exists ? "can be written" : "will be made");
+        doctor_report(doctor, "run-dir", OK, NULL, "%s %s", doctor->run_dir,
+                      exists ? "can be written" : "will be made");
     else
-        report(doctor, "run-dir", FAILED, way_out, "%s cannot be written: %s", parent, strerror(errno));
+        doctor_report(doctor, "run-dir", FAILED, way_out, "%s cannot be written: %s", parent,
+                      strerror(errno));
 }
 
 /* Whether a program without a slash is in PATH. */
@@ -279,32 +276,33 @@ static void check_uplink(struct doctor *doctor, const struct dp_port *port,
     enum steer_mode mode = xdp ? steer_mode(port->ifindex) : STEER_NONE;
     struct link_facts link;
     if (link_read(port->device, &link) < 0)
-        report(doctor, "uplink", WARNING, "make the interface, or take the uplink out of weft.yaml",
-               "%s: interface %s is not there", port->name, port->device);
+        doctor_report(doctor, "uplink", WARNING, "make the interface, or take the uplink out of weft.yaml",
+                      "%s: interface %s is not there", port->name, port->device);
     else if (link.wireless)
-        report(doctor, "uplink", WARNING, "a wired interface, or a tap port and routing by the host",
-               "%s: %s is Wi-Fi: access points let no other MAC addresses through than the host's",
-               port->name, port->device);
+        doctor_report(doctor, "uplink", WARNING, "a wired interface, or a tap port and routing by the host",
+                      "%s: %s is Wi-Fi: access points let no other MAC addresses through than the host's",
+                      port->name, port->device);
     else if (!link.running)
-        report(doctor, "uplink", WARNING, "ip link set up; check the cable", "%s: %s has no link", port->name,
-               port->device);
+        doctor_report(doctor, "uplink", WARNING, "ip link set up; check the cable", "%s: %s has no link",
+                      port->name, port->device);
     else if (counters && counters->tx_packets > UNHEARD && counters->rx_forwarded == 0)
-        report(doctor, "uplink", WARNING,
-               "allow the guests' MAC addresses there (port security, promiscuous mode)",
-               "%s: %llu frames of guests left by %s and none came for them: the LAN may block unknown MAC "
-               "addresses",
-               port->name, (unsigned long long)counters->tx_packets, port->device);
+        doctor_report(
+            doctor, "uplink", WARNING,
+            "allow the guests' MAC addresses there (port security, promiscuous mode)",
+            "%s: %llu frames of guests left by %s and none came for them: the LAN may block unknown MAC "
+            "addresses",
+            port->name, (unsigned long long)counters->tx_packets, port->device);
     else if (xdp && mode != STEER_NATIVE && mode != STEER_OFFLOADED)
-        report(doctor, "uplink", NOTE, "a driver with native XDP",
-               "%s: XDP on %s is %s: every frame takes the host's slow way first", port->name, port->device,
-               steer_mode_name(mode));
+        doctor_report(doctor, "uplink", NOTE, "a driver with native XDP",
+                      "%s: XDP on %s is %s: every frame takes the host's slow way first", port->name,
+                      port->device, steer_mode_name(mode));
     else if (xdp && link.queues > DP_QUEUES_MAX - 1)
-        report(doctor, "uplink", NOTE, "ethtool -L IF combined 7",
-               "%s: %s has %u receive queues, 7 of them are served by AF_XDP, the others more slowly",
-               port->name, port->device, link.queues);
+        doctor_report(doctor, "uplink", NOTE, "ethtool -L IF combined 7",
+                      "%s: %s has %u receive queues, 7 of them are served by AF_XDP, the others more slowly",
+                      port->name, port->device, link.queues);
     else
-        report(doctor, "uplink", OK, NULL, "%s: %s, %s%s, %u queues", port->name, port->device,
-               xdp ? "XDP " : "packet socket", xdp ? steer_mode_name(mode) : "", link.queues);
+        doctor_report(doctor, "uplink", OK, NULL, "%s: %s, %s%s, %u queues", port->name, port->device,
+                      xdp ? "XDP " : "packet socket", xdp ? steer_mode_name(mode) : "", link.queues);
 }
 
 static void check_uplinks(struct doctor *doctor, struct dp_client *client)
@@ -328,30 +326,33 @@ static void check_dataplane(struct doctor *doctor)
     char program[4200], path[128];
     supervisor_program(program, sizeof(program));
     if (strchr(program, '/') ? access(program, X_OK) == 0 : in_path(program))
-        report(doctor, "program", OK, NULL, "%.300s", program);
+        doctor_report(doctor, "program", OK, NULL, "%.300s", program);
     else
-        report(doctor, "program", FAILED, "install weft-dataplane beside weftd or in PATH",
-               "weft-dataplane is not found: nothing is forwarded");
+        doctor_report(doctor, "program", FAILED, "install weft-dataplane beside weftd or in PATH",
+                      "weft-dataplane is not found: nothing is forwarded");
     snprintf(path, sizeof(path), "%.100s/" WEFT_DATAPLANE_SOCKET, doctor->run_dir);
     struct dp_client *client = dp_client_connect(path, CALL_MS);
     if (client)
-        report(doctor, "dataplane", OK, NULL, "weft-dataplane %d answers", (int)dp_client_hello(client)->pid);
+        doctor_report(doctor, "dataplane", OK, NULL, "weft-dataplane %d answers",
+                      (int)dp_client_hello(client)->pid);
     else if (errno == ENOENT || errno == ECONNREFUSED)
-        report(doctor, "dataplane", NOTE, "start weftd: systemctl start weftd",
-               "weft-dataplane is not running at %s", path);
+        doctor_report(doctor, "dataplane", NOTE, "start weftd: systemctl start weftd",
+                      "weft-dataplane is not running at %s", path);
     else
-        report(doctor, "dataplane", FAILED,
-               errno == EPROTO ? "restart weft-dataplane: it is of another version" : NULL, "%s: %s", path,
-               strerror(errno));
+        doctor_report(doctor, "dataplane", FAILED,
+                      errno == EPROTO ? "restart weft-dataplane: it is of another version" : NULL, "%s: %s",
+                      path, strerror(errno));
     if (client)
         check_uplinks(doctor, client);
     dp_client_close(client);
 }
 
-json_t *doctor_check(bool fix, const char *run_dir)
+json_t *doctor_check(bool fix, const char *run_dir, const struct controller *controller)
 {
-    struct doctor doctor = {json_array(), run_dir, fix};
+    struct doctor doctor = {json_array(), run_dir, fix, controller};
     check_dataplane(&doctor);
+    doctor_network(&doctor);
+    doctor_ports(&doctor);
     check_run_dir(&doctor);
     check_hugepages(&doctor);
     check_cores(&doctor);
@@ -366,14 +367,15 @@ json_t *doctor_check(bool fix, const char *run_dir)
     return doctor.items;
 }
 
-static json_t *doctor_answer(bool fix, const char *run_dir)
+static json_t *doctor_answer(bool fix, const char *run_dir, const struct controller *controller)
 {
-    return json_pack("{s:s, s:o}", "schema", WEFT_SCHEMA_DOCTOR, "items", doctor_check(fix, run_dir));
+    return json_pack("{s:s, s:o}", "schema", WEFT_SCHEMA_DOCTOR, "items",
+                     doctor_check(fix, run_dir, controller));
 }
 
 int doctor_print(bool fix, const char *run_dir)
 {
-    json_t *answer = doctor_answer(fix, run_dir), *item;
+    json_t *answer = doctor_answer(fix, run_dir, NULL), *item;
     size_t index;
     int code = WEFT_OK;
     json_array_foreach (json_object_get(answer, "items"), index, item) {
@@ -393,5 +395,5 @@ void api_doctor(struct api_call *call)
         outcome_fail(&call->outcome, WEFT_NOT_PERMITTED,
                      "not permitted: doctor with fix needs root or membership in group " WEFT_GROUP_ADMIN);
     else
-        call->result = doctor_answer(fix, call->controller->options.run_dir);
+        call->result = doctor_answer(fix, call->controller->options.run_dir, call->controller);
 }

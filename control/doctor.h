@@ -8,7 +8,10 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-/* Array of {check, state, text, fix?}; `fix`: mends what can safely be. `run_dir`: of the instance. */
-json_t *doctor_check(bool fix, const char *run_dir);
+struct controller;
+
+/* Array of {check, state, text, fix?}; `fix`: mends what can safely be. `run_dir`: of the instance;
+ * `controller` NULL: checks of the host alone. */
+json_t *doctor_check(bool fix, const char *run_dir, const struct controller *controller);
 /* `weftd --doctor`: prints {"schema","items"}; exit code: 0, or 1 if a check failed. */
 int doctor_print(bool fix, const char *run_dir);
