@@ -40,6 +40,7 @@ bool dns_matches(const uint8_t *query, size_t query_size, const uint8_t *answer,
 
 /* dns_forward.c. */
 struct dns_forwarder;
+struct sockaddr_storage;
 
 /* Where an answer goes: copied from the query's datagram. */
 struct dns_client {
@@ -56,8 +57,10 @@ typedef void (*dns_send)(void *context, const struct dns_client *client, const u
 struct dns_forwarder *dns_forwarder_new(struct event_base *base, const char *resolv_conf, dns_send send,
                                         void *context);
 void dns_forwarder_free(struct dns_forwarder *forwarder);
+/* The resolvers as they are now: how many, at most `most`. */
+unsigned dns_forwarder_resolvers(struct dns_forwarder *forwarder, struct sockaddr_storage *resolvers,
+                                 unsigned most);
 /* The first resolvers of resolv.conf(5): how many, at most `most`. */
-struct sockaddr_storage;
 unsigned dns_resolvers(const char *resolv_conf, struct sockaddr_storage *resolvers, unsigned most);
 /* Asks the resolvers; send is called with the answer, at once if there is nobody to ask. A guest's query
  * beyond its share of those under way is dropped. */

@@ -9,7 +9,7 @@
  * The resolvers are those of resolv.conf, read again when the file's time stamp changes (looked at once a
  * second at most).
  *
- * Limits: QUERIES_MAX under way, QUERIES_PER_GUEST a guest's port. Over UDP only.
+ * Limits: QUERIES_MAX under way, QUERIES_PER_GUEST a guest's port. TCP is dns_tcp.c's.
  */
 #include "dns.h"
 
@@ -134,6 +134,15 @@ static void refresh_resolvers(struct dns_forwarder *forwarder)
         return;
     forwarder->modified = status.st_mtim;
     forwarder->resolver_count = dns_resolvers(forwarder->resolv_conf, forwarder->resolvers, RESOLVERS_MAX);
+}
+
+unsigned dns_forwarder_resolvers(struct dns_forwarder *forwarder, struct sockaddr_storage *resolvers,
+                                 unsigned most)
+{
+    refresh_resolvers(forwarder);
+    unsigned count = forwarder->resolver_count < most ? forwarder->resolver_count : most;
+    memcpy(resolvers, forwarder->resolvers, count * sizeof(*resolvers));
+    return count;
 }
 
 static void send_failure(struct query *query)

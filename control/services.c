@@ -165,6 +165,7 @@ void services_configure(struct services *services)
         service_free(before);
         before = next;
     }
+    dns_tcp_configured(services->dns_tcp);
     services_ra_advertise_all(services);
 }
 
@@ -183,9 +184,10 @@ struct services *services_new(struct controller *controller, services_send send,
         services->saved = json_object();
     }
     services->forwarder = services_dns_new(services);
+    services->dns_tcp = services->forwarder ? services_dns_tcp_new(services) : NULL;
     services->save_timer = evtimer_new(controller->base, on_save, services);
     services->advertise_timer = services_ra_timer(services);
-    if (!services->saved || !services->forwarder || !services->save_timer || !services->advertise_timer) {
+    if (!services->saved || !services->dns_tcp || !services->save_timer || !services->advertise_timer) {
         services_free(services);
         errno = ENOMEM;
         return NULL;
@@ -204,6 +206,7 @@ void services_free(struct services *services)
         next = service->next;
         service_free(service);
     }
+    dns_tcp_free(services->dns_tcp);
     dns_forwarder_free(services->forwarder);
     if (services->save_timer)
         event_free(services->save_timer);

@@ -107,7 +107,8 @@ void services_dns_handle(struct services *services, const struct dp_punt *punt, 
     struct datagram datagram;
     uint8_t answer[DNS_MESSAGE_MAX];
     size_t size;
-    if (!datagram_parse(frame, punt->size, &datagram) || datagram.destination_port != DNS_PORT)
+    if (dns_tcp_take(services->dns_tcp, punt->port, punt->from, frame, punt->size) ||
+        !datagram_parse(frame, punt->size, &datagram) || datagram.destination_port != DNS_PORT)
         return;
     struct dns_client client = {.port = punt->port, .from = punt->from, .udp_port = datagram.source_port};
     memcpy(client.mac, datagram.source_mac, 6);
@@ -129,4 +130,23 @@ void services_dns_handle(struct services *services, const struct dp_punt *punt, 
 struct dns_forwarder *services_dns_new(struct services *services)
 {
     return dns_forwarder_new(services->controller->base, RESOLV_CONF, send_dns, services);
+}
+
+static bool has_service(void *context, uint32_t port)
+{
+    const struct services *services = context;
+    return port < DP_PORTS_MAX && services->by_port[port];
+}
+
+static void send_frame(void *context, uint32_t port, const uint8_t *frame, size_t size)
+{
+    struct services *services = context;
+    services->send(services->context, port, frame, size);
+}
+
+struct dns_tcp *services_dns_tcp_new(struct services *services)
+{
+    const struct dns_tcp_callbacks callbacks = {
+        {services, find_addresses, find_name}, services, send_frame, has_service};
+    return dns_tcp_new(services->controller->base, services->forwarder, &callbacks);
 }

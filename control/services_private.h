@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include "dhcp.h"
 #include "dns.h"
+#include "dns_tcp.h"
 #include "model.h"
 #include "services.h"
 
@@ -36,6 +37,7 @@ struct services {
     struct service *by_port[DP_PORTS_MAX];        /* by the number of the interface */
     struct services_bucket buckets[DP_PORTS_MAX]; /* by the guest's port; 0: not known */
     struct dns_forwarder *forwarder;
+    struct dns_tcp *dns_tcp;
     json_t *saved; /* leases of segments that are not there (yet), by name */
     bool changed;  /* leases, since they were written */
     struct event *save_timer, *advertise_timer;
@@ -51,6 +53,7 @@ void services_dhcp_handle(struct services *services, struct service *service, co
 
 /* services_dns.c. The forwarder of guests' queries; NULL and ENOMEM */
 struct dns_forwarder *services_dns_new(struct services *services);
+struct dns_tcp *services_dns_tcp_new(struct services *services); /* the same, once there is a forwarder */
 void services_dns_handle(struct services *services, const struct dp_punt *punt, const uint8_t *frame);
 
 /* services_ra.c. A solicitation is answered. */

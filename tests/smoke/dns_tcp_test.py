@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""DNS over TCP at the gateway: answers that no datagram carries reach guests (dig asks again by TCP, RFC 7766), names of
+the tenant too; questions one after the other, in pieces; a guest that takes all of its connections takes nobody else's.
+
+  acme/guest, acme/peer ── acme/app (nat) ── lan0 192.0.2.2 ── eth0 192.0.2.1 edge: dnsmasq with big.example.net
+"""
+import os
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import netns  # noqa: E402
+from netns import run  # noqa: E402
+from weft import Weft, wait_for  # noqa: E402
+
+TAPS = {"guest": (f"wg{os.getpid()}", 10), "peer": (f"wp{os.getpid()}", 20)}
+CONFIG = {"version": 1, "uplinks": {"lan0": {"device": "af_packet:lan0"}}, "tenants": {"acme": {
+    "segments": {"app": {"mode": "nat", "subnet": ["10.0.1.0/24", "fd00:1::/64"], "uplink": "lan0"}},
+    "ports": {name: {"segment": "app", "tap": tap, "ip": [f"10.0.1.{low}", f"fd00:1::{low}"]}
+              for name, (tap, low) in TAPS.items()}}}}
+MANY = {f"10.{i // 200}.{i % 200}.7" for i in range(2000)}  # 32 KB of answer
+
+ASK = """
+import socket, struct, sys
+def take(size):
+    data = b""
+    while len(data) < size:
+        piece = s.recv(size - len(data)); assert piece, "closed"; data += piece
+    return data
+def query(name, number):
+    labels = b"".join(bytes([len(l)]) + l.encode() for l in name.split("."))
+    message = struct.pack("!6H", number, 0x100, 1, 0, 0, 0) + labels + b"\\0\\0\\1\\0\\1"
+    return struct.pack("!H", len(message)) + message
+s = socket.create_connection(("10.0.1.1", 53), 20); s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+both = query("peer.acme.internal", 7) + query("big.example.net", 8)
+for at in range(0, len(both), 5): s.sendall(both[at:at + 5])
+s.shutdown(socket.SHUT_WR)
+counts = []
+for number in (7, 8):
+    answer = take(struct.unpack("!H", take(2))[0])
+    assert struct.unpack_from("!H", answer)[0] == number
+    counts.append(struct.unpack_from("!H", answer, 6)[0])
+assert s.recv(1) == b"", "more"
+print(*counts)
+"""
+
+HOLD = """
+import socket
+def connect():
+    try: return socket.create_connection(("10.0.1.1", 53), 20)
+    except ConnectionRefusedError: return None
+held = [connect() for _ in range(10)]
+print(sum(s is not None for s in held), flush=True)
+input()
+for s in held:
+    if s: s.settimeout(60); assert s.recv(1) == b"", "not closed"
+print("closed by weft")
+"""
+
+
+def dig(space, *arguments):
+    return set(space.run("dig", "+short", "+time=10", "+tries=2", *arguments).stdout.split())
+
+
+def main():
+    netns.need("dig", "dnsmasq")
+    netns.enter(sys.argv, resolv_conf="nameserver 192.0.2.1\n")
+    with netns.Network() as net, tempfile.NamedTemporaryFile("w", prefix="weft-hosts-") as hosts:
+        hosts.write("".join(f"{address} big.example.net\n" for address in MANY))
+        hosts.flush()
+        os.chmod(hosts.name, 0o644)
+        edge = net.namespace("edge")
+        net.veth(edge, "eth0", None, "lan0")
+        run("ip", "addr", "add", "192.0.2.2/24", "dev", "lan0")
+        edge.run("ip", "addr", "add", "192.0.2.1/24", "dev", "eth0")
+        edge.popen("dnsmasq", "-k", "-C", "/dev/null", "-R", "-h", "--pid-file=", "-H", hosts.name)
+        reference = ("dig", "+tcp", "+short", "@192.0.2.1", "big.example.net")
+        wait_for(lambda: set(edge.run(*reference, check=False).stdout.split()) == MANY, "dnsmasq")
+        with Weft(CONFIG) as weft:
+            spaces = {}
+            for name, (tap, low) in TAPS.items():
+                wait_for(lambda tap=tap: os.path.exists(f"/proc/sys/net/ipv4/conf/{tap}"), tap)
+                spaces[name] = net.namespace(name)
+                spaces[name].take(tap, "eth0")
+                spaces[name].run("ip", "addr", "add", f"10.0.1.{low}/24", "dev", "eth0")
+                spaces[name].run("ip", "addr", "add", f"fd00:1::{low}/64", "dev", "eth0", "nodad")
+            guest, peer = spaces["guest"], spaces["peer"]
+            for gateway in ("@10.0.1.1", "@fd00:1::1"):
+                assert dig(guest, gateway, "big.example.net") == MANY, gateway  # by UDP first: truncated
+                assert dig(guest, gateway, "+tcp", "peer.acme.internal") == {"10.0.1.20"}, gateway
+            assert guest.python(ASK).split() == ["1", str(len(MANY))]
+            holder = guest.popen(sys.executable, "-c", HOLD, stdin=-1, stdout=-1)
+            assert holder.stdout.readline() == "8\n", "a guest's share"
+            assert dig(peer, "@10.0.1.1", "+tcp", "big.example.net") == MANY
+            assert holder.communicate("\n", timeout=60)[0] == "closed by weft\n"
+            assert dig(guest, "@10.0.1.1", "+tcp", "big.example.net") == MANY, "its share is free again"
+
+
+main()
