@@ -3,7 +3,8 @@
 """The tests that docs/nat.md names exist, in the tests that it names them of.
 
 `suite`: `function`, `function`; `suite`: ... in the last column of a table; a function is one of
-tests/unit/SUITE_test.c, and runs there. A suite alone is a unit test, a fuzz target or a smoke test.
+tests/unit/SUITE_test.c, and runs there. A suite alone is a unit test, a fuzz target or a smoke test; one with _xdp is
+the same file run over AF_XDP.
 """
 import os
 import re
@@ -18,8 +19,9 @@ def source(suite):
 
 
 def suite_exists(suite):
+    plain = suite.replace("_xdp", "")
     return source(suite) is not None or any(os.path.exists(path) for path in (
-        f"tests/fuzz/{suite}.c", f"tests/smoke/{suite}.py", f"tests/smoke/{suite}.sh"))
+        f"tests/fuzz/{suite}.c", f"tests/smoke/{plain}.py", f"tests/smoke/{plain}_test.py", f"tests/smoke/{suite}.sh"))
 
 
 def unknown(cell):
