@@ -115,7 +115,7 @@ void bridge_forward(struct program *program, unsigned count)
     unsigned forwarded = 0, flooded = 0;
     struct way way = {0};
     struct fdb_source source = {0};
-    const struct bridge *source_bridge = NULL; /* for frames of this bridge with this tag */
+    uint64_t source_segment = 0; /* `source` is for frames of this segment with this tag; 0: none yet */
     uint16_t source_vid = 0;
     bool open = false; /* the frame before this one went by `way`, without a change of its header */
 
@@ -138,9 +138,9 @@ void bridge_forward(struct program *program, unsigned count)
             destination_hash = frame->destination_hash;
         }
         if (frame->source != last_source) {
-            if (frame->bridge != source_bridge || frame->vid != source_vid) {
+            if (frame->source >> 48 != source_segment || frame->vid != source_vid) {
                 source = source_of(program, frame);
-                source_bridge = frame->bridge;
+                source_segment = frame->source >> 48;
                 source_vid = frame->vid;
             }
             if (!source_allowed(program, frame, source_hash, &source)) {

@@ -69,22 +69,16 @@ static inline uint64_t load_8(const uint8_t *bytes)
     return value;
 }
 
-/* Untagged IP without an offload request on a port that checks no sources: the 14 bytes say all that admit()
- * would find out. `max_size`: of the port, 0 for one where no frame is plain. */
-static inline bool is_plain(const struct packet *packet, uint32_t max_size, uint64_t first, uint64_t second)
+/* Untagged IP without an offload request, into `bridge`, which is NULL for ports without one and those that
+ * check sources: the 14 bytes say all that admit() would find out. */
+static inline bool is_plain(const struct packet *packet, const struct bridge *bridge, uint32_t max_frame,
+                            uint64_t first, uint64_t second)
 {
     uint16_t type = (uint16_t)(second >> 48);
-    return (type == htobe16(ETHERTYPE_IPV4) || type == htobe16(ETHERTYPE_IPV6)) &&
-           !(packet->flags | packet->gso_type) && packet->size <= max_size &&
+    return bridge && (type == htobe16(ETHERTYPE_IPV4) || type == htobe16(ETHERTYPE_IPV6)) &&
+           !(packet->flags | packet->gso_type) && packet->size <= max_frame &&
            packet->header_size >= ETHERNET_HEADER_SIZE && !(second & GROUP_BIT) &&
            (first & RESERVED_MASK) != RESERVED_ADDRESSES;
-}
-
-static inline void frame_plain(struct frame *frame, const struct ingress *ingress)
-{
-    frame->bridge = ingress->native;
-    frame->vlan = (struct vlan_state){.tpid = ETHERTYPE_VLAN};
-    frame->vid = DP_MEMBER_UNTAGGED;
 }
 
 /* First pass. Returns how many frames go on, in program->frames. Their buckets of the address table are on
@@ -95,7 +89,7 @@ static unsigned classify(struct program *program, struct packet_vector *vector, 
     const struct fdb_table *table = program->table;
     struct last_header last = {.plain = false};
     uint32_t max_frame = __atomic_load_n(&ingress->port->max_frame, __ATOMIC_RELAXED);
-    uint32_t plain_max = ingress->native && !ingress->spoof ? max_frame : 0;
+    struct bridge *plain_bridge = ingress->spoof ? NULL : ingress->native;
     uint64_t sum = 0, last_source = 0, last_destination = 0;
     unsigned count = 0;
 
@@ -113,9 +107,11 @@ static unsigned classify(struct program *program, struct packet_vector *vector, 
             continue;
         }
         frame->repeats = false;
-        bool plain = is_plain(packet, plain_max, first, second);
+        bool plain = is_plain(packet, plain_bridge, max_frame, first, second);
         if (__builtin_expect(plain, 1)) {
-            frame_plain(frame, ingress);
+            frame->bridge = plain_bridge;
+            frame->vlan = (struct vlan_state){.tpid = ETHERTYPE_VLAN};
+            frame->vid = DP_MEMBER_UNTAGGED;
         } else {
             enum dp_drop drop = admit(ingress, packet, frame);
             if (__builtin_expect(drop != DP_DROP_COUNT, 0)) {

@@ -182,7 +182,7 @@ static bool in_flight(struct generator *const *list, unsigned count)
 static void drain(struct generator *const *list, unsigned count, bool stamped,
                   struct generator_result *results)
 {
-    uint64_t start = now_ns(), last = start, now = start;
+    uint64_t start = now_ns(), last = start;
     bool done = false;
     while (!done) {
         bool back = !in_flight(list, count), any = false;
@@ -192,7 +192,7 @@ static void drain(struct generator *const *list, unsigned count, bool stamped,
                 results[g].received += arrived;
                 any |= arrived > 0;
             }
-        now = now_ns();
+        uint64_t now = now_ns();
         last = any ? now : last;
         done = !any && now - last >= DRAIN_NS && (back || now - start >= GONE_NS);
     }
