@@ -25,7 +25,7 @@
 #include "uplink.h"
 
 #define FRAME_MAX 1514u
-#define WAIT_MS   10000
+#define WAIT_MS   60000
 
 static struct uplinks *uplinks;
 static struct port *port;
@@ -59,6 +59,13 @@ static struct dp_port config_of(enum dp_port_type type)
     return config;
 }
 
+/* Until the kernel's link watch has seen the carrier, what is sent is said to be sent and goes nowhere. */
+static void wait_for_carrier(void)
+{
+    run("timeout 60 sh -c 'until ip link show dev near | grep -q \"state UP\"; do sleep 0.01; done'");
+    run("timeout 60 sh -c 'until ip link show dev far | grep -q \"state UP\"; do sleep 0.01; done'");
+}
+
 static void set_up(enum dp_port_type type)
 {
     char text[600] = "";
@@ -66,6 +73,7 @@ static void set_up(enum dp_port_type type)
     assert_int_equal(unshare(CLONE_NEWNET), 0);
     run("ip link add near type veth peer name far && ip link set near up && ip link set far up");
     run("for i in all default near far; do echo 1 >/proc/sys/net/ipv6/conf/$i/disable_ipv6; done");
+    wait_for_carrier();
     struct dp_port config = config_of(type);
     uplinks = uplinks_new("/port_uplink_test");
     int count = uplinks_open(uplinks, &config, fds, text, sizeof(text));
