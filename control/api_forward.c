@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "api_call.h"
+#include "edit.h"
 #include "schema.h"
 
 #define ROW "tenants.*.nat.*.forwards.*"
@@ -18,13 +19,6 @@ struct forward_request {
     json_t *list;    /* forwards */
     json_t *forward; /* as asked for, typed */
 };
-
-static json_t *mapping_below(json_t *table, const char *key)
-{
-    if (!json_object_get(table, key))
-        json_object_set_new(table, key, json_object());
-    return json_object_get(table, key);
-}
 
 /* One key of the forward, typed by the schema. */
 static bool take_key(struct api_call *call, struct forward_request *request, const char *key,
@@ -63,7 +57,7 @@ static bool open_request(struct api_call *call, struct forward_request *request)
     request->tree = json_deep_copy(call->controller->model->config);
     json_t *tenants = json_object_get(request->tree, "tenants");
     json_t *tenant = json_object_get(tenants, request->segment->tenant->name);
-    request->nat = mapping_below(mapping_below(tenant, "nat"), request->segment->name);
+    request->nat = edit_mapping(edit_mapping(tenant, "nat"), request->segment->name);
     request->list = json_object_get(request->nat, "forwards");
     if (!request->list) {
         request->list = json_array();

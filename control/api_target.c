@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "api_target.h"
+#include "edit.h"
 #include "values.h"
 
 static const struct {
@@ -63,14 +64,6 @@ static bool target_name(struct api_call *call, struct target *target)
     return false;
 }
 
-/* The mapping `key` of `table`, made if it is not there. */
-static json_t *mapping_below(json_t *table, const char *key)
-{
-    if (!json_object_get(table, key))
-        json_object_set_new(table, key, json_object());
-    return json_object_get(table, key);
-}
-
 bool target_open(struct api_call *call, struct target *target)
 {
     *target = (struct target){0};
@@ -80,10 +73,10 @@ bool target_open(struct api_call *call, struct target *target)
     target->tree = json_deep_copy(call->controller->model->config);
     if (target->tenant[0]) {
         json_t *tenant = json_object_get(json_object_get(target->tree, "tenants"), target->tenant);
-        target->objects = tenant ? mapping_below(tenant, group) : NULL;
+        target->objects = tenant ? edit_mapping(tenant, group) : NULL;
         snprintf(target->path, sizeof(target->path), "tenants.%s.%s.%s", target->tenant, group, target->name);
     } else {
-        target->objects = mapping_below(target->tree, group);
+        target->objects = edit_mapping(target->tree, group);
         snprintf(target->path, sizeof(target->path), "%s.%s", group, target->name);
     }
     target->key = target->name;

@@ -3,6 +3,7 @@
 
 #include <endian.h>
 #include <string.h>
+#include "bytes.h"
 
 #define ETHERNET_SIZE 14u
 #define IPV4_SIZE     20u
@@ -12,17 +13,6 @@
 #define HOPS          64u
 
 static const uint8_t mapped_prefix[12] = {[10] = 0xff, [11] = 0xff};
-
-static uint16_t load_be16(const uint8_t *bytes)
-{
-    return (uint16_t)(bytes[0] << 8 | bytes[1]);
-}
-
-static void store_be16(uint8_t *bytes, size_t value)
-{
-    bytes[0] = (uint8_t)(value >> 8);
-    bytes[1] = (uint8_t)value;
-}
 
 void address_map(uint8_t address[16], const uint8_t ipv4[4])
 {

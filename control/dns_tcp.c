@@ -16,7 +16,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <time.h>
+#include "clock.h"
 #include "tcp.h"
 
 #define RESOLVERS_MAX 3u
@@ -43,13 +43,6 @@ struct query {
     uint8_t bytes[TCP_QUESTION_MAX]; /* with our id */
 };
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static void query_close(struct query *query)
 {
     if (query->stream)
@@ -73,7 +66,7 @@ static void fail(struct query *query)
     uint8_t answer[DNS_MESSAGE_MAX];
     memcpy(query->bytes, query->id, sizeof(query->id));
     size_t size = dns_refuse(query->bytes, query->size, ns_r_servfail, false, answer);
-    tcp_answer(query->tcp->server, query->connection, answer, size, now_ms());
+    tcp_answer(query->tcp->server, query->connection, answer, size, clock_ms());
     query_free(query);
 }
 
@@ -95,7 +88,7 @@ static void on_readable(struct bufferevent *stream, void *context)
         return;
     }
     memcpy(answer + 2, query->id, sizeof(query->id));
-    tcp_answer(query->tcp->server, query->connection, answer + 2, size, now_ms());
+    tcp_answer(query->tcp->server, query->connection, answer + 2, size, clock_ms());
     query_free(query);
 }
 
@@ -146,7 +139,7 @@ static void forward(struct dns_tcp *tcp, uint64_t connection, const uint8_t *byt
     struct query *query = calloc(1, sizeof(*query));
     if (!query || size < sizeof(query->id) || getrandom(query->bytes, 2, GRND_NONBLOCK) != 2) {
         free(query);
-        tcp_answer(tcp->server, connection, NULL, 0, now_ms());
+        tcp_answer(tcp->server, connection, NULL, 0, clock_ms());
         return;
     }
     query->tcp = tcp;
@@ -170,7 +163,7 @@ static void on_question(void *context, uint64_t connection, uint32_t port, const
     if (verdict == DNS_FORWARD)
         forward(tcp, connection, bytes, size);
     else
-        tcp_answer(tcp->server, connection, answer, answer_size, now_ms());
+        tcp_answer(tcp->server, connection, answer, answer_size, clock_ms());
 }
 
 static void on_send(void *context, uint32_t port, const uint8_t *frame, size_t size)
@@ -197,7 +190,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 {
     struct dns_tcp *tcp = context;
     (void)fd, (void)what;
-    tcp_tick(tcp->server, now_ms());
+    tcp_tick(tcp->server, clock_ms());
     arm(tcp);
 }
 
@@ -236,7 +229,7 @@ void dns_tcp_free(struct dns_tcp *tcp)
 
 bool dns_tcp_take(struct dns_tcp *tcp, uint32_t port, uint32_t from, const uint8_t *frame, size_t size)
 {
-    bool taken = tcp_take(tcp->server, port, from, frame, size, now_ms());
+    bool taken = tcp_take(tcp->server, port, from, frame, size, clock_ms());
     arm(tcp);
     return taken;
 }

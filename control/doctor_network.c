@@ -13,8 +13,8 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+#include "clock.h"
 #include "dns.h"
 #include "doctor_private.h"
 #include "values.h"
@@ -243,19 +243,12 @@ static int ask(const struct sockaddr_storage *resolver)
     return fd;
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Waits for one that answers, whatever it says. */
 static bool answered(struct pollfd *polls, unsigned count)
 {
     uint8_t answer[512];
-    int64_t deadline = now_ms() + RESOLVER_MS, left;
-    while ((left = deadline - now_ms()) > 0 && poll(polls, count, (int)left) > 0) {
+    int64_t deadline = clock_ms() + RESOLVER_MS, left;
+    while ((left = deadline - clock_ms()) > 0 && poll(polls, count, (int)left) > 0) {
         for (unsigned i = 0; i < count; i++) {
             if (polls[i].revents && recv(polls[i].fd, answer, sizeof(answer), MSG_DONTWAIT) > 0)
                 return true;
@@ -293,9 +286,9 @@ static void check_resolvers(struct doctor *doctor)
                       RESOLV_CONF " names no resolver: guests find only each other's names");
         return;
     }
-    if (!asked_ms || now_ms() - asked_ms > RESOLVER_AGAIN_S * 1000) {
+    if (!asked_ms || clock_ms() - asked_ms > RESOLVER_AGAIN_S * 1000) {
         good = one_answers(resolvers, count);
-        asked_ms = now_ms();
+        asked_ms = clock_ms();
     }
     if (good)
         doctor_report(doctor, "resolver", OK, NULL, "a resolver of " RESOLV_CONF " answers");

@@ -123,6 +123,13 @@ void edit_values(json_t *table, const char *row, const char *path, json_t *value
     edit_tidy(table);
 }
 
+json_t *edit_mapping(json_t *table, const char *key)
+{
+    if (!json_object_get(table, key))
+        json_object_set_new(table, key, json_object());
+    return json_object_get(table, key);
+}
+
 bool edit_holds_objects(const char *key, json_t *value)
 {
     return json_is_object(value) &&

@@ -16,6 +16,9 @@
 void edit_values(json_t *table, const char *row, const char *path, json_t *values,
                  struct diagnostics *diagnostics);
 
+/* The mapping `key` of `table`, made if it is not there. */
+json_t *edit_mapping(json_t *table, const char *key);
+
 /* Whether the key of a table holds objects of their own: a tenant's segments, ports and nat (an uplink's
  * ports are a value). */
 bool edit_holds_objects(const char *key, json_t *value);

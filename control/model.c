@@ -8,7 +8,7 @@
 #include "values.h"
 #include "weft_api.h"
 
-static void *zeroed(size_t count, size_t size)
+void *model_zeroed(size_t count, size_t size)
 {
     void *memory = calloc(count ? count : 1, size);
     if (!memory)
@@ -100,7 +100,7 @@ static void uplinks_build(const struct model_check *check)
     struct model *model = check->model;
     json_t *uplinks = json_object_get(model->config, "uplinks"), *table;
     const char *name;
-    model->uplinks = zeroed(json_object_size(uplinks), sizeof(*model->uplinks));
+    model->uplinks = model_zeroed(json_object_size(uplinks), sizeof(*model->uplinks));
     json_object_foreach (uplinks, name, table) {
         model->uplinks[model->uplink_count] = (struct model_uplink){
             .name = name,
@@ -172,7 +172,7 @@ static void port_build_segments(const struct model_check *check, struct model_po
     size_t index;
     port->segment =
         segment_named(check, port, "segment", json_string_value(json_object_get(table, "segment")));
-    port->trunk = zeroed(json_array_size(trunk), sizeof(struct model_segment *));
+    port->trunk = model_zeroed(json_array_size(trunk), sizeof(struct model_segment *));
     json_array_foreach (trunk, index, name) {
         struct model_segment *segment = segment_named(check, port, "trunk", json_string_value(name));
         if (segment)
@@ -187,7 +187,7 @@ static void port_build_addresses(struct model_port *port, json_t *table)
     const char *mac = json_string_value(json_object_get(table, "mac"));
     size_t index;
     port->has_mac = mac && value_mac(mac, port->mac) == 0;
-    port->addresses = zeroed(json_array_size(list), sizeof(*port->addresses));
+    port->addresses = model_zeroed(json_array_size(list), sizeof(*port->addresses));
     json_array_foreach (list, index, text) {
         struct model_address *address = &port->addresses[port->address_count];
         int family = value_ip(json_string_value(text), address->bytes);
@@ -251,9 +251,9 @@ static void tenants_build(const struct model_check *check, const char *run_dir)
         segment_count += json_object_size(json_object_get(tenant_table, "segments"));
         port_count += json_object_size(json_object_get(tenant_table, "ports"));
     }
-    model->tenants = zeroed(json_object_size(tenants), sizeof(*model->tenants));
-    model->segments = zeroed(segment_count, sizeof(*model->segments));
-    model->ports = zeroed(port_count, sizeof(*model->ports));
+    model->tenants = model_zeroed(json_object_size(tenants), sizeof(*model->tenants));
+    model->segments = model_zeroed(segment_count, sizeof(*model->segments));
+    model->ports = model_zeroed(port_count, sizeof(*model->ports));
     json_object_foreach (tenants, tenant_name, tenant_table) {
         struct model_tenant *tenant = &model->tenants[model->tenant_count++];
         json_t *limits = json_object_get(tenant_table, "limits");
@@ -302,7 +302,7 @@ struct model *model_build(json_t *config, const char *run_dir, const struct docu
                           struct diagnostics *diagnostics)
 {
     size_t before = diagnostics->count;
-    struct model *model = zeroed(1, sizeof(*model));
+    struct model *model = model_zeroed(1, sizeof(*model));
     struct model_check check = {model, root, diagnostics, run_dir};
     model->config = json_incref(config);
     uplinks_build(&check);

@@ -198,6 +198,9 @@ struct model_check {
     const char *run_dir;
 };
 
+/* model.c. Memory for `count` elements (also 0), never NULL. */
+void *model_zeroed(size_t count, size_t size);
+
 /* model_network.c: subnets, and what address translation names. */
 void model_uplink_build(struct model_uplink *uplink, json_t *table);
 void model_uplink_join(const struct model_check *check, struct model_uplink *uplink);

@@ -15,14 +15,6 @@
 #define PORT_FIRST            32768
 #define PORT_LAST             49151
 
-static void *zeroed(size_t count, size_t size)
-{
-    void *memory = calloc(count ? count : 1, size);
-    if (!memory)
-        abort();
-    return memory;
-}
-
 static int64_t number_of(json_t *table, const char *key, int64_t fallback)
 {
     json_t *value = json_object_get(table, key);
@@ -312,7 +304,7 @@ static void pins_build(const struct model_check *check, struct model_segment *se
     const char *name;
     json_t *text;
     char path[200];
-    segment->nat.pins = zeroed(json_object_size(pins), sizeof(*segment->nat.pins));
+    segment->nat.pins = model_zeroed(json_object_size(pins), sizeof(*segment->nat.pins));
     json_object_foreach (pins, name, text) {
         snprintf(path, sizeof(path), "tenants.%s.nat.%s.one-to-one.%s", segment->tenant->name, segment->name,
                  name);
@@ -331,14 +323,14 @@ void model_nat_build(const struct model_check *check, struct model_segment *segm
     json_t *list = json_object_get(table, "address"), *element;
     size_t index;
     nat->endpoint_independent_filter = word_is(table, "filtering", "endpoint-independent");
-    nat->addresses = zeroed(json_array_size(list), sizeof(*nat->addresses));
+    nat->addresses = model_zeroed(json_array_size(list), sizeof(*nat->addresses));
     json_array_foreach (list, index, element) {
         struct model_address address = address_of(json_string_value(element));
         if (address.family)
             nat->addresses[nat->address_count++] = address;
     }
     list = json_object_get(table, "forwards");
-    nat->forwards = zeroed(json_array_size(list), sizeof(*nat->forwards));
+    nat->forwards = model_zeroed(json_array_size(list), sizeof(*nat->forwards));
     json_array_foreach (list, index, element)
         forward_build(check, segment, (unsigned)index, element);
     pins_build(check, segment, json_object_get(table, "one-to-one"));

@@ -26,8 +26,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+#include "clock.h"
 #include "log.h"
 #include "netlink.h"
 
@@ -52,13 +52,6 @@ struct netlink {
     struct netlink_counts counts;
     bool failing;
 };
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static void read_in(struct netlink *netlink, int ms)
 {
@@ -89,9 +82,9 @@ static int refresh(struct netlink *netlink)
 {
     struct netlink_tables tables = {0};
     struct netlink_link *links = links_copy(netlink);
-    int64_t before = now_ms();
+    int64_t before = clock_ms();
     int error = links ? netlink_read(links, netlink->link_count, &tables, &netlink->counts.again) : -ENOMEM;
-    int64_t busy = (now_ms() - before) * BUSY_SHARE;
+    int64_t busy = (clock_ms() - before) * BUSY_SHARE;
     netlink->wait_ms = busy > WAIT_MS ? (int)busy : WAIT_MS;
     netlink->counts.reads++;
     if (error) {

@@ -29,9 +29,8 @@ struct netlink_address {
     uint32_t index;
     uint8_t family; /* 4, 6 */
     uint8_t prefix_length;
-    uint8_t scope; /* RT_SCOPE_* */
-    uint8_t
-        secondary; /* 1: IFA_F_SECONDARY or IFA_F_TEMPORARY, DEPRECATED, TENTATIVE: not to be spoken from */
+    uint8_t scope;     /* RT_SCOPE_* */
+    uint8_t secondary; /* 1: not to be spoken from: IFA_F_SECONDARY, TEMPORARY, DEPRECATED, TENTATIVE */
     uint8_t bytes[16];
     uint8_t protocol; /* IFA_PROTO: who made it; 0: not said */
     uint8_t pad[3];

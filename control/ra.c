@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "ra.h"
 
-#include <endian.h>
 #include <string.h>
+#include "bytes.h"
 #include "datagram.h"
 
 #define ETHERNET_SIZE     14u
@@ -35,11 +35,6 @@ void ra_link_local(const uint8_t mac[6], uint8_t address[16])
     memcpy(address + 13, mac + 3, 3);
 }
 
-static size_t load_be16(const uint8_t *bytes)
-{
-    return (size_t)bytes[0] << 8 | bytes[1];
-}
-
 bool ra_solicitation(const uint8_t *frame, size_t size, uint8_t mac[6], uint8_t address[16])
 {
     if (size < AT_ICMP + SOLICITATION_SIZE || load_be16(frame + 12) != 0x86dd || frame[14] >> 4 != 6 ||
@@ -60,12 +55,6 @@ bool ra_solicitation(const uint8_t *frame, size_t size, uint8_t mac[6], uint8_t 
         at += option[1] * 8u;
     }
     return !(has_source && memcmp(address, unspecified, sizeof(unspecified)) == 0);
-}
-
-static void store_be32(uint8_t *bytes, uint32_t value)
-{
-    value = htobe32(value);
-    memcpy(bytes, &value, sizeof(value));
 }
 
 static size_t add_options(const struct ra_scope *scope, uint8_t *at)

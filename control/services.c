@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "clock.h"
 #include "log.h"
 #include "services_private.h"
 
@@ -31,9 +32,7 @@ int64_t services_now_s(void)
 
 static bool within_rate(struct services *services, uint32_t port)
 {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    uint64_t now_ms = (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
+    uint64_t now_ms = (uint64_t)clock_ms();
     struct services_bucket *bucket = &services->buckets[port < DP_PORTS_MAX ? port : 0];
     uint64_t added = (now_ms - bucket->filled_ms) * RATE / 1000;
     if (bucket->filled_ms == 0 || added > BURST - bucket->tokens) {

@@ -21,8 +21,8 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+#include "clock.h"
 #include "log.h"
 #include "supervisor.h"
 #include "weft_api.h"
@@ -66,13 +66,6 @@ struct supervisor {
 };
 
 static void step(struct supervisor *supervisor);
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static void step_in(struct supervisor *supervisor, int ms)
 {
@@ -210,7 +203,7 @@ static void spawn(struct supervisor *supervisor)
     if (pid == 0)
         child_run(supervisor);
     supervisor->state = SUPERVISOR_STARTING;
-    supervisor->started_ms = now_ms();
+    supervisor->started_ms = clock_ms();
     supervisor->adopted = false;
     if (pid < 0) {
         snprintf(supervisor->reason, sizeof(supervisor->reason), "fork: %s", strerror(errno));
@@ -227,7 +220,7 @@ static void spawn(struct supervisor *supervisor)
 /* The process is dead. When may the next one start? */
 static int death_delay(struct supervisor *supervisor)
 {
-    if (supervisor->started_ms && now_ms() - supervisor->started_ms < YOUNG_SECONDS * 1000)
+    if (supervisor->started_ms && clock_ms() - supervisor->started_ms < YOUNG_SECONDS * 1000)
         supervisor->young_deaths++;
     else
         supervisor->young_deaths = 0;
@@ -293,7 +286,7 @@ static void step(struct supervisor *supervisor)
         spawn(supervisor);
         return;
     }
-    bool late = now_ms() - supervisor->started_ms > START_SECONDS * 1000;
+    bool late = clock_ms() - supervisor->started_ms > START_SECONDS * 1000;
     if (late && supervisor->child) {
         log_error("the dataplane (pid %d) does not answer, ending it", supervisor->pid);
         kill(supervisor->pid, SIGKILL);
@@ -430,7 +423,7 @@ int supervisor_replace(struct supervisor *supervisor)
             describe_death(supervisor);
             break;
         }
-        if (now_ms() - supervisor->started_ms > REPLACE_SECONDS * 1000) {
+        if (clock_ms() - supervisor->started_ms > REPLACE_SECONDS * 1000) {
             snprintf(supervisor->reason, sizeof(supervisor->reason), "the new dataplane does not answer");
             break;
         }

@@ -2,6 +2,7 @@
 #include "tcp_segment.h"
 
 #include <string.h>
+#include "bytes.h"
 #include "datagram.h"
 
 #define ETHERNET_SIZE 14u
@@ -14,28 +15,6 @@
 #define OPTION_NOP    1u
 #define OPTION_MSS    2u
 #define MSS_SIZE      4u /* bytes of the option */
-
-static uint16_t load_be16(const uint8_t *bytes)
-{
-    return (uint16_t)(bytes[0] << 8 | bytes[1]);
-}
-
-static uint32_t load_be32(const uint8_t *bytes)
-{
-    return (uint32_t)load_be16(bytes) << 16 | load_be16(bytes + 2);
-}
-
-static void store_be16(uint8_t *bytes, size_t value)
-{
-    bytes[0] = (uint8_t)(value >> 8);
-    bytes[1] = (uint8_t)value;
-}
-
-static void store_be32(uint8_t *bytes, uint32_t value)
-{
-    store_be16(bytes, value >> 16);
-    store_be16(bytes + 2, value & 0xffff);
-}
 
 /* The MSS among the options; 0: none. */
 static uint16_t find_mss(const uint8_t *options, size_t size)

@@ -21,7 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include "clock.h"
 #include "controller.h"
 #include "log.h"
 #include "vm.h"
@@ -31,13 +31,6 @@
 #define BACKOFF_FIRST_MS 250
 #define BACKOFF_LAST_MS  30000
 #define GRACE_MS         5000 /* beyond the stop-timeout, for weft-vmm itself */
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 bool vm_wanted(const struct vm *vm)
 {
@@ -140,7 +133,7 @@ static void on_process(evutil_socket_t fd, short what, void *context);
 void vm_watch(struct vm *vm)
 {
     struct event_base *base = vm->vms->controller->base;
-    vm->started_ms = now_ms();
+    vm->started_ms = clock_ms();
     vm->stop_sent = vm->announced = false;
     vm->process_event = event_new(base, vm->process.pidfd, EV_READ, on_process, vm);
     event_add(vm->process_event, NULL);
@@ -150,7 +143,7 @@ void vm_watch(struct vm *vm)
 /* The next attempt: at once after a machine that ran well, else later and later. */
 static int64_t vm_delay(struct vm *vm)
 {
-    vm->young = now_ms() - vm->started_ms < YOUNG_MS ? vm->young + 1 : 0;
+    vm->young = clock_ms() - vm->started_ms < YOUNG_MS ? vm->young + 1 : 0;
     unsigned shift = vm->young < 8 ? vm->young : 8;
     int64_t delay = vm->young ? (int64_t)BACKOFF_FIRST_MS << (shift - 1) : 0;
     return delay < BACKOFF_LAST_MS ? delay : BACKOFF_LAST_MS;
@@ -195,7 +188,7 @@ static void vm_spawn(struct vm *vm)
         vm_watch(vm);
         return;
     }
-    vm->started_ms = now_ms();
+    vm->started_ms = clock_ms();
     snprintf(text, sizeof(text), "it cannot be started: %s", strerror(-error));
     vm_failed(vm, text);
 }
