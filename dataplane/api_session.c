@@ -12,7 +12,6 @@
  * COMMIT then refuses.
  */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,23 +101,13 @@ bool api_session_owner(const struct api_session *session)
     return session->api->owner == session;
 }
 
-static int refuse(char *text, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
-
-static int refuse(char *text, int status, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, OBJECT_TEXT_SIZE, format, arguments);
-    va_end(arguments);
-    return status;
-}
-
 static int handle_hello(struct api_session *session, const struct request *request, char *text)
 {
     const struct dp_hello *hello = request->body;
     if (hello->version != DP_API_VERSION)
-        return refuse(text, -EPROTO, "this dataplane speaks version %u of the programming protocol, not %u",
-                      DP_API_VERSION, hello->version);
+        return object_refuse(text, -EPROTO,
+                             "this dataplane speaks version %u of the programming protocol, not %u",
+                             DP_API_VERSION, hello->version);
     session->greeted = true;
     return 0;
 }
@@ -134,12 +123,12 @@ static int handle_begin(struct api_session *session, char *text)
 {
     struct api *api = session->api;
     if (api->owner == session)
-        return refuse(text, -EALREADY, "a transaction is open on this connection already");
+        return object_refuse(text, -EALREADY, "a transaction is open on this connection already");
     if (api->owner)
-        return refuse(text, -EBUSY, "process %d has a transaction open", api->owner->pid);
+        return object_refuse(text, -EBUSY, "process %d has a transaction open", api->owner->pid);
     api->transaction = transaction_new(api->ops->objects(api->context));
     if (!api->transaction)
-        return refuse(text, -ENOMEM, "no memory for a transaction");
+        return object_refuse(text, -ENOMEM, "no memory for a transaction");
     api->owner = session;
     return 0;
 }
@@ -148,7 +137,7 @@ static int need_transaction(const struct api_session *session, char *text)
 {
     if (session->api->owner == session)
         return 0;
-    return refuse(text, -EINVAL, "no transaction is open on this connection");
+    return object_refuse(text, -EINVAL, "no transaction is open on this connection");
 }
 
 static int handle_change(struct api_session *session, const struct request *request, char *text)
@@ -177,8 +166,8 @@ static int handle_commit(struct api_session *session, char *text)
     if (error)
         return error;
     if (api->failed)
-        error =
-            refuse(text, -ECANCELED, "the transaction has objects that were refused; nothing was changed");
+        error = object_refuse(text, -ECANCELED,
+                              "the transaction has objects that were refused; nothing was changed");
     if (!error)
         error = objects_check(transaction_objects(api->transaction), text);
     if (!error)
@@ -213,15 +202,17 @@ static int check_request(const struct api_session *session, const struct request
     bool change = header->op == DP_OP_PUT || header->op == DP_OP_DEL;
     size_t body = 0;
     if (header->op == DP_OP_NONE || header->op >= DP_OP_COUNT)
-        return refuse(text, -EOPNOTSUPP, "no operation %u", header->op);
+        return object_refuse(text, -EOPNOTSUPP, "no operation %u", header->op);
     if (!session->greeted && header->op != DP_OP_HELLO)
-        return refuse(text, -EPROTO, "%s before HELLO", dp_op_name((enum dp_op)header->op));
+        return object_refuse(text, -EPROTO, "%s before HELLO", dp_op_name((enum dp_op)header->op));
     if (change || header->op == DP_OP_DUMP) {
         if (header->kind == DP_KIND_NONE || header->kind >= DP_KIND_COUNT ||
             (change && header->kind > DP_KIND_LAST_CONFIGURED))
-            return refuse(text, -EINVAL, "%s of kind %u", dp_op_name((enum dp_op)header->op), header->kind);
+            return object_refuse(text, -EINVAL, "%s of kind %u", dp_op_name((enum dp_op)header->op),
+                                 header->kind);
     } else if (header->kind != DP_KIND_NONE) {
-        return refuse(text, -EINVAL, "%s with kind %u", dp_op_name((enum dp_op)header->op), header->kind);
+        return object_refuse(text, -EINVAL, "%s with kind %u", dp_op_name((enum dp_op)header->op),
+                             header->kind);
     }
     if (change)
         body = dp_object_size((enum dp_kind)header->kind);
@@ -230,14 +221,14 @@ static int check_request(const struct api_session *session, const struct request
     else if (header->op == DP_OP_FLUSH)
         body = sizeof(struct dp_flush);
     if (header->size != body || size != sizeof(*header) + body)
-        return refuse(text, -EMSGSIZE, "%s of %zu bytes, expected %zu", dp_op_name((enum dp_op)header->op),
-                      size - sizeof(*header), body);
+        return object_refuse(text, -EMSGSIZE, "%s of %zu bytes, expected %zu",
+                             dp_op_name((enum dp_op)header->op), size - sizeof(*header), body);
     if (header->pad != 0)
-        return refuse(text, -EINVAL, "padding of the request not zero");
+        return object_refuse(text, -EINVAL, "padding of the request not zero");
     if (header->op == DP_OP_PUNT && request->fd_count != 1)
-        return refuse(text, -EBADF, "PUNT with %u descriptors instead of one", request->fd_count);
+        return object_refuse(text, -EBADF, "PUNT with %u descriptors instead of one", request->fd_count);
     if (request->fd_count > 0 && header->op != DP_OP_PUT && header->op != DP_OP_PUNT)
-        return refuse(text, -EINVAL, "descriptors with %s", dp_op_name((enum dp_op)header->op));
+        return object_refuse(text, -EINVAL, "descriptors with %s", dp_op_name((enum dp_op)header->op));
     return 0;
 }
 

@@ -3,7 +3,6 @@
 /* What the files of the objects' checks share; nobody else includes it. */
 #include "objects.h"
 
-int object_refuse(char *text, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 bool object_all_zero(const void *bytes, size_t size);
 /* Not empty, terminated, padded with NUL, no control characters. */
 bool object_string_valid(const char *string, size_t size, bool path);

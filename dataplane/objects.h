@@ -17,6 +17,9 @@
 
 #define OBJECT_TEXT_SIZE sizeof(((struct dp_reply *)0)->text)
 
+/* Says in `text` why something is refused. Returns `status`. */
+int object_refuse(char *text, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
 /* Most objects of a kind that has no smaller limit by its ids. */
 #define OBJECT_COUNT_MAX (1u << 20)
 
