@@ -60,8 +60,7 @@ static int print_checks(const struct cli_context *context, const json_t *result)
 
 static void exec_weftd(int output, const char *run_dir, bool fix)
 {
-    static const char *const places[] = {"", "../sbin/", "../control/",
-                                         NULL}; /* installed, installed, built */
+    static const char *const places[] = {"", "../sbin/", "../control/", NULL}; /* the last one: as built */
     char path[PROGRAM_PATH_SIZE];
     char arguments[4][16] = {"weftd", "--doctor", "--run-dir", "--fix"}, directory[4096];
     char *const argv[] = {arguments[0], arguments[1], arguments[2], directory, fix ? arguments[3] : NULL,

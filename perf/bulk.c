@@ -12,14 +12,12 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
-#include <pthread.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include "bulk_port.h"
+#include "host.h"
 
 #define IP           14u /* offsets in a frame, bytes */
 #define TCP          34u
@@ -50,13 +48,6 @@ struct bulk {
     uint64_t sent, again, received; /* bytes of payload */
     bool open, closed;
 };
-
-static uint64_t now_ns(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
 
 static uint32_t get32(const uint8_t *at)
 {
@@ -275,10 +266,9 @@ static double run_sender(struct bulk *bulk)
         if (!bulk->blast && (bulk->duplicates == 3 || now - moved > SILENCE_NS)) {
             bulk->again += bulk->next - bulk->acknowledged;
             bulk->next = bulk->acknowledged;
-            if (bulk->window <
-                BULK) /* perhaps it has opened, and that was lost: a probe (RFC 9293, 3.8.6.1) */
-                bulk->window = BULK;
-            bulk->duplicates = 4; /* once, until something is acknowledged */
+            if (bulk->window < BULK) /* perhaps it has opened, and that was lost: a probe */
+                bulk->window = BULK; /* RFC 9293, 3.8.6.1 */
+            bulk->duplicates = 4;    /* once, until something is acknowledged */
             moved = now;
         }
         if (!any && !bulk->blast)
@@ -326,14 +316,6 @@ static bool parse_mac(const char *text, uint8_t mac[6])
     return true;
 }
 
-static bool pin(unsigned core)
-{
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(core, &set);
-    return pthread_setaffinity_np(pthread_self(), sizeof(set), &set) == 0;
-}
-
 static bool parse_option(struct bulk *bulk, int option, const char *value)
 {
     switch (option) {
@@ -352,7 +334,7 @@ static bool parse_option(struct bulk *bulk, int option, const char *value)
         bulk->seconds = strtod(value, NULL);
         return true;
     case 'c':
-        return pin((unsigned)strtoul(value, NULL, 10));
+        return pin((unsigned)strtoul(value, NULL, 10)) == 0;
     case 'r':
         return bulk->receive = true;
     case 'b':

@@ -3,9 +3,9 @@
 /* The inside of a generator: generator.c sets it up, generator_run.c drives it. One thread. */
 #include <arpa/inet.h>
 #include <string.h>
-#include <time.h>
 #include "driver.h"
 #include "generator.h"
+#include "host.h"
 
 #define GENERATOR_BATCH 64u
 #define PAYLOAD_MAGIC   0x7765u /* "we" */
@@ -42,13 +42,6 @@ struct generator {
     uint64_t before[GENERATOR_LATENCY_SLOTS]; /* the result's histogram when the window began */
     uint64_t before_count;
 };
-
-static inline uint64_t now_ns(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
 
 static inline void write_be16(uint8_t *at, uint16_t value)
 {

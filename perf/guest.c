@@ -12,8 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include "driver.h"
+#include "host.h"
 
 #define FRAME_MAX        65600u
 #define ETHERTYPE_IPV4   0x0800u
@@ -39,13 +39,6 @@ static void on_signal(int number)
 {
     (void)number;
     stopping = 1;
-}
-
-static uint64_t now_ns(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
 static uint16_t get16(const uint8_t *at)

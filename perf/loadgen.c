@@ -3,13 +3,12 @@
 #include <errno.h>
 #include <getopt.h>
 #include <jansson.h>
-#include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "copy_limit.h"
 #include "generator.h"
+#include "host.h"
 #include "packet.h"
 
 struct load {
@@ -64,14 +63,6 @@ static bool parse_sizes(struct generator_config *config, char *text)
             config->sizes[config->size_count++] = (uint16_t)size;
     }
     return good;
-}
-
-static int pin(unsigned core)
-{
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(core, &set);
-    return pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
 }
 
 static json_t *describe(const struct generator_result *result)

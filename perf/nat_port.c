@@ -58,10 +58,9 @@ static uint32_t interface_count(const char *name)
 static int open_socket(struct nat_port *port, const char *name)
 {
     int one = 1, size = RECEIVE_BUFFER;
-    struct sockaddr_ll address = {.sll_family = AF_PACKET,
-                                  .sll_protocol = htons(ETH_P_ALL),
-                                  /* sees frames before the ingress filter */ .sll_ifindex =
-                                      (int)if_nametoindex(name)};
+    /* ETH_P_ALL sees frames before the ingress filter. */
+    struct sockaddr_ll address = {
+        .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = (int)if_nametoindex(name)};
     if (address.sll_ifindex == 0)
         return -errno;
     strncpy(port->name, name, sizeof(port->name) - 1);

@@ -13,13 +13,11 @@
 #include <errno.h>
 #include <getopt.h>
 #include <jansson.h>
-#include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <x86intrin.h>
+#include "host.h"
 #include "nat_flows.h"
 #include "nat_port.h"
 
@@ -57,13 +55,6 @@ static void usage(FILE *out)
           "  --seconds S   length of the run (1)\n"
           "  --core N      run on this CPU\n",
           out);
-}
-
-static uint64_t now_ns(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
 /* Takes what has arrived and looks at it. How many frames. */
@@ -274,14 +265,6 @@ static int measure(struct load *load, uint32_t count, char *const names[2])
         received[i] = nat_port_received(load->sides[i].port) - received[i];
     print(load, seconds, received);
     return 0;
-}
-
-static int pin(unsigned core)
-{
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(core, &set);
-    return pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
 }
 
 int main(int argc, char **argv)

@@ -14,13 +14,13 @@
  * machine spoils some of them, not the best. For a comparison run two builds alternately.
  */
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include "host.h"
 #include "memory.h"
 #include "vring.h"
 #include "vring_config.h"
@@ -132,14 +132,6 @@ static void drive(void)
     atomic_store(&driver.sink, sum);
     refill(&driver.from);
     refill(&driver.to);
-}
-
-static void pin(unsigned cpu)
-{
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(cpu, &set);
-    sched_setaffinity(0, sizeof(set), &set);
 }
 
 static void *driver_thread(void *cpu)
