@@ -17,13 +17,6 @@
 
 static struct end web, server;
 
-static struct end guest_end(unsigned guest, unsigned port)
-{
-    char text[32];
-    snprintf(text, sizeof(text), "10.0.%u.%u", guest >> 8, guest & 255);
-    return end_of(text, port);
-}
-
 /* Somebody outside, one of many. */
 static struct end stranger(unsigned number)
 {

@@ -30,6 +30,13 @@ struct end end_of(const char *address, unsigned port)
     return end;
 }
 
+struct end guest_end(unsigned guest, unsigned port)
+{
+    char text[32];
+    snprintf(text, sizeof(text), "10.0.%u.%u", guest >> 8, guest & 255);
+    return end_of(text, port);
+}
+
 bool end_equal(struct end a, struct end b)
 {
     return memcmp(a.address, b.address, 16) == 0 && a.port == b.port;

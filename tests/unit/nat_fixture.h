@@ -53,6 +53,7 @@ void nat_fixture_one_to_one(struct nat_fixture *fixture, const char *address, ui
 struct nat_fixture *nat_fixture_plain(void);
 
 struct end end_of(const char *address, unsigned port);
+struct end guest_end(unsigned guest, unsigned port); /* 10.0.0.0 + guest */
 bool end_equal(struct end a, struct end b);
 
 /* Frames with right checksums. payload: bytes. */

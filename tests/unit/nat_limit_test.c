@@ -10,13 +10,6 @@
 
 static struct end server;
 
-static struct end guest_end(unsigned guest, unsigned port)
-{
-    char text[32];
-    snprintf(text, sizeof(text), "10.0.%u.%u", guest >> 8, guest & 255);
-    return end_of(text, port);
-}
-
 /* Tenant 1 alone. */
 static struct nat_fixture *alone(uint32_t sessions, uint32_t limit, uint32_t guest_limit)
 {

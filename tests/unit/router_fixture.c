@@ -169,6 +169,13 @@ int lab_neighbours_setup(void **state)
     return 0;
 }
 
+int lab_outside_setup(void **state)
+{
+    lab_neighbours_setup(state);
+    lab_outside(*state, 0, DP_NAT_F_ENDPOINT_INDEPENDENT_FILTER, 1500);
+    return 0;
+}
+
 int lab_teardown(void **state)
 {
     struct lab *lab = *state;

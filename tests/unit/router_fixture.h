@@ -59,6 +59,7 @@ struct lab *lab_new(uint32_t flags_1, uint32_t flags_2, uint32_t mtu_2);
 void lab_free(struct lab *lab);
 /* cmocka's: guests' neighbours are known; at the end every port's counters add up. */
 int lab_neighbours_setup(void **state);
+int lab_outside_setup(void **state); /* and lab_outside, filter endpoint-independent */
 int lab_teardown(void **state);
 /* Adds an object; in force after lab_compile. */
 void lab_put(struct lab *lab, enum dp_kind kind, const void *object);

@@ -60,14 +60,6 @@ static void pin_guest_1(struct lab *lab)
     lab_compile(lab);
 }
 
-static int teardown(void **state)
-{
-    struct lab *lab = *state;
-    bool consistent = fixture_consistent(lab->fixture);
-    lab_free(lab);
-    return consistent ? 0 : -1;
-}
-
 static bool sum_right(const uint8_t *frame, unsigned proto, uint32_t size)
 {
     return slow_sum(frame + 54, size, slow_pseudo(frame + 14, proto, size)) == 0xffff;
@@ -206,7 +198,7 @@ static void too_big_beyond(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, lab_teardown)
     const struct CMUnitTest tests[] = {
         T(out_and_back),
         T(no_way_out),

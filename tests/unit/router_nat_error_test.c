@@ -17,23 +17,6 @@
 static const uint8_t somebody_ipv6[16] = {0x2a, [15] = 8};
 static struct flat flat, whole, parts[3];
 
-static int setup(void **state)
-{
-    struct lab *lab = lab_new(0, 0, 1500);
-    lab_neighbours(lab);
-    lab_outside(lab, 0, DP_NAT_F_ENDPOINT_INDEPENDENT_FILTER, 1500);
-    *state = lab;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct lab *lab = *state;
-    bool consistent = fixture_consistent(lab->fixture);
-    lab_free(lab);
-    return consistent ? 0 : -1;
-}
-
 static uint32_t get32(const uint8_t *bytes)
 {
     return (uint32_t)get16(bytes) << 16 | get16(bytes + 2);
@@ -346,7 +329,7 @@ static void test_fragments_by_another_uplink(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, lab_outside_setup, lab_teardown)
     const struct CMUnitTest tests[] = {
         T(test_rfc5508_req8_session_limit),
         T(test_rfc5508_req8_no_port),

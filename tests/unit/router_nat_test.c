@@ -14,15 +14,6 @@
 
 static struct flat flat, expected;
 
-static int setup(void **state)
-{
-    struct lab *lab = lab_new(0, 0, 1500);
-    lab_neighbours(lab);
-    lab_outside(lab, 0, DP_NAT_F_ENDPOINT_INDEPENDENT_FILTER, 1500);
-    *state = lab;
-    return 0;
-}
-
 static bool udp_right(const struct fake_frame *frame)
 {
     uint32_t size = frame->size - 34;
@@ -336,7 +327,7 @@ static void fragments_out_of_order(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, lab_teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, lab_outside_setup, lab_teardown)
     const struct CMUnitTest tests[] = {
         T(out_and_back),
         T(nothing_else_comes_in),
