@@ -29,6 +29,16 @@ def sysctl(key, value):
         setting.write(str(value))
 
 
+def reserved():
+    """Ports of the host that programs are not given unless they ask for them."""
+    with open("/proc/sys/net/ipv4/ip_local_reserved_ports", encoding="ascii") as setting:
+        return setting.read().strip()
+
+
+def reserve(text):
+    sysctl("ipv4/ip_local_reserved_ports", text + "\n")
+
+
 def nic(name):
     """What `ip` says of an interface of the host."""
     return json.loads(run("ip", "-j", "-d", "link", "show", name).stdout)[0]

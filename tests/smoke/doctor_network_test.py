@@ -14,6 +14,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import netns  # noqa: E402
+from lan import reserve, reserved  # noqa: E402
 from netns import run  # noqa: E402
 from weft import Weft, wait_for  # noqa: E402
 
@@ -74,13 +75,11 @@ def with_weft(net):
         says(weft, "ports", "ok", "33000-45000")
 
         says(weft, "reserved-ports", "ok", "33000-45000")
-        with open("/proc/sys/net/ipv4/ip_local_reserved_ports", "w", encoding="ascii") as setting:
-            setting.write("8080\n")
+        reserve("8080")
         says(weft, "reserved-ports", "warning", "33000-45000")
         says(weft, "reserved-ports", "warning", "8443")
         assert [item["state"] for item in findings(weft, "reserved-ports", "--fix")] == ["fixed"]
-        with open("/proc/sys/net/ipv4/ip_local_reserved_ports", encoding="ascii") as setting:
-            assert setting.read() == "8080,8443,33000-45000\n"
+        assert reserved() == "8080,8443,33000-45000"
         says(weft, "reserved-ports", "ok", "33000-45000")
 
         run("ip", "route", "add", "10.0.1.0/25", "via", "192.0.2.1")

@@ -15,20 +15,15 @@ import socket
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
-from lan import Namespace, check_released, ip, nic, sysctl, transfer  # noqa: E402
+from lan import Namespace, check_released, ip, nic, reserve, reserved, transfer  # noqa: E402
 from netns import Host, enter  # noqa: E402
 from weft import Weft, wait_for  # noqa: E402
 
-KIND, TAP, SETTING = sys.argv[1] if len(sys.argv) > 1 else "af_packet", f"wt{os.getpid()}", "ipv4/ip_local_reserved_ports"
+KIND, TAP = sys.argv[1] if len(sys.argv) > 1 else "af_packet", f"wt{os.getpid()}"
 CONFIG = {"version": 1, "uplinks": {"lan": {"device": KIND + ":up0", "ports": "33000-45000"}}, "tenants": {"acme": {
     "segments": {"app": {"mode": "nat", "subnet": "10.0.1.0/24", "uplink": "lan"}},
     "ports": {"g": {"segment": "app", "tap": TAP}}}}}
 NOTHING = {"version": 1, "tenants": {"acme": {"segments": {"app": {"mode": "isolated"}}}}}
-
-
-def reserved():
-    with open(f"/proc/sys/net/{SETTING}", encoding="ascii") as setting:
-        return setting.read().strip()
 
 
 class Stream:
@@ -48,20 +43,12 @@ class Stream:
     def exchange(self):
         for source, sink in ((self.near, self.far), (self.far, self.near)):
             source.sendall(b"x" * 60000)
-            got = 0
-            while got < 60000:
-                got += len(sink.recv(60000))
+            assert len(sink.makefile("rb").read(60000)) == 60000
 
 
 def check_host(lan):
     transfer(lan, Host, "10.0.0.9", 1 << 20)
     transfer(Host, lan, "10.0.0.1", 1 << 20)
-
-
-def kill(weft, *pids):
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-    weft.daemon.wait()
 
 
 def main():
@@ -70,13 +57,14 @@ def main():
         lan.veth("up0", "lan0")
         lan.ip("addr", "add", "10.0.0.1/24", "dev", "lan0")
         ip("addr", "add", "10.0.0.9/24", "dev", "up0")
-        sysctl(SETTING, "8080\n")
+        reserve("8080")
         with Weft(CONFIG, expect_warnings=True) as weft:
             guest.guest(TAP, "10.0.1.10/24")
             guest.ip("route", "add", "default", "via", "10.0.1.1")
             stream, tap, pid = Stream(lan, guest), nic(TAP)["ifindex"], weft.dataplane_pid()
             stream.exchange()
-            kill(weft, weft.daemon.pid)
+            weft.daemon.kill()
+            weft.daemon.wait()
             stream.exchange()
             check_host(lan)
             weft.start()
@@ -93,7 +81,10 @@ def main():
             check_host(lan)
             print("dataplane killed: new connections")
 
-            kill(weft, weft.daemon.pid, weft.dataplane_pid())
+            pid = weft.dataplane_pid()
+            weft.daemon.kill()
+            os.kill(pid, signal.SIGKILL)
+            weft.daemon.wait()
             check_released("up0")
             check_host(lan)
             with open(weft.config_path, "w", encoding="utf-8") as text:

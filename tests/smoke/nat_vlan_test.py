@@ -13,7 +13,7 @@ import socket
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
-from lan import Namespace, ip  # noqa: E402
+from lan import Namespace, ip, reserved  # noqa: E402
 from netns import enter  # noqa: E402
 from vlans import Vlans  # noqa: E402
 from weft import Weft, wait_for  # noqa: E402
@@ -80,8 +80,7 @@ def main():
             assert red.ping("203.0.113.2", wait=20) and blue.ping("203.0.113.2", wait=20), "the router's address"
             assert refused(blue, ("203.0.113.2", 8443)) and refused(red, ("203.0.113.7", 443)), "the other's"
             assert lan.ping("10.0.0.9", wait=20), "the host"
-            with open("/proc/sys/net/ipv4/ip_local_reserved_ports", encoding="ascii") as setting:
-                assert not setting.read().strip(), "no port of the host is used"
+            assert not reserved(), "no port of the host is used"
             show = weft.items("uplink", "show", "red")[0]
             assert show["state"] == "up" and show["segments"] == ["acme/app"] and "rx_packets" not in show, show
             assert [nat["address"] for nat in show["nat"]] == ["203.0.113.2"], show

@@ -12,24 +12,15 @@ import socket
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+from lan import reserve, reserved  # noqa: E402
 from netns import enter, run  # noqa: E402
 from weft import Weft  # noqa: E402
 
-SETTING, OWN = "/proc/sys/net/ipv4/ip_local_reserved_ports", "8080,40000-40010"
+OWN = "8080,40000-40010"
 CONFIG = {"version": 1, "uplinks": {"lan": {"device": "af_packet:lan0", "ports": "33000-45000"}}, "tenants": {"acme": {
     "segments": {"app": {"mode": "nat", "subnet": "10.0.1.0/24", "uplink": "lan"}},
     "ports": {"vm1": {"segment": "app", "ip": "10.0.1.10"}}}}}
 OTHERS = {"version": 1, "uplinks": CONFIG["uplinks"], "tenants": {"acme": {"segments": {"app": {"mode": "isolated"}}}}}
-
-
-def reserved():
-    with open(SETTING, encoding="ascii") as setting:
-        return setting.read().strip()
-
-
-def reserve(text):
-    with open(SETTING, "w", encoding="ascii") as setting:
-        setting.write(text + "\n")
 
 
 def check_kept_from_programs():
