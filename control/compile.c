@@ -2,11 +2,13 @@
 /*
  * What the configuration's words become:
  *   - a port with `mac` gets anti-spoofing of MAC and a static entry, so that nobody else can attract its
- * frames; with `ip`, of IP as well. `spoof: allow` leaves all three out.
+ *     frames; with `ip`, of IP as well; with either, in a segment that is served already, it may not send
+ *     what routers and DHCP servers send. `spoof: allow` leaves all of that out.
  *   - a guest with an IPv6 address needs its link-local one for neighbour discovery: the EUI-64 one of its
- * MAC is allowed along with it.
+ *     MAC is allowed along with it. One that is given none makes one of the segment's prefix (SLAAC): that of
+ *     its MAC is allowed.
  *   - a bridged segment makes its uplink a member under its VLAN; isolation never keeps a guest from an
- * uplink.
+ *     uplink.
  *   - a tenant's limit of addresses is handed out to its segments, so that their sum never exceeds it.
  */
 #include <stdio.h>

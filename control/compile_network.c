@@ -2,14 +2,14 @@
 /*
  * What subnets and address translation become:
  *   - host-only: a tap, which is the host's interface, and (with DHCP or IPv6) a router's port that only
- * hands DHCP and router solicitations up; nothing is routed there.
+ *     hands DHCP and router solicitations up; nothing is routed there.
  *   - nat: the gateway, a router's port with the subnet's addresses. The tenant has one router, which joins
- * its segments of this mode.
+ *     its segments of this mode.
  *   - an uplink that such segments leave by has a port of the outside's router in its untagged segment, or in
- * that of its VLAN (device vlan:UPLINK.NUMBER); where no bridged segment is that, weft makes one that belongs
- * to nobody else. Address, MAC, MTU, routes and neighbours of that port are the host's own (netlink) if the
- * device is shared with its kernel, so none of it is there while the host has no such interface or address;
- * else they are the uplink's keys.
+ *     that of its VLAN (device vlan:UPLINK.NUMBER); where no bridged segment is that, weft makes one that
+ *     belongs to nobody else. Address, MAC, MTU, routes and neighbours of that port are the host's own
+ *     (netlink) if the device is shared with its kernel, so none of it is there while the host has no such
+ *     interface or address; else they are the uplink's keys.
  *
  * MACs of weft's own ports are made of their numbers, so they stay over restarts; that of an uplink with
  * addresses of its own is made of the machine's id as well, because other hosts are on that network.

@@ -7,10 +7,10 @@
  * Neighbours are the kernel's, who must be asked to find and to confirm them as if it had sent the packets
  * itself:
  *   - DP_PUNT_RESOLVE: the dataplane has a packet for somebody unknown; the address is remembered for a
- * while;
+ *     while;
  *   - a next hop of a route, or a remembered address, that became stale: probed, so that the kernel confirms
- * it (which it says by an event) or gives it up. A stale neighbour is used meanwhile. So a next hop in use is
- * confirmed about every 30 seconds (base_reachable_time), as if the host used it.
+ *     it (which it says by an event) or gives it up. A stale neighbour is used meanwhile. So a next hop in
+ *     use is confirmed about every 30 seconds (base_reachable_time), as if the host used it.
  */
 #include <errno.h>
 #include <stdlib.h>

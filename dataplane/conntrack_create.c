@@ -4,11 +4,10 @@
  *
  * Theory of operation. Under the worker's wheel lock (its free sessions and its slots) and the stripe of the
  * inside endpoint, in this order: is it there already (another worker was first); the tenant's limit; its
- * share of the table; for
- * sessions opened from outside a quarter of that limit as long as they are not answered, and three quarters
- * for all of them (what floods a forwarded port leaves the tenant the rest for its own); the guest's limit,
- * and three quarters of it likewise; memory; the mapping. What fails undoes what came before it and has a
- * name. Then the fields, the generation, and the index entries.
+ * share of the table; for sessions opened from outside three quarters of that limit, and a quarter as long as
+ * they are not answered (what floods a forwarded port leaves the tenant the rest for its own); the guest's
+ * limit, and three quarters of it likewise; memory; the mapping. What fails undoes what came before it and
+ * has a name. Then the fields, the generation, and the index entries.
  */
 #include "nat_private.h"
 

@@ -9,7 +9,7 @@
  *   - One worker at a time calls vring_rx/vring_rx_done/vring_arm on a ring (the one that owns the queue).
  *   - Any worker may call vring_tx: a ring that several workers write takes its own lock for the batch.
  *   - The control thread (backend.c) configures a ring only while it is not usable and after quiesce(), that
- * is, after every worker has passed the end of a round since vring_usable() turned false.
+ *     is, after every worker has passed the end of a round since vring_usable() turned false.
  *
  * Errors: what a guest does wrong breaks its ring (vring_broken() says why, nothing is read from or written
  * to it any more) or drops the frame with a named reason. No function here fails otherwise, blocks, allocates
