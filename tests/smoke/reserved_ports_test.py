@@ -23,13 +23,17 @@ OTHERS = {"version": 1, "uplinks": CONFIG["uplinks"], "tenants": {"acme": {"segm
 
 
 def reserved():
-    with open(SETTING, encoding="ascii") as setting:
-        return setting.read().strip()
+    setting = os.open(SETTING, os.O_RDONLY)
+    text = os.read(setting, 1 << 20)  # the kernel says it at once
+    os.close(setting)
+    return text.decode().strip()
 
 
 def reserve(text):
-    with open(SETTING, "w", encoding="ascii") as setting:
-        setting.write(text + "\n")
+    setting = os.open(SETTING, os.O_WRONLY)  # the first write makes the set anew, the others add to it
+    while text:
+        text = text[os.write(setting, text.encode()):]
+    os.close(setting)
 
 
 def check_kept_from_programs():
@@ -82,6 +86,11 @@ def main():
         reserve("8080,33000-45000,50000")  # the administrator adds one
         weft.cli("uplink", "set", "lan", "--ports", "40005-40020")
         assert reserved() == "8080,40000-40020,50000", reserved()
+        many = ",".join(map(str, range(0, 7000, 2)))  # more than the kernel takes at one write
+        reserve(f"{many},8080,40000-40020,50000")
+        weft.cli("uplink", "set", "lan", "--ports", "40005-40021")
+        assert reserved() == f"{many},8080,40000-40021,50000", reserved()[-100:]
+        reserve("8080,40000-40021,50000")
         pid = weft.dataplane_pid()
         kill(weft)
         os.kill(pid, signal.SIGKILL)
