@@ -17,7 +17,6 @@
 #include <unistd.h>
 #include "log.h"
 #include "reserved_ports.h"
-#include "values.h"
 
 #define PORTS_FILE "/proc/sys/net/ipv4/ip_local_reserved_ports"
 #define BOOT_FILE  "/proc/sys/kernel/random/boot_id"
@@ -45,17 +44,17 @@ static bool file_read(const char *path, char *text, size_t size)
     return more >= 0;
 }
 
-/* "1-3,7": what is no port is skipped. */
+/* "0-3,7": what is no port is skipped; 0 is none, but the kernel takes it. */
 static void ports_parse(struct ports *ports, const char *text)
 {
     while (*text) {
-        char word[16];
-        uint16_t first, last;
-        size_t length = strcspn(text, ",");
-        snprintf(word, sizeof(word), "%.*s", (int)length, text);
-        if (length < sizeof(word) && value_ports(word, &first, &last) == 0)
-            memset(ports->has + first, true, (size_t)(last - first) + 1);
-        text += length;
+        char *end;
+        unsigned long first = strtoul(text, &end, 10), last = first;
+        if (*end == '-')
+            last = strtoul(end + 1, &end, 10);
+        if (end != text && first <= last && last < PORT_COUNT)
+            memset(ports->has + first, true, last - first + 1);
+        text = end + strcspn(end, ",");
         text += *text == ',';
     }
 }
@@ -64,7 +63,7 @@ static void ports_text(const struct ports *ports, char *text, size_t size)
 {
     size_t length = 0;
     text[0] = '\0';
-    for (unsigned first = 1; first < PORT_COUNT && length + 16 < size; first++) {
+    for (unsigned first = 0; first < PORT_COUNT && length + 16 < size; first++) {
         unsigned last = first;
         if (!ports->has[first])
             continue;
@@ -131,14 +130,23 @@ static int write_down(struct store *store, const char *added)
     return error;
 }
 
+/* The kernel takes a page a write, up to the last whole number in it; the first write makes the set anew,
+ * those that follow at a later place add to it. */
 static int ports_write(const char *text)
 {
     int fd = open(PORTS_FILE, O_WRONLY | O_CLOEXEC);
-    size_t size = strlen(text);
+    const char *what = *text ? text : "\n"; /* empties the set; an empty write would change nothing */
+    size_t size = strlen(what);
     int error = fd < 0 ? -errno : 0;
-    /* a single newline empties the set; an empty write would change nothing */
-    if (!error && (size ? write(fd, text, size) : write(fd, "\n", 1)) < 0)
-        error = -errno;
+    while (!error && size) {
+        ssize_t written = write(fd, what, size);
+        if (written <= 0) {
+            error = written < 0 ? -errno : -EIO;
+            break;
+        }
+        what += written;
+        size -= (size_t)written;
+    }
     if (fd >= 0)
         close(fd);
     return error;

@@ -29,14 +29,22 @@ def sysctl(key, value):
         setting.write(str(value))
 
 
+RESERVED_PORTS = "/proc/sys/net/ipv4/ip_local_reserved_ports"
+
+
 def reserved():
     """Ports of the host that programs are not given unless they ask for them."""
-    with open("/proc/sys/net/ipv4/ip_local_reserved_ports", encoding="ascii") as setting:
-        return setting.read().strip()
+    setting = os.open(RESERVED_PORTS, os.O_RDONLY)
+    text = os.read(setting, 1 << 20)  # the kernel says it at once
+    os.close(setting)
+    return text.decode().strip()
 
 
 def reserve(text):
-    sysctl("ipv4/ip_local_reserved_ports", text + "\n")
+    setting = os.open(RESERVED_PORTS, os.O_WRONLY)  # the first write makes the set anew, the others add to it
+    while text:
+        text = text[os.write(setting, text.encode()):]
+    os.close(setting)
 
 
 def nic(name):

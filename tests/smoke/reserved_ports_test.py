@@ -73,6 +73,11 @@ def main():
         reserve("8080,33000-45000,50000")  # the administrator adds one
         weft.cli("uplink", "set", "lan", "--ports", "40005-40020")
         assert reserved() == "8080,40000-40020,50000", reserved()
+        many = ",".join(map(str, range(0, 7000, 2)))  # more than the kernel takes at one write
+        reserve(f"{many},8080,40000-40020,50000")
+        weft.cli("uplink", "set", "lan", "--ports", "40005-40021")
+        assert reserved() == f"{many},8080,40000-40021,50000", reserved()[-100:]
+        reserve("8080,40000-40021,50000")
         pid = weft.dataplane_pid()
         kill(weft)
         os.kill(pid, signal.SIGKILL)
