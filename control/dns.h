@@ -11,9 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DNS_NAME_SIZE 256u /* bytes of a name as text, with its NUL */
-#define DNS_MESSAGE_MAX                                                                                      \
-    1432u /* bytes of an answer: fits IPv6's 1280 only if smaller, Ethernet's 1500 always */
+#define DNS_RESOLV_CONF   "/etc/resolv.conf"
+#define DNS_RESOLVERS_MAX 3u    /* resolv.conf(5), MAXNS */
+#define DNS_NAME_SIZE     256u  /* bytes of a name as text, with its NUL */
+#define DNS_MESSAGE_MAX   1432u /* bytes of an answer: fits Ethernet's 1500, not always IPv6's 1280 */
 #define DNS_ADDRESSES_MAX 16u
 
 /* Who knows the names. */

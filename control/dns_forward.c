@@ -28,7 +28,6 @@
 #define QUERIES_MAX       512u
 #define QUERIES_PER_GUEST 32u
 #define QUERY_MAX         512u /* bytes of a query */
-#define RESOLVERS_MAX     3u
 #define TRY_S             2
 #define ANSWER_MAX        4096u
 
@@ -50,7 +49,7 @@ struct dns_forwarder {
     char resolv_conf[200];
     time_t looked; /* CLOCK_MONOTONIC, seconds */
     struct timespec modified;
-    struct sockaddr_storage resolvers[RESOLVERS_MAX];
+    struct sockaddr_storage resolvers[DNS_RESOLVERS_MAX];
     unsigned resolver_count;
     struct query queries[QUERIES_MAX];
 };
@@ -133,7 +132,8 @@ static void refresh_resolvers(struct dns_forwarder *forwarder)
         status.st_mtim.tv_nsec == forwarder->modified.tv_nsec)
         return;
     forwarder->modified = status.st_mtim;
-    forwarder->resolver_count = dns_resolvers(forwarder->resolv_conf, forwarder->resolvers, RESOLVERS_MAX);
+    forwarder->resolver_count =
+        dns_resolvers(forwarder->resolv_conf, forwarder->resolvers, DNS_RESOLVERS_MAX);
 }
 
 unsigned dns_forwarder_resolvers(struct dns_forwarder *forwarder, struct sockaddr_storage *resolvers,

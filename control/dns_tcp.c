@@ -19,8 +19,7 @@
 #include "clock.h"
 #include "tcp.h"
 
-#define RESOLVERS_MAX 3u
-#define TRY_S         2
+#define TRY_S 2
 
 struct dns_tcp {
     struct event_base *base;
@@ -123,8 +122,8 @@ static struct bufferevent *stream_new(struct query *query, struct sockaddr_stora
 
 static void try_next(struct query *query)
 {
-    struct sockaddr_storage resolvers[RESOLVERS_MAX];
-    unsigned count = dns_forwarder_resolvers(query->tcp->forwarder, resolvers, RESOLVERS_MAX);
+    struct sockaddr_storage resolvers[DNS_RESOLVERS_MAX];
+    unsigned count = dns_forwarder_resolvers(query->tcp->forwarder, resolvers, DNS_RESOLVERS_MAX);
     if (query->stream)
         bufferevent_free(query->stream);
     query->stream = NULL;

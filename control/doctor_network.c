@@ -19,8 +19,6 @@
 #include "doctor_private.h"
 #include "values.h"
 
-#define RESOLV_CONF      "/etc/resolv.conf"
-#define RESOLVERS_MAX    3u
 #define RESOLVER_MS      300
 #define RESOLVER_AGAIN_S 2
 
@@ -261,8 +259,8 @@ static bool answered(struct pollfd *polls, unsigned count)
 
 static bool one_answers(const struct sockaddr_storage *resolvers, unsigned count)
 {
-    struct pollfd polls[RESOLVERS_MAX];
-    int fds[RESOLVERS_MAX];
+    struct pollfd polls[DNS_RESOLVERS_MAX];
+    int fds[DNS_RESOLVERS_MAX];
     for (unsigned i = 0; i < count; i++) {
         fds[i] = ask(&resolvers[i]);
         polls[i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
@@ -279,11 +277,11 @@ static void check_resolvers(struct doctor *doctor)
 {
     static int64_t asked_ms;
     static bool good;
-    struct sockaddr_storage resolvers[RESOLVERS_MAX];
-    unsigned count = dns_resolvers(RESOLV_CONF, resolvers, RESOLVERS_MAX);
+    struct sockaddr_storage resolvers[DNS_RESOLVERS_MAX];
+    unsigned count = dns_resolvers(DNS_RESOLV_CONF, resolvers, DNS_RESOLVERS_MAX);
     if (count == 0) {
-        doctor_report(doctor, "resolver", WARNING, "nameserver lines in " RESOLV_CONF,
-                      RESOLV_CONF " names no resolver: guests find only each other's names");
+        doctor_report(doctor, "resolver", WARNING, "nameserver lines in " DNS_RESOLV_CONF,
+                      DNS_RESOLV_CONF " names no resolver: guests find only each other's names");
         return;
     }
     if (!asked_ms || clock_ms() - asked_ms > RESOLVER_AGAIN_S * 1000) {
@@ -291,10 +289,10 @@ static void check_resolvers(struct doctor *doctor)
         asked_ms = clock_ms();
     }
     if (good)
-        doctor_report(doctor, "resolver", OK, NULL, "a resolver of " RESOLV_CONF " answers");
+        doctor_report(doctor, "resolver", OK, NULL, "a resolver of " DNS_RESOLV_CONF " answers");
     else
-        doctor_report(doctor, "resolver", WARNING, "check " RESOLV_CONF ", or name servers by dhcp.dns",
-                      "no resolver of " RESOLV_CONF " answers: guests find only each other's names");
+        doctor_report(doctor, "resolver", WARNING, "check " DNS_RESOLV_CONF ", or name servers by dhcp.dns",
+                      "no resolver of " DNS_RESOLV_CONF " answers: guests find only each other's names");
 }
 
 void doctor_network(struct doctor *doctor)

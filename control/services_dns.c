@@ -8,8 +8,7 @@
 #include "datagram.h"
 #include "services_private.h"
 
-#define RESOLV_CONF "/etc/resolv.conf"
-#define DNS_PORT    53u
+#define DNS_PORT 53u
 
 /* The addresses of a port, of one family. */
 static unsigned port_addresses(const struct services *services, const struct model_port *port, bool ipv6,
@@ -129,7 +128,7 @@ void services_dns_handle(struct services *services, const struct dp_punt *punt, 
 
 struct dns_forwarder *services_dns_new(struct services *services)
 {
-    return dns_forwarder_new(services->controller->base, RESOLV_CONF, send_dns, services);
+    return dns_forwarder_new(services->controller->base, DNS_RESOLV_CONF, send_dns, services);
 }
 
 static bool has_service(void *context, uint32_t port)
