@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 #include "driver.h"
+#include "host.h"
 
 #define RING       256u
 #define BATCH      64u
@@ -50,9 +51,7 @@ static int open_device(struct bulk_port *port, const char *path)
                                    .queue_pairs = 1,
                                    .ring_size = RING,
                                    .buffer_size = BUFFER,
-                                   /* VERSION_1, MRG_RXBUF; CSUM, GUEST_CSUM, GUEST_TSO4, HOST_TSO4 */
-                                   .features =
-                                       1ull << 32 | 1ull << 15 | 1u << 0 | 1u << 1 | 1u << 7 | 1u << 11,
+                                   .features = FEATURES_PLAIN | FEATURES_OFFLOADS,
                                    .timeout_ms = TIMEOUT_MS,
                                    .hugepages = true};
     port->device = driver_open(&config);

@@ -101,18 +101,18 @@ static void build_frame(const struct generator *generator, const struct directio
 static int open_devices(struct generator *generator, char error[256])
 {
     const struct generator_config *config = &generator->config;
-    uint64_t features = 1ull << 32; /* VERSION_1 */
+    uint64_t features = FEATURE(VIRTIO_F_VERSION_1);
     uint32_t largest = 0;
     for (unsigned i = 0; i < config->size_count; i++)
         largest = config->sizes[i] > largest ? config->sizes[i] : largest;
     if (config->packed)
-        features |= 1ull << 34;
+        features |= FEATURE(VIRTIO_F_RING_PACKED);
     if (config->in_order)
-        features |= 1ull << 35;
+        features |= FEATURE(VIRTIO_F_IN_ORDER);
     if (config->mergeable)
-        features |= 1ull << 15;
-    if (config->offload) /* CSUM, GUEST_CSUM, GUEST_TSO4, HOST_TSO4 */
-        features |= 1u << 0 | 1u << 1 | 1u << 7 | 1u << 11;
+        features |= FEATURE(VIRTIO_NET_F_MRG_RXBUF);
+    if (config->offload)
+        features |= FEATURES_OFFLOADS;
     for (unsigned port = 0; port < 2; port++) {
         struct driver_config driver = {
             .path = config->paths[port],

@@ -277,7 +277,7 @@ int main(int argc, char **argv)
         .queue_pairs = 1,
         .ring_size = 256,
         .buffer_size = 2048,
-        .features = 1ull << 32 | 1ull << 15, /* VERSION_1, MRG_RXBUF */
+        .features = FEATURES_PLAIN,
         .timeout_ms = 5000,
     };
     struct sigaction action = {.sa_handler = on_signal};

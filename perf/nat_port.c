@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "driver.h"
+#include "host.h"
 
 #define SAMPLE_EVERY   1024u /* frames */
 #define RECEIVE_SIZE   2048u /* bytes */
@@ -90,7 +91,7 @@ static int open_device(struct nat_port *port, const char *path)
                                    .queue_pairs = 1,
                                    .ring_size = NAT_PORT_BUFFERS,
                                    .buffer_size = RECEIVE_SIZE,
-                                   .features = 1ull << 32 | 1ull << 15, /* VERSION_1, MRG_RXBUF */
+                                   .features = FEATURES_PLAIN,
                                    .timeout_ms = TIMEOUT_MS,
                                    .hugepages = true};
     port->device = driver_open(&config);
