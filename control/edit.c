@@ -3,6 +3,7 @@
 #include <string.h>
 #include "edit.h"
 #include "schema.h"
+#include "uplink.h"
 #include "values.h"
 
 static const struct document_position nowhere;
@@ -272,8 +273,8 @@ static bool is_vlan_of(json_t *table, const char *uplink)
     const char *device = json_string_value(json_object_get(table, "device"));
     char name[WEFT_NAME_LENGTH + 1];
     uint32_t vlan;
-    return device && strncmp(device, "vlan:", 5) == 0 && value_vlan(device + 5, name, &vlan) == 0 &&
-           strcmp(name, uplink) == 0;
+    return device && uplink_kind(device) == UPLINK_VLAN &&
+           value_vlan(uplink_argument(device), name, &vlan) == 0 && strcmp(name, uplink) == 0;
 }
 
 json_t *edit_uplink_users(json_t *tree, const char *uplink)

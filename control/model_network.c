@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "model.h"
+#include "uplink.h"
 #include "values.h"
 
 #define HOST_INTERFACE_PREFIX "weft-"
@@ -128,8 +129,8 @@ void model_uplink_join(const struct model_check *check, struct model_uplink *upl
 {
     char path[80], name[WEFT_NAME_LENGTH + 1];
     uint32_t vlan;
-    if (!uplink->device || strncmp(uplink->device, "vlan:", 5) != 0 ||
-        value_vlan(uplink->device + 5, name, &vlan) < 0)
+    if (!uplink->device || uplink_kind(uplink->device) != UPLINK_VLAN ||
+        value_vlan(uplink_argument(uplink->device), name, &vlan) < 0)
         return;
     const struct model_uplink *parent = model_uplink(check->model, name);
     json_t *uplinks = json_object_get(check->model->config, "uplinks");
@@ -140,7 +141,7 @@ void model_uplink_join(const struct model_check *check, struct model_uplink *upl
                       nearest ? "there is no uplink \"%s\"; did you mean \"%s\"?"
                               : "there is no uplink \"%s\"",
                       name, nearest);
-    else if (parent->device && strncmp(parent->device, "vlan:", 5) == 0)
+    else if (parent->device && uplink_kind(parent->device) == UPLINK_VLAN)
         model_mistake(check, WEFT_INVALID, path, "uplink %s is a VLAN itself", name);
     uplink->parent = parent;
     uplink->vlan = vlan;

@@ -54,8 +54,11 @@ struct uplinks {
 static const struct {
     const char *name;
     enum uplink_kind kind;
-} kinds[] = {
-    {"af_packet", UPLINK_PACKET}, {"af_xdp", UPLINK_XDP}, {"vdev", UPLINK_VDEV}, {"pci", UPLINK_PCI}};
+} kinds[] = {{"af_packet", UPLINK_PACKET},
+             {"af_xdp", UPLINK_XDP},
+             {"pci", UPLINK_PCI},
+             {"vdev", UPLINK_VDEV},
+             {"vlan", UPLINK_VLAN}};
 
 enum uplink_kind uplink_kind(const char *device)
 {

@@ -38,8 +38,8 @@ void uplinks_settle(struct uplinks *uplinks, const struct object_set *objects);
 /* A frame and the 256 bytes that XDP wants in front share a page (dataplane/port_xdp.c). */
 #define UPLINK_XDP_MTU_MAX 3498u
 
-enum uplink_kind { UPLINK_VDEV, UPLINK_PACKET, UPLINK_XDP, UPLINK_PCI };
-/* Of "vdev:...", "af_packet:...", "af_xdp:...", "pci:...". */
+enum uplink_kind { UPLINK_VDEV, UPLINK_PACKET, UPLINK_XDP, UPLINK_PCI, UPLINK_VLAN };
+/* Of "vdev:...", "af_packet:...", "af_xdp:...", "pci:...", "vlan:...". */
 enum uplink_kind uplink_kind(const char *device);
 bool uplink_is_shared(const char *device); /* with the host's kernel: af_packet, af_xdp */
 /* What the dataplane said of devices that both models have. */
