@@ -3,8 +3,8 @@
  * Theory of operation. Guests' connections end here (tcp.c). A question about a name of ours is answered like
  * one over UDP; any other is put to the host's resolvers by TCP, over a connection of its own, with an id
  * drawn anew. A resolver that does not answer in TRY_S seconds, or not what was asked, is given up for the
- * next one; after the last the guest is told SERVFAIL. A connection asks one question at a time, so there are
- * never more under way than connections of guests.
+ * next one; after the last the guest is told SERVFAIL. A connection asks one question at a time and takes it
+ * along when it ends, so there are never more under way than connections of guests.
  */
 #include "dns_tcp.h"
 
@@ -49,7 +49,7 @@ static void query_close(struct query *query)
     free(query);
 }
 
-static void query_free(struct query *query)
+static void query_unlink(const struct query *query)
 {
     for (struct query **link = &query->tcp->queries; *link; link = &(*link)->next) {
         if (*link != query)
@@ -57,6 +57,25 @@ static void query_free(struct query *query)
         *link = query->next;
         break;
     }
+}
+
+/* The question is done with. */
+static void query_answer(struct query *query, const uint8_t *bytes, size_t size)
+{
+    query_unlink(query); /* so that on_ended does not find it */
+    tcp_answer(query->tcp->server, query->connection, bytes, size, clock_ms());
+    query_close(query);
+}
+
+static void on_ended(void *context, uint64_t connection)
+{
+    const struct dns_tcp *tcp = context;
+    struct query *query = tcp->queries;
+    while (query && query->connection != connection)
+        query = query->next;
+    if (!query)
+        return;
+    query_unlink(query);
     query_close(query);
 }
 
@@ -65,8 +84,7 @@ static void fail(struct query *query)
     uint8_t answer[DNS_MESSAGE_MAX];
     memcpy(query->bytes, query->id, sizeof(query->id));
     size_t size = dns_refuse(query->bytes, query->size, ns_r_servfail, false, answer);
-    tcp_answer(query->tcp->server, query->connection, answer, size, clock_ms());
-    query_free(query);
+    query_answer(query, answer, size);
 }
 
 static void try_next(struct query *query);
@@ -87,8 +105,7 @@ static void on_readable(struct bufferevent *stream, void *context)
         return;
     }
     memcpy(answer + 2, query->id, sizeof(query->id));
-    tcp_answer(query->tcp->server, query->connection, answer + 2, size, clock_ms());
-    query_free(query);
+    query_answer(query, answer + 2, size);
 }
 
 static void on_event(struct bufferevent *stream, short what, void *context)
@@ -202,7 +219,7 @@ struct dns_tcp *dns_tcp_new(struct event_base *base, struct dns_forwarder *forwa
     tcp->base = base;
     tcp->forwarder = forwarder;
     tcp->callbacks = *callbacks;
-    tcp->server = tcp_server_new(&(struct tcp_callbacks){tcp, on_send, on_question, on_random});
+    tcp->server = tcp_server_new(&(struct tcp_callbacks){tcp, on_send, on_question, on_ended, on_random});
     tcp->timer = evtimer_new(base, on_timer, tcp);
     if (!tcp->server || !tcp->timer) {
         dns_tcp_free(tcp);

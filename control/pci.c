@@ -300,19 +300,33 @@ static bool group_free(const struct pci_host *host, int32_t group)
     return true;
 }
 
+/* The next driver is not to be ours, if it was. 0 or -errno. */
+static int override_clear(const char *path)
+{
+    char line[PCI_DRIVER_SIZE] = "";
+    FILE *file = fopen(path, "re");
+    bool ours = file && fgets(line, sizeof(line), file) &&
+                strncmp(line, PCI_PASSTHROUGH, strlen(PCI_PASSTHROUGH)) == 0;
+    if (file)
+        fclose(file);
+    return ours ? text_write(path, "") : 0;
+}
+
 int pci_give_back(const struct pci_host *host, const char *address, const char *driver, char *text,
                   size_t size)
 {
     char override[PATH_SIZE];
     struct pci_facts facts;
     pci_read(host, address, &facts);
-    if (!facts.present || (facts.driver[0] && strcmp(facts.driver, PCI_PASSTHROUGH) != 0))
-        return 0; /* somebody else did it */
+    if (!facts.present)
+        return 0;
+    device_path(host, address, "driver_override", override);
+    if (facts.driver[0] && strcmp(facts.driver, PCI_PASSTHROUGH) != 0)
+        return override_clear(override); /* somebody else did it, or it was not taken yet */
     if (!group_free(host, facts.group)) {
         snprintf(text, size, "%s is still open", address);
         return -EBUSY;
     }
-    device_path(host, address, "driver_override", override);
     int error = text_write(override, "");
     if (!error)
         error = rebind(host, address, driver[0]);

@@ -10,7 +10,9 @@
  *   - a RST counts only with exactly the expected sequence number (RFC 5961, 3), initial sequence numbers are
  *     random, and a SYN into a connection changes nothing.
  * The guest's FIN is answered by ours after the last answer. A connection without progress for IDLE_MS ends.
- * A guest has a share of the table; beyond it connections are refused.
+ * A guest has a share of the table; beyond it connections are refused. So that many guests together do not
+ * keep others out, a connection has a rank, the first that its guest had free: while the table is full, a new
+ * one takes the place of one of a higher rank.
  *
  * States: SYN_RECEIVED (until its SYN is acknowledged), ESTABLISHED, LAST_ACK (FIN sent). `out` begins at
  * sequence `unacknowledged`; SYN and FIN take a number and are no part of it. There is no TIME_WAIT: the
@@ -42,6 +44,7 @@ struct connection {
     enum state state;
     uint32_t generation;
     uint32_t port, from; /* the interface, the guest's port */
+    unsigned rank;       /* among the guest's, from 0 */
     uint8_t mac[6], own_mac[6];
     uint8_t address[16], own_address[16];
     uint16_t remote_port, own_port;
@@ -71,14 +74,24 @@ struct tcp_server *tcp_server_new(const struct tcp_callbacks *callbacks)
     return server;
 }
 
+static uint64_t handle_of(const struct tcp_server *server, const struct connection *connection)
+{
+    return (uint64_t)connection->generation << 32 | (uint64_t)(connection - server->connections);
+}
+
 static void end(struct tcp_server *server, struct connection *connection)
 {
+    uint64_t handle = handle_of(server, connection);
+    bool waits = connection->asked && !connection->out_size;
     free(connection->out);
     connection->out = NULL;
     connection->out_size = connection->in_size = 0;
     connection->state = FREE;
+    connection->asked = false;
     connection->generation++;
     server->count--;
+    if (waits)
+        server->callbacks.ended(server->callbacks.context, handle);
 }
 
 void tcp_server_free(struct tcp_server *server)
@@ -188,11 +201,6 @@ static void close_if_done(struct tcp_server *server, struct connection *connecti
 
 /* ---- Questions and answers ---- */
 
-static uint64_t handle_of(const struct tcp_server *server, const struct connection *connection)
-{
-    return (uint64_t)connection->generation << 32 | (uint64_t)(connection - server->connections);
-}
-
 /* Hands on the next question that is whole. False: the connection ended over it. */
 static bool ask_next(struct tcp_server *server, struct connection *connection)
 {
@@ -264,18 +272,31 @@ static struct connection *find(struct tcp_server *server, uint32_t port, const s
     return NULL;
 }
 
-static struct connection *find_free(struct tcp_server *server, uint32_t from)
+/* A place for one more of the guest, of *rank. NULL: there is none for it. */
+static struct connection *find_free(struct tcp_server *server, uint32_t from, unsigned *rank)
 {
-    struct connection *unused = NULL;
-    unsigned same = 0;
+    struct connection *unused = NULL, *other = server->connections;
+    unsigned ranks = 0;
     for (unsigned i = 0; i < TCP_CONNECTIONS_MAX; i++) {
         struct connection *connection = &server->connections[i];
-        if (connection->state == FREE)
+        if (connection->state == FREE) {
             unused = connection;
-        else
-            same += connection->from == from;
+            continue;
+        }
+        if (connection->from == from)
+            ranks |= 1u << connection->rank;
+        if (connection->rank > other->rank ||
+            (connection->rank == other->rank && connection->progress_ms < other->progress_ms))
+            other = connection;
     }
-    return same < TCP_CONNECTIONS_A_GUEST ? unused : NULL;
+    *rank = (unsigned)__builtin_ctz(~ranks);
+    if (*rank >= TCP_CONNECTIONS_A_GUEST)
+        return NULL;
+    if (!unused && other->rank > *rank) {
+        reset(server, other);
+        unused = other;
+    }
+    return unused;
 }
 
 static uint16_t segment_size(uint16_t wanted)
@@ -288,8 +309,9 @@ static uint16_t segment_size(uint16_t wanted)
 static void take_first(struct tcp_server *server, uint32_t port, uint32_t from,
                        const struct tcp_segment *segment, int64_t now_ms)
 {
+    unsigned rank = 0;
     struct connection *connection = (segment->flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN
-                                        ? find_free(server, from)
+                                        ? find_free(server, from, &rank)
                                         : NULL;
     uint32_t initial;
     if (!connection) {
@@ -302,6 +324,7 @@ static void take_first(struct tcp_server *server, uint32_t port, uint32_t from,
                                       .generation = generation,
                                       .port = port,
                                       .from = from,
+                                      .rank = rank,
                                       .remote_port = segment->source_port,
                                       .own_port = segment->destination_port,
                                       .unacknowledged = initial,

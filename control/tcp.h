@@ -25,6 +25,8 @@ struct tcp_callbacks {
     void (*send)(void *context, uint32_t port, const uint8_t *frame, size_t size);
     /* A question; to be answered by tcp_answer() now or later. */
     void (*question)(void *context, uint64_t connection, uint32_t port, const uint8_t *bytes, size_t size);
+    /* The connection ended with that question unanswered. */
+    void (*ended)(void *context, uint64_t connection);
     void (*random)(void *context, void *bytes, size_t size);
 };
 
@@ -35,7 +37,7 @@ void tcp_server_free(struct tcp_server *server);
  */
 bool tcp_take(struct tcp_server *server, uint32_t port, uint32_t from, const uint8_t *frame, size_t size,
               int64_t now_ms);
-/* Nothing happens if the connection is gone. `size` 0: there is none, the connection ends. */
+/* Nothing happens if the connection is gone. `size` 0: there is none, the connection ends, and says so. */
 void tcp_answer(struct tcp_server *server, uint64_t connection, const uint8_t *bytes, size_t size,
                 int64_t now_ms);
 /* Retransmissions and idle connections. */

@@ -13,10 +13,11 @@
  *                        failed --FAILED_S--> gone <--+                                         incomplete
  *
  * A worker that has a packet for an unknown neighbour hands it over (router_ring.c) and the packet waits
- * here, at most HELD_PER_NEIGHBOUR of them, HELD_MAX and HELD_BYTES in all. An answer sends them on, in the
- * order they came; after TRIES questions, one a second, they fail: the worker drops them and reports it to
- * their sources, as it does with packets that come in the FAILED_S after that. A target is asked for at most
- * once a second, however many packets want it.
+ * here, at most HELD_PER_NEIGHBOUR of them, HELD_MAX and HELD_BYTES in all, and for one port no more than is
+ * left for the others: who scans a subnet has half of the room, and the next port still has its own. An
+ * answer sends them on, in the order they came; after TRIES questions, one a second, they fail: the worker
+ * drops them and reports it to their sources, as it does with packets that come in the FAILED_S after that. A
+ * target is asked for at most once a second, however many packets want it.
  *
  * Only what was asked for is learned: an answer, or anybody's announcement, changes an entry that is there
  * and never adds one. So a flood of forged ARP fills nothing. Entries of a port are limited (NEIGHBOURS_MAX);
@@ -48,6 +49,7 @@
 
 struct neighbour_held {
     struct neighbour_held *next;
+    struct router_port *port; /* of the neighbour */
     uint32_t bytes;
     struct router_note note; /* its frame is as long as the packet */
 };
@@ -103,6 +105,8 @@ static void held_free(struct neighbour_held *held)
 {
     table.held--;
     table.held_bytes -= held->bytes;
+    held->port->held--;
+    held->port->held_bytes -= held->bytes;
     free(held);
 }
 
@@ -238,18 +242,19 @@ static bool make_room(struct router_port *port)
     return false;
 }
 
-static bool held_add(struct neighbour *neighbour, const struct router_note *note)
+static bool held_add(struct router_port *port, struct neighbour *neighbour, const struct router_note *note)
 {
     size_t bytes = offsetof(struct neighbour_held, note.frame) + note->size;
     if (bytes < sizeof(struct neighbour_held) - ROUTER_HELD_SIZE + HELD_FRAME_MIN)
         bytes = sizeof(struct neighbour_held) - ROUTER_HELD_SIZE + HELD_FRAME_MIN;
-    if (neighbour->held_count >= HELD_PER_NEIGHBOUR || table.held >= HELD_MAX ||
-        table.held_bytes + bytes > HELD_BYTES)
+    if (neighbour->held_count >= HELD_PER_NEIGHBOUR || port->held + table.held >= HELD_MAX ||
+        port->held_bytes + table.held_bytes + bytes > HELD_BYTES)
         return false;
     struct neighbour_held *held = malloc(bytes), **last = &neighbour->held;
     if (!held)
         return false;
     held->next = NULL;
+    held->port = port;
     held->bytes = (uint32_t)bytes;
     memcpy(&held->note, note, offsetof(struct router_note, frame) + note->size);
     while (*last)
@@ -257,6 +262,8 @@ static bool held_add(struct neighbour *neighbour, const struct router_note *note
     *last = held;
     table.held++;
     table.held_bytes += bytes;
+    port->held++;
+    port->held_bytes += bytes;
     if (++neighbour->held_count == HELD_PER_NEIGHBOUR && !(neighbour->value & NEIGHBOUR_F_USABLE))
         set_value(neighbour, neighbour->value | NEIGHBOUR_F_WAITING);
     return true;
@@ -284,7 +291,7 @@ static void resolve(struct router_port *port, const struct router_note *note, ui
     bool unknown = !neighbour;
     if (unknown && make_room(port))
         neighbour = neighbour_add(port, note->address, (uint32_t)(now_ms / 1000));
-    if (!neighbour || neighbour->value & NEIGHBOUR_F_FAILED || !held_add(neighbour, note))
+    if (!neighbour || neighbour->value & NEIGHBOUR_F_FAILED || !held_add(port, neighbour, note))
         refuse(note);
     if (neighbour && unknown)
         ask(port, neighbour, now_ms);

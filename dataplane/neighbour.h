@@ -48,6 +48,8 @@ struct router_port {
     struct neighbour *buckets[NEIGHBOUR_BUCKETS]; /* control: w (release), worker: r */
     struct neighbour *list;                       /* control: all of them */
     unsigned count;                               /* control */
+    unsigned held;                                /* control: packets that wait for neighbours of this port */
+    uint64_t held_bytes;                          /* control */
     uint64_t error_time;                          /* ICMP errors: see storm.h; workers: rw (atomic) */
     uint64_t resolve_time;                        /* packets that wait: the same */
     struct port *port;

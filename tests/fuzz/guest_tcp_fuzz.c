@@ -83,6 +83,13 @@ static void on_question(void *context, uint64_t connection, uint32_t port, const
     guest->asked = true;
 }
 
+static void on_ended(void *context, uint64_t connection)
+{
+    struct world *world = context;
+    for (unsigned i = 0; i < GUESTS; i++)
+        world->guests[i].asked &= world->guests[i].question != connection;
+}
+
 static void on_random(void *context, void *bytes, size_t size)
 {
     memset(bytes, 0xff, size); /* close to the wrap */
@@ -131,7 +138,7 @@ static void segment_from(struct world *world, unsigned index, uint8_t flags, con
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct world world = {0};
-    world.server = tcp_server_new(&(struct tcp_callbacks){&world, on_send, on_question, on_random});
+    world.server = tcp_server_new(&(struct tcp_callbacks){&world, on_send, on_question, on_ended, on_random});
     CHECK(world.server);
     for (; size >= 6; data += 6, size -= 6) {
         unsigned index = data[0] / 8 % GUESTS;

@@ -6,6 +6,7 @@ the tenant too; questions one after the other, in pieces; a guest that takes all
   acme/guest, acme/peer ── acme/app (nat) ── lan0 192.0.2.2 ── eth0 192.0.2.1 edge: dnsmasq with big.example.net
 """
 import os
+import signal
 import sys
 import tempfile
 
@@ -58,6 +59,15 @@ for s in held:
 print("closed by weft")
 """
 
+LEAVE = """
+import socket, struct
+for _ in range(10):
+    s = socket.create_connection(("10.0.1.1", 53), 20)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # ends by a reset
+    s.sendall(struct.pack("!7H", 19, 7, 0x100, 1, 0, 0, 0) + b"\\1x\\0\\0\\1\\0\\1")
+    s.close()
+"""
+
 
 def dig(space, *arguments):
     return set(space.run("dig", "+short", "+time=10", "+tries=2", *arguments).stdout.split())
@@ -74,7 +84,7 @@ def main():
         net.veth(edge, "eth0", None, "lan0")
         run("ip", "addr", "add", "192.0.2.2/24", "dev", "lan0")
         edge.run("ip", "addr", "add", "192.0.2.1/24", "dev", "eth0")
-        edge.popen("dnsmasq", "-k", "-C", "/dev/null", "-R", "-h", "--pid-file=", "-H", hosts.name)
+        dnsmasq = edge.popen("dnsmasq", "-k", "-C", "/dev/null", "-R", "-h", "--pid-file=", "-H", hosts.name)
         reference = ("dig", "+tcp", "+short", "@192.0.2.1", "big.example.net")
         wait_for(lambda: set(edge.run(*reference, check=False).stdout.split()) == MANY, "dnsmasq")
         with Weft(CONFIG) as weft:
@@ -95,6 +105,12 @@ def main():
             assert dig(peer, "@10.0.1.1", "+tcp", "big.example.net") == MANY
             assert holder.communicate("\n", timeout=60)[0] == "closed by weft\n"
             assert dig(guest, "@10.0.1.1", "+tcp", "big.example.net") == MANY, "its share is free again"
+            dnsmasq.send_signal(signal.SIGSTOP)  # its kernel accepts connections all the same
+            guest.python(LEAVE)
+            assert dig(guest, "@10.0.1.1", "+tcp", "peer.acme.internal") == {"10.0.1.20"}
+            left = run("ss", "-Htn", "state", "established", "dst", "192.0.2.1:53").stdout
+            dnsmasq.send_signal(signal.SIGCONT)
+            assert left == "", f"questions whose guest is gone:\n{left}"
 
 
 main()

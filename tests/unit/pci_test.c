@@ -219,6 +219,11 @@ static void test_give_back(void **state)
     add_device(CARD, "0x020000\n", "ixgbe", 7);
     assert_int_equal(pci_give_back(&host, CARD, "ixgbe", text, sizeof(text)), 0); /* somebody did it */
     expect(path_of("sys/bus/pci/drivers/ixgbe/unbind"), "");
+    /* killed before the kernel's driver let go */
+    put(path_of("sys/bus/pci/devices/" CARD "/driver_override"), "vfio-pci\n");
+    assert_int_equal(pci_give_back(&host, CARD, "ixgbe", text, sizeof(text)), 0);
+    expect(path_of("sys/bus/pci/devices/" CARD "/driver_override"), "\n");
+    expect(path_of("sys/bus/pci/drivers/ixgbe/unbind"), "");
     set_driver(CARD, "vfio-pci");
     assert_int_equal(pci_give_back(&host, CARD, "ixgbe", text, sizeof(text)), 0);
     expect(path_of("sys/bus/pci/devices/" CARD "/driver_override"), "\n");

@@ -26,6 +26,8 @@ static struct {
     struct client clients[TCP_CONNECTIONS_A_GUEST + 2];
     unsigned lose_every, frames; /* each so-manyth frame of either side is lost; 0: none */
     bool answers;
+    unsigned asked, ended;
+    uint64_t connection; /* that asked, or whose question nobody wants an answer to any more */
     int64_t now_ms;
 } world;
 
@@ -88,8 +90,16 @@ static void on_question(void *context, uint64_t connection, uint32_t port, const
     assert_memory_equal(bytes, "hello", 5);
     for (size_t i = 0; i < sizeof(answer); i++)
         answer[i] = (uint8_t)i;
+    world.asked++;
+    world.connection = connection;
     if (world.answers)
         tcp_answer(world.server, connection, answer, sizeof(answer), world.now_ms);
+}
+
+static void on_ended(void *context, uint64_t connection)
+{
+    assert_int_equal(connection, world.connection);
+    world.ended++;
 }
 
 static void on_random(void *context, void *bytes, size_t size)
@@ -100,7 +110,7 @@ static void on_random(void *context, void *bytes, size_t size)
 static int start(void **state)
 {
     memset(&world, 0, sizeof(world));
-    world.server = tcp_server_new(&(struct tcp_callbacks){NULL, on_send, on_question, on_random});
+    world.server = tcp_server_new(&(struct tcp_callbacks){NULL, on_send, on_question, on_ended, on_random});
     for (unsigned i = 0; i < sizeof(world.clients) / sizeof(world.clients[0]); i++)
         world.clients[i].number = (uint16_t)(1000 + i);
     return world.server ? 0 : -1;
@@ -144,6 +154,7 @@ static void long_answer(unsigned lose_every)
     assert_true(client->ended);
     assert_int_equal(client->got, ANSWER + 2);
     assert_int_equal(tcp_connections(world.server), 0);
+    assert_int_equal(world.ended, 0);
 }
 
 static void nothing_is_lost(void **state)
@@ -169,6 +180,37 @@ static void a_guest_has_its_share(void **state)
     assert_int_equal(tcp_connections(world.server), 0); /* nobody went on */
 }
 
+/* A full table: who has fewer connections takes the place of who has more. */
+static void a_crowd_leaves_a_place(void **state)
+{
+    unsigned guests = TCP_CONNECTIONS_MAX / TCP_CONNECTIONS_A_GUEST;
+    struct client crowd = {0}, *late = world.clients;
+    for (unsigned i = 0; i < TCP_CONNECTIONS_MAX; i++) {
+        crowd.number = (uint16_t)(1009 + i / guests * 100);
+        client_send(&crowd, 20 + i % guests, TCP_SYN, 99, NULL, 0);
+    }
+    assert_int_equal(tcp_connections(world.server), TCP_CONNECTIONS_MAX);
+    for (unsigned i = 0; i < TCP_CONNECTIONS_A_GUEST; i++)
+        client_send(&late[i], 10, TCP_SYN, 99, NULL, 0);
+    for (unsigned i = 0; i < TCP_CONNECTIONS_A_GUEST; i++)
+        assert_int_equal(late[i].refused, i == TCP_CONNECTIONS_A_GUEST - 1); /* as many as the others' */
+    assert_int_equal(tcp_connections(world.server), TCP_CONNECTIONS_MAX);
+}
+
+/* Whoever looks for an answer can stop. */
+static void a_question_ends_with_its_connection(void **state)
+{
+    struct client *client = &world.clients[0];
+    client_send(client, 10, TCP_SYN, 99, NULL, 0);
+    client_send(client, 10, TCP_ACK, 100, "\0\5hello", 7);
+    assert_int_equal(world.asked, 1);
+    assert_int_equal(world.ended, 0);
+    client_send(client, 10, TCP_RST, 107, NULL, 0);
+    assert_int_equal(world.ended, 1);
+    tcp_answer(world.server, world.connection, (const uint8_t *)"no", 2, world.now_ms);
+    assert_int_equal(client->got, 0);
+}
+
 /* RFC 5961: a stranger who does not know the exact number ends nothing. */
 static void a_reset_must_fit(void **state)
 {
@@ -188,6 +230,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(nothing_is_lost, start, stop),
         cmocka_unit_test_setup_teardown(every_third_frame_is_lost, start, stop),
         cmocka_unit_test_setup_teardown(a_guest_has_its_share, start, stop),
+        cmocka_unit_test_setup_teardown(a_crowd_leaves_a_place, start, stop),
+        cmocka_unit_test_setup_teardown(a_question_ends_with_its_connection, start, stop),
         cmocka_unit_test_setup_teardown(a_reset_must_fit, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
