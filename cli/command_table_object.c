@@ -113,6 +113,7 @@ const struct cli_command cli_segment_commands[] = {
      .summary = "add a segment",
      .description = ADD_TEXT,
      .examples = {"weft segment add acme/db --mode isolated",
+                  "weft segment add acme/out --mode nat --subnet 10.0.2.0/24 --uplink lan0",
                   "weft segment add acme/db --mode isolated --vlan 7 --dry-run"},
      .run = cmd_object_add},
     {.noun = "segment",
@@ -217,7 +218,9 @@ const struct cli_command cli_uplink_commands[] = {
      .options = cli_edit_options,
      .summary = "add an uplink",
      .description = ADD_TEXT,
-     .examples = {"weft uplink add lan1 --device vdev:net_null1"},
+     .examples =
+         {"weft uplink add lan1 --device vdev:net_null1",
+          "weft uplink add isp --device vlan:lan0.7 --address 198.51.100.2/24 --gateway 198.51.100.1"},
      .run = cmd_object_add},
     {.noun = "uplink",
      .verb = "set",

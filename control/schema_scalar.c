@@ -151,7 +151,7 @@ static json_t *scalar_device(struct schema_place *place, const struct schema_key
     const char *colon = strchr(node->text, ':');
     char kind[32];
     if (!colon || colon - node->text >= (int)sizeof(kind)) {
-        schema_mistake(place, node->position, "must be KIND:ARGUMENTS, like vdev:net_null0");
+        schema_mistake(place, node->position, "must be KIND:ARGUMENTS, like af_packet:eth1");
         return NULL;
     }
     snprintf(kind, sizeof(kind), "%.*s", (int)(colon - node->text), node->text);

@@ -163,7 +163,7 @@ static void segments_and_uplinks(void **state)
     refused("version: 1\nuplinks: {l: {device: 'vdev:pci:0000:03:00.0'}}\n", 2, 23, "uplinks.l.device",
             "is a PCI device: pci:ADDRESS takes it");
     refused("version: 1\nuplinks: {l: {device: eth0}}\n", 2, 23, "uplinks.l.device",
-            "must be KIND:ARGUMENTS, like vdev:net_null0");
+            "must be KIND:ARGUMENTS, like af_packet:eth1");
     refused("version: 1\ntenants: {a: {segments: {w: {subnet: 10.0.1.1/24}}}}\n", 2, 38,
             "tenants.a.segments.w.subnet",
             "10.0.1.1/24 has bits behind its prefix; did you mean \"10.0.1.0/24\"?");

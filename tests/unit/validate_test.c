@@ -217,7 +217,7 @@ static void a_mistake_is_said_once(void **state)
     refused("tenants: {a: {segments: {s: {mode: isolated}}, ports: {p: {segment: S}}}}\n", WEFT_INVALID, 1,
             69, "tenants.a.ports.p.segment", "\"S\" is not a name (a-z, 0-9 and -, 31 at most)");
     refused("uplinks: {l: {device: x}}\n", WEFT_INVALID, 1, 23, "uplinks.l.device",
-            "must be KIND:ARGUMENTS, like vdev:net_null0");
+            "must be KIND:ARGUMENTS, like af_packet:eth1");
 }
 
 int main(void)
