@@ -111,8 +111,18 @@ static const struct column uplink_columns[] = {
     {"DROPS-FROM", "drops_from", NULL, COLUMN_COUNT, false},
     {"DROPS-TO", "drops_to", NULL, COLUMN_COUNT, false},
     {"NAT-PORTS", "nat_ports", NULL, COLUMN_TEXT, true},
-    {"NAT", "nat", NULL, COLUMN_TEXT, true},
+    {"ROUTES-LEFT-OUT", "routes_left_out", NULL, COLUMN_COUNT, true},
     {"ERROR", "error", NULL, COLUMN_TEXT, true},
+    {NULL},
+};
+
+static const struct column nat_address_columns[] = {
+    {"ADDRESS", "address", NULL, COLUMN_TEXT, false},
+    {"PORTS", "ports", NULL, COLUMN_COUNT, false},
+    {"TCP-USED", "tcp_used", NULL, COLUMN_COUNT, false},
+    {"UDP-USED", "udp_used", NULL, COLUMN_COUNT, false},
+    {"ICMP-USED", "icmp_used", NULL, COLUMN_COUNT, false},
+    {"REFUSED", "refused", NULL, COLUMN_COUNT, false},
     {NULL},
 };
 
@@ -213,10 +223,14 @@ static const struct column vm_details[] = {
 static const struct noun {
     const char *name;
     const struct column *columns, *details; /* details NULL: those of the list */
+    const char *parts;                      /* a list in the item, shown below it; NULL: none */
+    const struct column *part_columns;
 } nouns[] = {
-    {"tenant", tenant_columns, NULL},     {"segment", segment_columns, segment_details},
-    {"port", port_columns, port_details}, {"uplink", uplink_columns, NULL},
-    {"vm", vm_columns, vm_details},
+    {"tenant", tenant_columns, NULL, NULL, NULL},
+    {"segment", segment_columns, segment_details, NULL, NULL},
+    {"port", port_columns, port_details, "queue", queue_columns},
+    {"uplink", uplink_columns, NULL, "nat", nat_address_columns},
+    {"vm", vm_columns, vm_details, NULL, NULL},
 };
 
 static const struct noun *noun_of(const struct cli_context *context)
@@ -247,16 +261,16 @@ int cmd_object_show(struct cli_context *context)
         return code;
     const struct noun *noun = noun_of(context);
     const json_t *item = json_array_get(json_object_get(result, "items"), 0);
-    const json_t *queues = json_object_get(item, "queue");
+    const json_t *parts = noun->parts ? json_object_get(item, noun->parts) : NULL;
     bool wide = context->format == CLI_FORMAT_WIDE;
     if (context->format == CLI_FORMAT_JSON || context->format == CLI_FORMAT_NAME) {
         output_items(context->out, context, result, noun->columns);
     } else {
         output_record(context->out, item, noun->details ? noun->details : noun->columns, wide,
                       context->colour);
-        if (json_array_size(queues)) {
+        if (json_array_size(parts)) {
             fputc('\n', context->out);
-            output_table(context->out, queues, queue_columns, wide, context->colour);
+            output_table(context->out, parts, noun->part_columns, wide, context->colour);
         }
     }
     json_decref(result);
