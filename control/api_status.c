@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "api_call.h"
+#include "uplink.h"
 #include "view.h"
 #include "vm.h"
 
@@ -79,6 +80,18 @@ static void warn(json_t *warnings, const char *format, ...)
     json_array_append_new(warnings, json_string(text));
 }
 
+/* Guests of its segments are cut off: doctor says more. */
+static void warn_of_link(const struct view *view, const struct model_uplink *uplink, json_t *warnings)
+{
+    const struct dp_port_state *state = view_state(view, uplink->id);
+    if (uplink->parent)
+        return; /* its carrier's matter */
+    if (uplink_is_shared(uplink->device) && !uplink->link.ifindex)
+        warn(warnings, "uplink %s: there is no interface %s", uplink->name, uplink_argument(uplink->device));
+    else if (state && !state->link)
+        warn(warnings, "uplink %s: %s has no link", uplink->name, uplink->device);
+}
+
 static json_t *status_warnings(const struct controller *controller, const struct view *view)
 {
     const struct model *model = controller->model;
@@ -91,6 +104,7 @@ static json_t *status_warnings(const struct controller *controller, const struct
     vms_warn(controller->vms, warnings);
     for (unsigned i = 0; i < model->uplink_count; i++) {
         const struct model_uplink *uplink = &model->uplinks[i];
+        warn_of_link(view, uplink, warnings);
         if (uplink->routes_left_out)
             warn(warnings, "uplink %s: guests do not use %zu of the host's routes: %u are possible",
                  uplink->name, uplink->routes_left_out, DP_ROUTES_MAX);

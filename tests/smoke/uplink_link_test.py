@@ -73,6 +73,7 @@ def main():
 
             ip("link", "del", "up0")
             wait_uplink(weft, state="down", link="absent")
+            assert weft.status()["warnings"] == ["uplink lan: there is no interface up0"], weft.status()["warnings"]
             assert event(weft, "uplink-changed", "interface up0 is gone"), weft.cli("events").stdout
             weft.cli("segment", "set", "acme/own", "--ageing", "60s")  # other changes do not need it
             lan.veth("up0", "lan0")
