@@ -88,6 +88,9 @@ static void validate_subnet(const struct model_check *check, const struct model_
         model_mistake(check, WEFT_INVALID, place.path,
                       "guests make their IPv6 addresses in prefixes of length 64, not %u",
                       segment->subnets[1].length);
+    if (segment->is_nat && segment->ipv6_nat && segment->subnets[0].family && families[1] == 0)
+        model_mistake(check, WEFT_INVALID, segment_place(check, segment, "ipv6").path,
+                      "needs an IPv6 prefix in subnet, like fd00:1::/64");
 }
 
 static void validate_gateway(const struct model_check *check, const struct model_segment *segment)

@@ -66,6 +66,8 @@ static void segments(void **state)
             "mode host-only has no uplink");
     refused(SEGMENT(", host-interface: x0"), "", "", S_PATH ".host-interface",
             "mode nat has no host-interface");
+    refused(SEGMENT(", ipv6: nat"), "", "", S_PATH ".ipv6",
+            "needs an IPv6 prefix in subnet, like fd00:1::/64");
     refused("s: {mode: host-only, subnet: 10.0.1.0/24, ipv6: nat}", "", "", S_PATH ".ipv6",
             "mode host-only has no ipv6");
     refused(SEGMENT(", gateway: 10.0.2.1"), "", "", S_PATH ".gateway",
