@@ -78,15 +78,47 @@ static const struct model_port *port_of(const struct model_segment *segment, con
     return NULL;
 }
 
+static void lease_key(char key[MODEL_FULL_NAME_SIZE + VALUE_IP_SIZE], const char *segment,
+                      const char *address)
+{
+    snprintf(key, MODEL_FULL_NAME_SIZE + VALUE_IP_SIZE, "%s %s", segment, address);
+}
+
+/* Whose address DHCP gave it: "acme/app 10.0.1.104" to "acme/vm1". */
+static json_t *lease_ports(const struct controller *controller)
+{
+    json_t *leases = json_array(), *ports = json_object(), *lease;
+    size_t index;
+    if (controller->guests)
+        guests_leases(controller->guests, NULL, leases);
+    json_array_foreach (leases, index, lease) {
+        char key[MODEL_FULL_NAME_SIZE + VALUE_IP_SIZE];
+        lease_key(key, json_string_value(json_object_get(lease, "segment")),
+                  json_string_value(json_object_get(lease, "address")));
+        json_object_set(ports, key, json_object_get(lease, "port"));
+    }
+    json_decref(leases);
+    return ports;
+}
+
+/* Full name of the guest's port, by its configuration or its lease; NULL: unknown. */
+static const char *session_port(const struct model_segment *segment, const json_t *leased,
+                                const struct dp_session *session)
+{
+    const struct model_port *port = port_of(segment, session->inside);
+    char key[MODEL_FULL_NAME_SIZE + VALUE_IP_SIZE], address[VALUE_IP_SIZE];
+    lease_key(key, segment->full_name, wide_text(session->inside, address));
+    return port ? port->full_name : json_string_value(json_object_get(leased, key));
+}
+
 static json_t *session_item(const struct model_segment *segment, const struct model_uplink *uplink,
-                            const struct model_port *port, const struct dp_session *session)
+                            const char *port, const struct dp_session *session)
 {
     char inside[ENDPOINT_SIZE], outside[ENDPOINT_SIZE], remote[ENDPOINT_SIZE];
     return json_pack("{s:s, s:s, s:s*, s:s*, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "tenant",
-                     segment->tenant->name, "segment", segment->full_name, "port",
-                     port ? port->full_name : NULL, "uplink", uplink ? uplink->name : NULL, "protocol",
-                     protocol_name(session->protocol), "state", session_state(session->state), "direction",
-                     session->inbound ? "in" : "out", "inside",
+                     segment->tenant->name, "segment", segment->full_name, "port", port, "uplink",
+                     uplink ? uplink->name : NULL, "protocol", protocol_name(session->protocol), "state",
+                     session_state(session->state), "direction", session->inbound ? "in" : "out", "inside",
                      endpoint_text(session->inside, session->inside_port, inside), "translated",
                      endpoint_text(session->translated, session->translated_port, outside), "remote",
                      endpoint_text(session->remote, session->remote_port, remote), "packets_out",
@@ -100,6 +132,7 @@ void nat_list_sessions(struct controller *controller, const struct nat_filter *f
     const void *object = NULL;
     if (!client)
         return;
+    json_t *leased = lease_ports(controller);
     int status = dp_client_dump(client, DP_KIND_SESSION);
     while (status == 0 &&
            (status = dp_client_next(client, &object)) == 1) { /* to its end, whatever is shown */
@@ -108,11 +141,12 @@ void nat_list_sessions(struct controller *controller, const struct nat_filter *f
         status = 0;
         if ((int64_t)json_array_size(items) >= filter->limit || !segment || !segment_wanted(filter, segment))
             continue;
-        const struct model_port *port = port_of(segment, session->inside);
-        if (!filter->port || port == filter->port)
+        const char *port = session_port(segment, leased, session);
+        if (!filter->port || (port && strcmp(port, filter->port->full_name) == 0))
             json_array_append_new(
                 items, session_item(segment, uplink_of(controller->model, session->outside), port, session));
     }
+    json_decref(leased);
     if (status < 0)
         supervisor_disconnect(controller->supervisor, dp_client_error(client));
 }

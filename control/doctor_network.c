@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Where segments of mode nat leave, as the kernel's tables have it at the moment; subnets of segments against
- * the host's routes; the resolvers that guests' questions go to. Those are asked, all at once, for
- * RESOLVER_MS at most, in which weftd does nothing else; so they are asked again after RESOLVER_AGAIN_S only.
+ * the host's routes; guests that are kept from IPv6; the resolvers that guests' questions go to. Those are
+ * asked, all at once, for RESOLVER_MS at most, in which weftd does nothing else; so they are asked again
+ * after RESOLVER_AGAIN_S only.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -224,6 +225,33 @@ static void check_subnets(struct doctor *doctor)
         doctor_report(doctor, "subnet", OK, NULL, "no segment's subnet is on the host or outside as well");
 }
 
+/* ---- IPv6 of guests that are held to addresses ---- */
+
+static bool has_prefix(const struct model *model, const struct model_port *port)
+{
+    for (unsigned i = 0; i < model->segment_count; i++) {
+        if (model->segments[i].subnets[1].family && model_port_in(port, &model->segments[i]))
+            return true;
+    }
+    return false;
+}
+
+/* Such a guest takes an address of the segment's prefix, and is not let speak with it: without mac nobody
+ * knows which one it makes. */
+static void check_guests(struct doctor *doctor)
+{
+    const struct model *model = doctor->controller->model;
+    for (unsigned i = 0; i < model->port_count; i++) {
+        const struct model_port *port = &model->ports[i];
+        bool ipv6 = false;
+        for (unsigned k = 0; k < port->address_count; k++)
+            ipv6 |= port->addresses[k].family == 6;
+        if (port->address_count && !ipv6 && !port->has_mac && !port->spoof_allowed && has_prefix(model, port))
+            doctor_report(doctor, "ipv6", WARNING, "mac for the port, or an IPv6 address in its ip",
+                          "%s has an ip of IPv4 only and no mac: its guest cannot use IPv6", port->full_name);
+    }
+}
+
 /* ---- Resolvers ---- */
 
 /* Asked for the root's name servers, which every resolver knows. */
@@ -307,8 +335,10 @@ void doctor_network(struct doctor *doctor)
         translates |= model->segments[i].is_nat;
         has_subnets |= model->segments[i].is_nat || model->segments[i].is_host_only;
     }
-    if (has_subnets)
+    if (has_subnets) {
         check_subnets(doctor);
+        check_guests(doctor);
+    }
     if (!translates)
         return;
     check_resolvers(doctor);

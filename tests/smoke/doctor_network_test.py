@@ -63,6 +63,8 @@ def with_weft(net):
         says(weft, "subnet", "ok")
         says(weft, "forwarding", "ok", "ip_forward")
 
+        weft.cli("segment", "set", "acme/app", "--subnet", "10.0.1.0/24,fd00:1::/64")
+        says(weft, "ipv6", "warning", "acme/vm1", "no mac")
         says(weft, "ports", "ok", "33000-45000")
         with socket.socket() as program, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other, \
                 socket.socket() as near:

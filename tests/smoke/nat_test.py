@@ -47,6 +47,8 @@ def check_sessions(weft, scene, spaces):
     seen, port = scene.fetch(spaces["guest"], "198.51.100.9", 80)
     found = [s for s in weft.items("sessions", "list", "-T", "acme") if s["translated"].endswith(f"{seen}:{port}")]
     assert len(found) == 1 and found[0]["inside"].startswith("10.0.1.10:"), found
+    scene.fetch(spaces["other"], "198.51.100.9", 80)
+    assert weft.items("sessions", "list", "--port", "bolt/other"), "a guest without ip is known by its lease"
     assert not [s for s in weft.items("sessions", "list", "-T", "bolt") if s["inside"].startswith("10.0.1.10:")]
 
 
