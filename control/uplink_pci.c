@@ -3,8 +3,8 @@
  * Theory of operation. A card is bound to vfio-pci before the dataplane is told to plug it in, and goes back
  * to the kernel's driver once the dataplane has unplugged it, or has ended with weftd. RUN-DIR/pci/ADDR is
  * written before a card is taken, with the name of the driver that had it: whatever is killed in between, the
- * next weftd finds there what it has to give back. A card that was bound to vfio-pci already is its owner's
- * to unbind: there is no such file for it.
+ * next weftd finds there what it has to give back, and keeps the name if it takes a card without a driver. A
+ * card that was bound to vfio-pci already is its owner's to unbind: there is no such file for it.
  *
  * A card that the host uses (its interface has an address, the default route, a bridge above it) is not
  * taken, unless the uplink says take-over: that is how one does not lose the machine one is logged in to. A
@@ -121,6 +121,8 @@ static int take(const char *run_dir, const char *address, char *text, size_t siz
     pci_read(&pci_this_host, address, &facts);
     if (strcmp(facts.driver, PCI_PASSTHROUGH) == 0)
         return 0;
+    if (!facts.driver[0]) /* killed on the way from one driver to the other, we know from what */
+        note_read(run_dir, address, facts.driver);
     int error = note_write(run_dir, address, facts.driver);
     if (error) {
         snprintf(text, size, "%s/" DIRECTORY ": %s", run_dir, strerror(-error));

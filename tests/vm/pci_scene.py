@@ -112,6 +112,19 @@ def link(weft, lan, guests):
     traffic(lan, guests)
 
 
+def kill(weft):
+    pid = weft.dataplane_pid()
+    weft.daemon.kill()
+    weft.daemon.wait()
+    os.kill(pid, 9)
+
+
+def start(weft, config):
+    with open(weft.config_path, "w", encoding="utf-8") as text:
+        json.dump(config, text)
+    weft.start()
+
+
 def main():
     lan, *guests = (Namespace() for _ in range(4))
     with Weft(EMPTY, expect_warnings=True) as weft:
@@ -141,14 +154,15 @@ def main():
         traffic(lan, guests)
         done("detached and attached")
         weft.check_counters()
-        pid = weft.dataplane_pid()
-        weft.daemon.kill()
-        weft.daemon.wait()
-        os.kill(pid, 9)
+        kill(weft)
         assert driver(VMX) == "vfio-pci"
-        with open(weft.config_path, "w", encoding="utf-8") as text:
-            json.dump(NONE, text)
-        weft.start()
+        with open(f"/sys/bus/pci/devices/{VMX}/driver/unbind", "w", encoding="ascii") as unbind:
+            unbind.write(VMX)  # as if the kill had come when it had no driver
+        start(weft, CONFIG)
+        wait_for(lambda: driver(VMX) == "vfio-pci", "taken all the same")
+        kill(weft)
+        done("all killed")
+        start(weft, NONE)
         wait_for(lambda: {card: driver(card) for card in DRIVERS} == DRIVERS, "what a killed weftd took goes back")
         apply(weft, CONFIG)
         assert driver(EM) == "vfio-pci"
