@@ -45,7 +45,7 @@ run_example()
         weft config apply weft.yaml --confirm-within 10m > /dev/null 2>&1
         ;;
     esac
-    local code=0 seconds=120
+    local code=0 seconds=600
     [[ $codes != " 124 "* ]] || seconds=2
     # shellcheck disable=SC2086 # split as a shell would
     if [[ $codes == " 143 " ]]; then
