@@ -164,7 +164,8 @@ static void eui64_of(const uint8_t prefix[8], const uint8_t mac[6], uint8_t addr
     memcpy(address + 8, identifier, sizeof(identifier));
 }
 
-/* A guest that is given no IPv6 address makes one of the segment's prefix (SLAAC). */
+/* A guest that hears of the segment's prefix makes an address of it (SLAAC), and may speak from it although
+ * it was given others: RFC 6724 leaves the choice to it. */
 static void compile_own_addresses(const struct model_port *port, struct object_set *set)
 {
     const struct model_tenant *tenant = port->tenant;
@@ -198,7 +199,7 @@ static void compile_spoof(const struct model_port *port, struct object_set *set)
     }
     if (has_ipv6 && port->has_mac && !has_link_local)
         compile_allowed(port->id, DP_ALLOWED_IPV6, link_local, 16, set);
-    if (port->address_count && !has_ipv6 && port->has_mac)
+    if (port->address_count && port->has_mac)
         compile_own_addresses(port, set);
 }
 

@@ -12,61 +12,16 @@ import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import netns  # noqa: E402
+from dns_clients import ASK, HOLD, LEAVE  # noqa: E402
 from netns import run  # noqa: E402
 from weft import Weft, wait_for  # noqa: E402
 
 TAPS = {"guest": (f"wg{os.getpid()}", 10), "peer": (f"wp{os.getpid()}", 20)}
 CONFIG = {"version": 1, "uplinks": {"lan0": {"device": "af_packet:lan0"}}, "tenants": {"acme": {
     "segments": {"app": {"mode": "nat", "subnet": ["10.0.1.0/24", "fd00:1::/64"], "uplink": "lan0"}},
-    "ports": {name: {"segment": "app", "tap": tap, "ip": [f"10.0.1.{low}", f"fd00:1::{low}"]}
+    "ports": {name: {"segment": "app", "tap": tap, "ip": [f"10.0.1.{low}", f"fd00:1::{low}"], "spoof": "allow"}
               for name, (tap, low) in TAPS.items()}}}}
 MANY = {f"10.{i // 200}.{i % 200}.7" for i in range(2000)}  # 32 KB of answer
-
-ASK = """
-import socket, struct, sys
-def take(size):
-    data = b""
-    while len(data) < size:
-        piece = s.recv(size - len(data)); assert piece, "closed"; data += piece
-    return data
-def query(name, number):
-    labels = b"".join(bytes([len(l)]) + l.encode() for l in name.split("."))
-    message = struct.pack("!6H", number, 0x100, 1, 0, 0, 0) + labels + b"\\0\\0\\1\\0\\1"
-    return struct.pack("!H", len(message)) + message
-s = socket.create_connection(("10.0.1.1", 53), 20); s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-both = query("peer.acme.internal", 7) + query("big.example.net", 8)
-for at in range(0, len(both), 5): s.sendall(both[at:at + 5])
-s.shutdown(socket.SHUT_WR)
-counts = []
-for number in (7, 8):
-    answer = take(struct.unpack("!H", take(2))[0])
-    assert struct.unpack_from("!H", answer)[0] == number
-    counts.append(struct.unpack_from("!H", answer, 6)[0])
-assert s.recv(1) == b"", "more"
-print(*counts)
-"""
-
-HOLD = """
-import socket
-def connect():
-    try: return socket.create_connection(("10.0.1.1", 53), 20)
-    except ConnectionRefusedError: return None
-held = [connect() for _ in range(10)]
-print(sum(s is not None for s in held), flush=True)
-input()
-for s in held:
-    if s: s.settimeout(60); assert s.recv(1) == b"", "not closed"
-print("closed by weft")
-"""
-
-LEAVE = """
-import socket, struct
-for _ in range(10):
-    s = socket.create_connection(("10.0.1.1", 53), 20)
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # ends by a reset
-    s.sendall(struct.pack("!7H", 19, 7, 0x100, 1, 0, 0, 0) + b"\\1x\\0\\0\\1\\0\\1")
-    s.close()
-"""
 
 
 def dig(space, *arguments):

@@ -57,6 +57,7 @@ def main():
     with Namespace() as guest, Weft(CONFIG, expect_warnings=True) as weft:
         set_up_guest(guest)
         set_up_host()
+        wait_for(lambda: "dynamic" in guest.run("ip", "addr", "show", "dev", "g0").stdout, "an address by SLAAC as well")
         both_ways(guest)
         for family, outside, inside in ((socket.AF_INET, "203.0.113.9", "192.168.56.1"),
                                         (socket.AF_INET6, "2001:db8::9", "fd00:56::1")):
