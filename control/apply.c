@@ -341,7 +341,9 @@ static enum weft_code application_prepare(struct controller *controller, struct 
     uplinks_look(application->candidate, NULL);
     uplinks_inherit(application->candidate, controller->model);
     if (uplinks_check(application->candidate, controller->model, application->text,
-                      sizeof(application->text)) < 0)
+                      sizeof(application->text)) < 0 ||
+        host_interface_allowed(application->candidate, controller->model, application->text,
+                               sizeof(application->text)) < 0)
         return outcome_fail(outcome, WEFT_INVALID, "%s", application->text);
     compile_all(controller, application->candidate, application->generation, &application->objects);
     return WEFT_OK;

@@ -18,8 +18,10 @@
  * A rule outlives its interface. Rules carry weft's protocol number; those whose interface is gone, or is
  * this weftd's and not configured any more, are removed after each programming and at the end.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
 #include <linux/fib_rules.h>
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
@@ -96,6 +98,66 @@ int host_interface_check(const struct model *model, const char *run_dir, char *t
         error = -EEXIST;
     }
     nl_socket_free(socket);
+    return error;
+}
+
+static const uint8_t *address_bytes(const struct sockaddr *address)
+{
+    return address->sa_family == AF_INET
+               ? (const uint8_t *)&((const struct sockaddr_in *)(const void *)address)->sin_addr
+               : (const uint8_t *)&((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
+}
+
+/* The address of another interface is in the subnet, or the subnet in its network. */
+static bool is_the_hosts(const struct model_segment *segment, const struct model_prefix *subnet,
+                         const struct ifaddrs *own)
+{
+    if (!own->ifa_addr || !own->ifa_netmask || strcmp(own->ifa_name, segment->host_interface) == 0 ||
+        own->ifa_addr->sa_family != (subnet->family == 4 ? AF_INET : AF_INET6))
+        return false;
+    const uint8_t *address = address_bytes(own->ifa_addr), *mask = address_bytes(own->ifa_netmask);
+    bool covers = true;
+    for (unsigned i = 0; i < (subnet->family == 4 ? 4 : 16); i++)
+        covers &= ((subnet->network[i] ^ address[i]) & mask[i]) == 0;
+    return covers || model_prefix_has(subnet, subnet->family, address);
+}
+
+static int subnet_allowed(const struct model_segment *segment, const struct model_prefix *subnet, char *text,
+                          size_t size)
+{
+    struct ifaddrs *all = NULL;
+    if (getifaddrs(&all) < 0)
+        return 0; /* doctor looks again */
+    const struct ifaddrs *own = all;
+    while (own && !is_the_hosts(segment, subnet, own))
+        own = own->ifa_next;
+    if (own) {
+        char network[INET6_ADDRSTRLEN], address[INET6_ADDRSTRLEN];
+        inet_ntop(own->ifa_addr->sa_family, subnet->network, network, sizeof(network));
+        inet_ntop(own->ifa_addr->sa_family, address_bytes(own->ifa_addr), address, sizeof(address));
+        snprintf(text, size,
+                 "segment %s: %s/%u is a network of the host already (%s on %s); give it another subnet",
+                 segment->full_name, network, subnet->length, address, own->ifa_name);
+    }
+    freeifaddrs(all);
+    return own ? -EEXIST : 0;
+}
+
+int host_interface_allowed(const struct model *candidate, const struct model *current, char *text,
+                           size_t size)
+{
+    int error = 0;
+    for (unsigned i = 0; i < candidate->segment_count && !error; i++) {
+        const struct model_segment *segment = &candidate->segments[i];
+        const struct model_tenant *tenant = current ? model_tenant(current, segment->tenant->name) : NULL;
+        const struct model_segment *old = tenant ? model_segment(tenant, segment->name) : NULL;
+        for (unsigned k = 0; k < 2 && segment->is_host_only && !error; k++) {
+            const struct model_prefix *subnet = &segment->subnets[k];
+            bool known = old && old->is_host_only && memcmp(&old->subnets[k], subnet, sizeof(*subnet)) == 0;
+            if (subnet->family && !known)
+                error = subnet_allowed(segment, subnet, text, size);
+        }
+    }
     return error;
 }
 

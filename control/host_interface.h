@@ -9,6 +9,10 @@
 #include <stddef.h>
 #include "model.h"
 
+/* Before a change: no subnet that comes with it is a network of the host already, which would lose its way
+ * there to the segment. `current`: NULL: none. 0 or -EEXIST with the reason in `text`. */
+int host_interface_allowed(const struct model *candidate, const struct model *current, char *text,
+                           size_t size);
 /* Before the interfaces are made: none of their names is somebody else's. 0 or -EEXIST with the reason in
  * `text`. */
 int host_interface_check(const struct model *model, const char *run_dir, char *text, size_t size);

@@ -85,6 +85,8 @@ def main():
         assert [a["local"] for a in before["addr_info"]] == [a["local"] for a in after["addr_info"]], (before, after)
         set_up_guest(guest)  # its tap is made again, where weft runs
         both_ways(guest)
+        refused = weft.cli("segment", "add", "acme/lan", "--mode", "host-only", "--subnet", "203.0.113.0/25", check=False)
+        assert refused.returncode == 6 and "(203.0.113.2 on lan0)" in refused.stderr, refused
         weft.cli("segment", "del", "acme/adm", "--cascade")
         wait_for(lambda: "weft-adm" not in run("ip", "link").stdout, "the interface goes with its segment")
         assert "weft-adm" not in run("ip", "rule").stdout + run("ip", "-6", "rule").stdout
