@@ -10,6 +10,9 @@ int show_items(struct cli_context *context, const char *method, json_t *params, 
     if (code)
         return code;
     output_items(context->out, context, result, columns);
+    json_int_t left_out = json_integer_value(json_object_get(result, "left_out"));
+    if (left_out)
+        output_note("%" JSON_INTEGER_FORMAT " more; --limit NUMBER shows more", left_out);
     json_decref(result);
     return WEFT_OK;
 }

@@ -155,13 +155,14 @@ static void list_drops(const struct model *model, const struct view *view, const
 }
 
 /* False: the noun is not one of the ways out. */
-static bool list_nat(struct api_call *call, enum noun noun, const struct filter *filter, json_t *items)
+static bool list_nat(struct api_call *call, enum noun noun, const struct filter *filter, json_t *items,
+                     uint64_t *left_out)
 {
     struct nat_filter nat = {filter->tenant, filter->segment, filter->port,
                              api_integer(call, "limit", WEFT_SESSIONS_SHOWN)};
     switch (noun) {
     case NOUN_SESSIONS:
-        nat_list_sessions(call->controller, &nat, items);
+        *left_out = nat_list_sessions(call->controller, &nat, items);
         return true;
     case NOUN_FORWARD:
         nat_list_forwards(call->controller->model, &nat, items);
@@ -224,6 +225,7 @@ void api_list(struct api_call *call)
 {
     const struct model *model = call->controller->model;
     struct filter filter = {0};
+    uint64_t left_out = 0;
     enum noun noun;
     if (!find_noun(call, api_string(call, "noun"), &noun) || !make_filter(call, &filter))
         return;
@@ -249,11 +251,13 @@ void api_list(struct api_call *call)
         list_addresses(model, view, &filter, items);
         break;
     default:
-        if (!list_nat(call, noun, &filter, items))
+        if (!list_nat(call, noun, &filter, items, &left_out))
             list_drops(model, view, &filter, items);
     }
     view_free(view);
     call->result = json_pack("{s:s, s:o}", "schema", nouns[noun].schema, "items", items);
+    if (left_out)
+        json_object_set_new(call->result, "left_out", json_integer((json_int_t)left_out));
 }
 
 void api_show(struct api_call *call)

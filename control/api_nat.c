@@ -126,12 +126,13 @@ static json_t *session_item(const struct model_segment *segment, const struct mo
                      (json_int_t)session->age_s, "expires_s", (json_int_t)session->expires_s);
 }
 
-void nat_list_sessions(struct controller *controller, const struct nat_filter *filter, json_t *items)
+uint64_t nat_list_sessions(struct controller *controller, const struct nat_filter *filter, json_t *items)
 {
     struct dp_client *client = supervisor_client(controller->supervisor);
     const void *object = NULL;
+    uint64_t left_out = 0;
     if (!client)
-        return;
+        return 0;
     json_t *leased = lease_ports(controller);
     int status = dp_client_dump(client, DP_KIND_SESSION);
     while (status == 0 &&
@@ -139,16 +140,21 @@ void nat_list_sessions(struct controller *controller, const struct nat_filter *f
         const struct dp_session *session = object;
         const struct model_segment *segment = segment_of(controller->model, session->port);
         status = 0;
-        if ((int64_t)json_array_size(items) >= filter->limit || !segment || !segment_wanted(filter, segment))
+        if (!segment || !segment_wanted(filter, segment))
             continue;
         const char *port = session_port(segment, leased, session);
-        if (!filter->port || (port && strcmp(port, filter->port->full_name) == 0))
+        if (filter->port && (!port || strcmp(port, filter->port->full_name) != 0))
+            continue;
+        if ((int64_t)json_array_size(items) >= filter->limit)
+            left_out++;
+        else
             json_array_append_new(
                 items, session_item(segment, uplink_of(controller->model, session->outside), port, session));
     }
     json_decref(leased);
     if (status < 0)
         supervisor_disconnect(controller->supervisor, dp_client_error(client));
+    return left_out;
 }
 
 void nat_list_forwards(const struct model *model, const struct nat_filter *filter, json_t *items)

@@ -15,7 +15,8 @@ struct nat_filter {
     int64_t limit; /* sessions shown at most */
 };
 
-void nat_list_sessions(struct controller *controller, const struct nat_filter *filter, json_t *items);
+/* Returns how many more there are than filter->limit. */
+uint64_t nat_list_sessions(struct controller *controller, const struct nat_filter *filter, json_t *items);
 void nat_list_forwards(const struct model *model, const struct nat_filter *filter, json_t *items);
 void nat_list_leases(const struct controller *controller, const struct nat_filter *filter, json_t *items);
 void nat_list_neighbours(struct controller *controller, const struct nat_filter *filter, json_t *items);

@@ -70,6 +70,8 @@ def main():
             refused = drops(weft, "nat_session_limit")
             assert got["guest"] == [str(LIMIT - 1), str(LIMIT + 1)], f"the stream and {got['guest']} more, of {LIMIT}"
             assert refused >= LIMIT + 1, f"{refused} frames dropped at the limit"
+            shown = json.loads(weft.cli("sessions", "--port", "acme/guest", "--limit", "30", "-o", "json").stdout)
+            assert (len(shown["items"]), shown["left_out"]) == (30, LIMIT - 30), shown["left_out"]
             for name in ("peer", "other"):
                 got[name] = spaces[name].python(OPEN, LIMIT - 1).split()
                 assert got[name] == [str(LIMIT - 1), "0"], f"{name}: {got[name]} of {LIMIT - 1} sessions"
