@@ -49,10 +49,11 @@ class Testpmd:
                 ["stdbuf", "-oL", "dpdk-testpmd", "--lcores", "0@0,1@0", "--no-pci", "--no-huge", "-m", "512", "--no-telemetry", "--iova-mode=va",
                  f"--file-prefix=weft-test-{os.getpid()}", "--log-level=lib.eal:error", *devices, "--", "--forward-mode=macswap",
                  "--port-topology=loop", f"--rxq={queues}", f"--txq={queues}", "--nb-cores=1", "--burst=32",
-                 "--total-num-mbufs=49152", "--stats-period=3600", "--auto-start"],
+                 "--total-num-mbufs=49152", "--stats-period=3600", "--no-flush-rx", "--auto-start"],
                 stdin=subprocess.PIPE, stdout=log, stderr=log)
         try:
-            # rings are up before testpmd has put buffers into them: the forwarding loop is what to wait for
+            # rings are up before testpmd has put buffers into them: the forwarding loop is what to wait for; it says so
+            # before it throws away what has arrived, if it is let
             wait_for(lambda: "start packet forwarding" in self.log() and self.up(), "virtio-user ports up")
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.log()[-3000:]}") from None
