@@ -85,8 +85,18 @@ static void stop(void *context)
 {
 }
 
-static const struct api_ops ops = {
-    .objects = current_objects, .commit = commit, .read = read_state, .flush = flush, .stop = stop};
+static int punt(void *context, int fd, char *text)
+{
+    close(fd);
+    return 0;
+}
+
+static const struct api_ops ops = {.objects = current_objects,
+                                   .commit = commit,
+                                   .read = read_state,
+                                   .flush = flush,
+                                   .stop = stop,
+                                   .punt = punt};
 
 static size_t body_size(enum dp_op op, enum dp_kind kind)
 {

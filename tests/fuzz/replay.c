@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Runs a fuzz target without a fuzzer: every file of a corpus directory, then WEFT_FUZZ_ROUNDS (default
- * 20000) seeded mutations of them (bytes flipped, inserted, removed, files spliced), so that a plain test run
- * still tries inputs that nobody wrote down. The seed is printed; WEFT_FUZZ_SEED repeats a run.
+ * 20000) mutations of them (bytes flipped, inserted, removed, files spliced), so that a plain test run still
+ * tries inputs that nobody wrote down. They are the same in every run, as a test is to say the same of the
+ * same code; WEFT_FUZZ_SEED=N makes others.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -10,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv) __attribute__((weak));
@@ -120,9 +120,9 @@ int main(int argc, char **argv)
     }
     const char *rounds_text = getenv("WEFT_FUZZ_ROUNDS"), *seed_text = getenv("WEFT_FUZZ_SEED");
     unsigned long rounds = rounds_text ? strtoul(rounds_text, NULL, 10) : 20000;
-    random_state = seed_text ? strtoull(seed_text, NULL, 10) : (uint64_t)time(NULL) | 1;
-    printf("%u inputs, %lu mutations, WEFT_FUZZ_SEED=%llu\n", input_count, rounds,
-           (unsigned long long)random_state);
+    unsigned long long seed = seed_text ? strtoull(seed_text, NULL, 10) : 0;
+    random_state = (seed * 0x9e3779b97f4a7c15u) | 1;
+    printf("%u inputs, %lu mutations, WEFT_FUZZ_SEED=%llu\n", input_count, rounds, seed);
     fflush(stdout);
     for (unsigned i = 0; i < input_count; i++)
         LLVMFuzzerTestOneInput(inputs[i].data, inputs[i].size);
