@@ -101,6 +101,25 @@ static json_t *map_of(const char *text)
     return map;
 }
 
+/* "a=b,c=": KEY.a is "b", KEY.c is taken away. An entry without = is sent as it is, for weftd to refuse. */
+static void set_entries(json_t *values, const char *option_key, const char *text)
+{
+    for (size_t length; *text; text += length + (text[length] == ',')) {
+        char path[160], value[64] = "";
+        size_t name = strcspn(text, "=,");
+        length = strcspn(text, ",");
+        if (!length)
+            continue;
+        snprintf(path, sizeof(path), "%s.%.*s", option_key, (int)name, text);
+        if (name < length)
+            snprintf(value, sizeof(value), "%.*s", (int)(length - name - 1), text + name + 1);
+        json_t *key = output_json_string(path);
+        json_object_set_new(values, json_string_value(key),
+                            name < length && !value[0] ? json_null() : output_json_string(value));
+        json_decref(key);
+    }
+}
+
 /* Appends the parts of a path, without those that say nothing (RFC 3986 5.2.4). */
 static void add_parts(char *path, size_t size, const char *text, size_t length)
 {
@@ -159,7 +178,9 @@ json_t *change_values(const struct cli_context *context, bool is_set)
         const char *value = context->given[i].value;
         if (!option->key)
             continue;
-        if (value[0])
+        if (value[0] && option->type == CLI_ENTRIES)
+            set_entries(values, option->key, value);
+        else if (value[0])
             json_object_set_new(values, option->key, value_of(option, value));
         else if (is_set)
             json_object_set_new(values, option->key, json_null());

@@ -4,6 +4,7 @@
 #include "client.h"
 #include "commands.h"
 #include "output.h"
+#include "show.h"
 
 static const struct column drops_columns[] = {
     {"TENANT", "tenant", NULL, COLUMN_TEXT, false},
@@ -75,8 +76,9 @@ int cmd_drops(struct cli_context *context)
         json_t *copy = with_news(items, json_object_get(context->before, "items"));
         output_table(context->out, copy, watch_columns, context->format == CLI_FORMAT_WIDE, context->colour);
         json_decref(copy);
+        show_nothing(context, items);
     } else {
-        output_items(context->out, context, result, drops_columns);
+        show_result(context, result, drops_columns);
     }
     json_decref(context->before);
     context->before = result;

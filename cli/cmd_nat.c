@@ -61,6 +61,7 @@ static const struct column route_columns[] = {
     {"INTERFACE", "interface", NULL, COLUMN_TEXT, false},
     {"PREFIX", "prefix", NULL, COLUMN_TEXT, false},
     {"NEXT-HOP", "next_hop", NULL, COLUMN_TEXT, false},
+    {"LEAVES-BY", "uplink", NULL, COLUMN_TEXT, false},
     {NULL},
 };
 

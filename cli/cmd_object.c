@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * list, show, add, set and del of tenants, segments, ports and uplinks: weftd's generic methods, with the
- * columns that each noun is shown with.
+ * list, show, add, set and del of tenants, segments, ports, uplinks, address translation and machines:
+ * weftd's generic methods, with the columns that each noun is shown with.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -104,6 +104,7 @@ static const struct column uplink_columns[] = {
     {"MAC", "mac", NULL, COLUMN_TEXT, true},
     {"INTERFACE-MTU", "interface_mtu", NULL, COLUMN_COUNT, true},
     {"QUEUES", "interface_queues", NULL, COLUMN_COUNT, true},
+    {"COUNTED-AT", "counted_at", NULL, COLUMN_TEXT, true},
     {"XDP", "xdp", NULL, COLUMN_TEXT, true},
     {"ZERO-COPY", "zero_copy", NULL, COLUMN_YES, true},
     {"SEGMENTS", "segments", NULL, COLUMN_TEXT, false},
@@ -123,6 +124,16 @@ static const struct column nat_address_columns[] = {
     {"UDP-USED", "udp_used", NULL, COLUMN_COUNT, false},
     {"ICMP-USED", "icmp_used", NULL, COLUMN_COUNT, false},
     {"REFUSED", "refused", NULL, COLUMN_COUNT, false},
+    {NULL},
+};
+
+static const struct column nat_columns[] = {
+    {"SEGMENT", "name", NULL, COLUMN_TEXT, false},
+    {"UPLINK", "uplink", NULL, COLUMN_TEXT, false},
+    {"ADDRESS", "address", NULL, COLUMN_TEXT, false},
+    {"FORWARDS", "forwards", NULL, COLUMN_COUNT, false},
+    {"ONE-TO-ONE", "one_to_one", NULL, COLUMN_TEXT, false},
+    {"FILTERING", "filtering", NULL, COLUMN_TEXT, true},
     {NULL},
 };
 
@@ -230,6 +241,7 @@ static const struct noun {
     {"segment", segment_columns, segment_details, NULL, NULL},
     {"port", port_columns, port_details, "queue", queue_columns},
     {"uplink", uplink_columns, NULL, "nat", nat_address_columns},
+    {"nat", nat_columns, NULL, NULL, NULL},
     {"vm", vm_columns, vm_details, NULL, NULL},
 };
 

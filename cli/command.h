@@ -23,6 +23,7 @@ enum cli_type {
     CLI_FILE,         /* path of a file, or - for standard input */
     CLI_FILES,        /* paths, comma separated */
     CLI_MAP,          /* KEY=VALUE, comma separated; sent as an object */
+    CLI_ENTRIES,      /* the same; sent entry by entry, one without a value is taken away */
     CLI_TENANT,       /* name of a tenant */
     CLI_SEGMENT,      /* tenant/segment */
     CLI_PORT,         /* tenant/port */
@@ -54,6 +55,7 @@ struct cli_argument {
     enum cli_type type;
     bool optional;
     const char *choices; /* CLI_CHOICE */
+    const char *way_out; /* said when it is none of them; NULL: nothing */
 };
 
 #define CLI_ARGUMENTS_MAX 4

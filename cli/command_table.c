@@ -24,6 +24,7 @@ const struct cli_noun cli_nouns[] = {
     {"port", "Wire guests", "a tenant's ports, one for each network card of a guest", cli_port_commands},
     {"uplink", "Wire guests", "ways to the physical network", cli_uplink_commands},
     {"vm", "Wire guests", "machines at ports, which weftd keeps running with weft-vmm(1)", cli_vm_commands},
+    {"nat", "Ways out", "how the addresses of segments of mode nat are translated", cli_nat_commands},
     {"forward", "Ways out", "ports of the outside that lead to a guest", cli_forward_commands},
     {"sessions", "Ways out", "what address translation translates now", cli_sessions_commands},
     {"lease", "Ways out", "addresses that guests were given by DHCP", cli_lease_commands},

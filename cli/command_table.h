@@ -18,6 +18,7 @@ extern const struct cli_command cli_segment_commands[];
 extern const struct cli_command cli_port_commands[];
 extern const struct cli_command cli_uplink_commands[];
 extern const struct cli_command cli_vm_commands[];
+extern const struct cli_command cli_nat_commands[];
 extern const struct cli_command cli_forward_commands[];
 extern const struct cli_command cli_sessions_commands[];
 extern const struct cli_command cli_lease_commands[];

@@ -19,6 +19,58 @@ static const struct cli_option forward_options[] = {
     {NULL},
 };
 
+#define KEYS_NAT "tenants.*.nat.*."
+#define PROTO_ARGUMENT                                                                                       \
+    {                                                                                                        \
+        "PROTO", CLI_CHOICE, false, "tcp|udp",                                                               \
+            "other protocols have no ports: \"weft nat set SEGMENT --one-to-one PORT=ADDRESS\" gives a "     \
+            "port "                                                                                          \
+            "an outside address of its own"                                                                  \
+    }
+#define NAT_TEXT                                                                                             \
+    "The segment is of mode nat. --one-to-one adds or changes the ports that it names; PORT= takes one "     \
+    "away, --one-to-one= all. How many sessions there may be is the tenant's matter: \"weft tenant set "     \
+    "TENANT --sessions 200k\"."
+
+const struct cli_command cli_nat_commands[] = {
+    {.noun = "nat",
+     .verb = "list",
+     .is_default = true,
+     .common = CLI_OUTPUT | CLI_IN_TENANT,
+     .summary = "list segments of mode nat, with what they are translated to",
+     .examples = {"weft nat list", "weft nat -T acme -o json"},
+     .run = cmd_object_list},
+    {.noun = "nat",
+     .verb = "show",
+     .common = CLI_OUTPUT | CLI_IN_TENANT,
+     .arguments = {{"TENANT/SEGMENT", CLI_SEGMENT}},
+     .summary = "show the address translation of one segment",
+     .examples = {"weft nat show acme/app"},
+     .run = cmd_object_show},
+    {.noun = "nat",
+     .verb = "set",
+     .common = CLI_CHANGE | CLI_IN_TENANT,
+     .arguments = {{"TENANT/SEGMENT", CLI_SEGMENT}},
+     .keys = KEYS_NAT,
+     .options = cli_edit_options,
+     .summary = "change the address translation of a segment: outside addresses, 1:1 addresses, filtering",
+     .description = NAT_TEXT "\n\n" SET_TEXT,
+     .examples = {"weft nat set acme/app --address 203.0.113.7,203.0.113.8",
+                  "weft nat set acme/app --one-to-one vm5=203.0.113.9",
+                  "weft nat set acme/app --address= --one-to-one vm5= --dry-run"},
+     .run = cmd_object_set},
+    {.noun = "nat",
+     .verb = "del",
+     .common = CLI_CHANGE | CLI_IN_TENANT,
+     .arguments = {{"TENANT/SEGMENT", CLI_SEGMENT}},
+     .options = cli_edit_options,
+     .summary = "go back to the defaults: the uplink's address, no 1:1 addresses; port forwards stay",
+     .description = DEL_TEXT,
+     .examples = {"weft nat del acme/app"},
+     .run = cmd_object_del},
+    {NULL},
+};
+
 const struct cli_command cli_forward_commands[] = {
     {.noun = "forward",
      .verb = "list",
@@ -31,24 +83,21 @@ const struct cli_command cli_forward_commands[] = {
     {.noun = "forward",
      .verb = "add",
      .common = CLI_CHANGE | CLI_IN_TENANT,
-     .arguments = {{"TENANT/SEGMENT", CLI_SEGMENT},
-                   {"PROTO", CLI_CHOICE, false, "tcp|udp"},
-                   {"PORT", CLI_TEXT},
-                   {"TO", CLI_TEXT}},
+     .arguments = {{"TENANT/SEGMENT", CLI_SEGMENT}, PROTO_ARGUMENT, {"PORT", CLI_TEXT}, {"TO", CLI_TEXT}},
      .options = forward_options,
      .summary = "let a port of the outside lead to a guest: TO is PORT:NUMBER, like vm2:443",
-     .description = "The segment is of mode nat, and the port has an ip in its subnet. Several ports are "
-                    "FIRST-LAST, which lead to as many from NUMBER on. Adding what is there changes nothing; "
-                    "with another guest it is a conflict.",
+     .description =
+         "The segment is of mode nat, and the port has an ip in its subnet. Ports are numbers from 1 "
+         "to 65535. Several ports are "
+         "FIRST-LAST, which lead to as many from NUMBER on. Adding what is there changes nothing; "
+         "with another guest it is a conflict.",
      .examples = {"weft forward add acme/app tcp 8443 vm5:443",
                   "weft forward add acme/app udp 5000-5010 vm5:6000 --dry-run"},
      .run = cmd_forward_add},
     {.noun = "forward",
      .verb = "del",
      .common = CLI_CHANGE | CLI_IN_TENANT,
-     .arguments = {{"TENANT/SEGMENT", CLI_SEGMENT},
-                   {"PROTO", CLI_CHOICE, false, "tcp|udp"},
-                   {"PORT", CLI_TEXT}},
+     .arguments = {{"TENANT/SEGMENT", CLI_SEGMENT}, PROTO_ARGUMENT, {"PORT", CLI_TEXT}},
      .options = forward_options,
      .summary = "delete a port forward",
      .description = DEL_TEXT,
@@ -87,7 +136,9 @@ const struct cli_command cli_route_commands[] = {
      .is_default = true,
      .common = CLI_OUTPUT | CLI_IN_TENANT,
      .summary = "list routes of the tenants' routers and of the outside",
-     .description = "Those of an uplink that is shared with the host are the host's own (ip route).",
+     .description = "Those of an uplink that is shared with the host are the host's own (ip route). What a "
+                    "segment of mode nat sends elsewhere than to the tenant's own networks leaves by its "
+                    "uplink, translated: that is its route 0.0.0.0/0.",
      .examples = {"weft route list", "weft route -T acme"},
      .run = cmd_route_list},
     {NULL},

@@ -86,7 +86,7 @@ static const struct {
     [KEY_PORTS] = {CLI_TEXT, "FIRST-LAST"},
     [KEY_TARGET] = {CLI_TEXT, "PORT:NUMBER"},
     [KEY_POOL] = {CLI_LIST, "ADDRESS,..."},
-    [KEY_PINS] = {CLI_MAP, "PORT=ADDRESS,..."},
+    [KEY_PINS] = {CLI_ENTRIES, "PORT=ADDRESS,..."},
     [KEY_DOMAIN] = {CLI_TEXT, "DOMAIN"},
 };
 
@@ -133,7 +133,8 @@ static size_t fill(const char *path, struct cli_option options[OPTIONS_MAX])
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]) && count + 1 < OPTIONS_MAX; i++) {
         const struct key *key = &keys[i];
         if (strncmp(key->path, path, length) != 0 || strchr(key->path + length, '*') || key->refused ||
-            key->type == KEY_TABLE || key->type == KEY_NAMED || key->type == KEY_ANY)
+            key->type == KEY_TABLE || key->type == KEY_NAMED || key->type == KEY_TABLES ||
+            key->type == KEY_ANY)
             continue;
         struct cli_option *option = &options[count++];
         *option = (struct cli_option){.name = option_name(key->path + length),

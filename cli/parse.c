@@ -359,8 +359,9 @@ static int check_argument(struct cli_context *context, size_t i, char *message)
     if (argument->type == CLI_TENANT && !given[0])
         return complain(message, "%s: the name is empty", command_title(context->command));
     if (argument->type == CLI_CHOICE && !cli_is_choice(given, argument->choices))
-        return complain(message, "%s: \"%s\" is not one of %s", command_title(context->command), given,
-                        argument->choices);
+        return complain(message, "%s: \"%s\" is not one of %s%s%s", command_title(context->command), given,
+                        argument->choices, argument->way_out ? "; " : "",
+                        argument->way_out ? argument->way_out : "");
     unsigned long long number;
     if (argument->type == CLI_NUMBER && cli_parse_number(given, &number))
         return complain(message, "%s: \"%s\" is not a whole number", command_title(context->command), given);

@@ -47,6 +47,8 @@ bool api_find_tenant(struct api_call *call, const char *name, struct model_tenan
 bool api_find_segment(struct api_call *call, const char *name, struct model_segment **segment);
 bool api_find_port(struct api_call *call, const char *name, struct model_port **port);
 bool api_find_uplink(struct api_call *call, const char *name, struct model_uplink **uplink);
+/* A segment of mode nat. */
+bool api_find_nat(struct api_call *call, const char *name, struct model_segment **segment);
 /* A port with a machine. */
 bool api_find_vm(struct api_call *call, const char *name, struct model_port **port);
 

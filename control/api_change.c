@@ -23,6 +23,8 @@ static struct change change_of(const struct api_call *call)
 static void target_apply(struct api_call *call, struct target *target)
 {
     struct change change = change_of(call);
+    if (target->kind == TARGET_NAT)
+        edit_tidy_nat(target->tree, target->tenant);
     apply_tree(call->controller, target->tree, &change, &call->outcome);
     api_answer_change(call);
 }
@@ -87,7 +89,11 @@ static void target_add(struct api_call *call, struct target *target)
 void api_add(struct api_call *call)
 {
     struct target target;
-    if (target_open(call, &target))
+    bool open = target_open(call, &target);
+    if (open && target.kind == TARGET_NAT)
+        outcome_fail(&call->outcome, WEFT_USAGE,
+                     "a segment of mode nat has its address translation; \"weft nat set\" changes it");
+    else if (open)
         target_add(call, &target);
     target_close(&target);
 }
@@ -102,7 +108,7 @@ static void fail_missing(struct api_call *call, const struct target *target)
     struct model_uplink *uplink;
     if (target->kind == TARGET_TENANT)
         api_find_tenant(call, name, &tenant);
-    else if (target->kind == TARGET_SEGMENT)
+    else if (target->kind == TARGET_SEGMENT || target->kind == TARGET_NAT)
         api_find_segment(call, name, &segment);
     else if (target->kind == TARGET_PORT)
         api_find_port(call, name, &port);
@@ -112,10 +118,21 @@ static void fail_missing(struct api_call *call, const struct target *target)
         api_find_uplink(call, name, &uplink);
 }
 
+/* Address translation of a segment that says nothing of it yet. */
+static void open_nat(struct target *target)
+{
+    json_t *tenants = json_object_get(target->tree, "tenants");
+    json_t *segments = json_object_get(json_object_get(tenants, target->tenant), "segments");
+    if (!target->table && json_object_get(segments, target->name))
+        target->table = edit_mapping(target->objects, target->key);
+}
+
 void api_set(struct api_call *call)
 {
     struct target target;
     if (target_open(call, &target)) {
+        if (target.kind == TARGET_NAT)
+            open_nat(&target);
         if (!target.table)
             fail_missing(call, &target);
         else if (target_edit(call, &target, target.table))
@@ -133,6 +150,7 @@ static json_t *target_users(const struct target *target)
         return edit_segment_users(target->tree, target->tenant, target->name);
     case TARGET_PORT:
         return edit_port_users(target->tree, target->tenant, target->name);
+    case TARGET_NAT:
     case TARGET_VM:
         return json_array();
     default:
@@ -151,6 +169,9 @@ static void target_delete(const struct target *target)
         break;
     case TARGET_PORT:
         edit_delete_port(target->tree, target->tenant, target->name);
+        break;
+    case TARGET_NAT:
+        edit_reset_nat(target->table);
         break;
     case TARGET_VM:
         json_object_del(target->objects, target->key);

@@ -74,6 +74,17 @@ bool api_find_uplink(struct api_call *call, const char *name, struct model_uplin
            not_found(call, NULL, "uplink", name, json_object_get(call->controller->model->config, "uplinks"));
 }
 
+bool api_find_nat(struct api_call *call, const char *name, struct model_segment **segment)
+{
+    if (!api_find_segment(call, name, segment))
+        return false;
+    if (!(*segment)->is_nat)
+        outcome_fail(&call->outcome, WEFT_INVALID,
+                     "segment %s is of mode %s; only mode nat has address translation and port forwards",
+                     name, (*segment)->mode);
+    return (*segment)->is_nat;
+}
+
 bool api_find_vm(struct api_call *call, const char *name, struct model_port **port)
 {
     if (!api_find_port(call, name, port))

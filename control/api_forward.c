@@ -33,23 +33,36 @@ static bool take_key(struct api_call *call, struct forward_request *request, con
     return typed != NULL;
 }
 
-static bool open_request(struct api_call *call, struct forward_request *request)
+/* "acme/vm2:443" is written by who is used to paths: of the segment's own tenant it means vm2:443. */
+static bool take_target(struct api_call *call, struct forward_request *request,
+                        struct diagnostics *diagnostics)
 {
-    static const char *const keys[] = {"proto", "port", "to", "address"};
-    struct diagnostics diagnostics = {0};
-    *request = (struct forward_request){0};
-    if (!api_find_segment(call, api_string(call, "segment"), &request->segment))
-        return false;
-    if (!request->segment->is_nat) {
-        outcome_fail(&call->outcome, WEFT_INVALID,
-                     "segment %s is of mode %s; only mode nat has port forwards", request->segment->full_name,
-                     request->segment->mode);
+    const char *to = api_string(call, "to"), *tenant = request->segment->tenant->name;
+    size_t length = to ? strcspn(to, "/") : 0;
+    if (!to || !to[length])
+        return take_key(call, request, "to", diagnostics);
+    if (strlen(tenant) != length || strncmp(to, tenant, length) != 0) {
+        diagnostics_add(diagnostics, (struct document_position){0}, WEFT_INVALID, "to",
+                        "\"%.60s\" is a port of another tenant; segment %s forwards to ports of %s", to,
+                        request->segment->full_name, tenant);
         return false;
     }
+    json_object_set_new(call->params, "to", json_string(to + length + 1));
+    return take_key(call, request, "to", diagnostics);
+}
+
+static bool open_request(struct api_call *call, struct forward_request *request)
+{
+    static const char *const keys[] = {"proto", "port", "address"};
+    struct diagnostics diagnostics = {0};
+    *request = (struct forward_request){0};
+    if (!api_find_nat(call, api_string(call, "segment"), &request->segment))
+        return false;
     request->forward = json_object();
     bool good = true;
-    for (unsigned i = 0; i < 4; i++)
+    for (unsigned i = 0; i < 3; i++)
         good &= take_key(call, request, keys[i], &diagnostics);
+    good &= take_target(call, request, &diagnostics);
     if (!good) {
         outcome_invalid(&call->outcome, &diagnostics, NULL);
         return false;
@@ -91,26 +104,12 @@ static int find_forward(const struct forward_request *request)
     return -1;
 }
 
-/* Tables that say nothing are not there. */
-static void tidy(struct forward_request *request)
-{
-    json_t *tenants = json_object_get(request->tree, "tenants");
-    json_t *tenant = json_object_get(tenants, request->segment->tenant->name);
-    json_t *nat = json_object_get(tenant, "nat");
-    if (json_array_size(request->list) == 0)
-        json_object_del(request->nat, "forwards");
-    if (json_object_size(request->nat) == 0)
-        json_object_del(nat, request->segment->name);
-    if (json_object_size(nat) == 0)
-        json_object_del(tenant, "nat");
-}
-
 static void apply_request(struct api_call *call, struct forward_request *request)
 {
     struct change change = {.by = call->uid,
                             .dry_run = api_bool(call, "dry_run"),
                             .expected = api_integer(call, "expect_generation", -1)};
-    tidy(request);
+    edit_tidy_nat(request->tree, request->segment->tenant->name);
     apply_tree(call->controller, request->tree, &change, &call->outcome);
     api_answer_change(call);
 }

@@ -275,7 +275,9 @@ json_t *item_uplink(const struct view *view, const struct model *model, const st
     else if (uplink_kind(uplink->device) == UPLINK_PCI)
         set_card(item, view, uplink);
     set_state(item, view, model_uplink_carrier(uplink)->id, true);
-    if (!uplink->parent)
+    if (uplink->parent)
+        json_object_set_new(item, "counted_at", json_string(uplink->parent->name));
+    else
         set_counters(item, view, uplink->id);
     nat_item_uplink(view, uplink, item);
     return item;

@@ -27,6 +27,7 @@ static const struct {
     [NOUN_FDB] = {"fdb", "weft.fdb.v1", VIEW_ADDRESSES},
     [NOUN_VM] = {"vm", "weft.vm.v1", 0},
     [NOUN_DROPS] = {"drops", "weft.drops.v1", VIEW_PORTS},
+    [NOUN_NAT] = {"nat", "weft.nat.v1", 0},
     [NOUN_SESSIONS] = {"sessions", "weft.sessions.v1", 0},
     [NOUN_FORWARD] = {"forward", "weft.forward.v1", 0},
     [NOUN_LEASE] = {"lease", "weft.lease.v1", 0},
@@ -164,6 +165,9 @@ static bool list_nat(struct api_call *call, enum noun noun, const struct filter 
     case NOUN_SESSIONS:
         *left_out = nat_list_sessions(call->controller, &nat, items);
         return true;
+    case NOUN_NAT:
+        nat_list_translations(call->controller->model, &nat, items);
+        return true;
     case NOUN_FORWARD:
         nat_list_forwards(call->controller->model, &nat, items);
         return true;
@@ -273,6 +277,7 @@ void api_show(struct api_call *call)
         return;
     bool found = noun == NOUN_TENANT    ? api_find_tenant(call, name, &tenant)
                  : noun == NOUN_SEGMENT ? api_find_segment(call, name, &segment)
+                 : noun == NOUN_NAT     ? api_find_nat(call, name, &segment)
                  : noun == NOUN_PORT    ? api_find_port(call, name, &port)
                  : noun == NOUN_UPLINK  ? api_find_uplink(call, name, &uplink)
                  : noun == NOUN_VM      ? api_find_vm(call, name, &port)
@@ -284,6 +289,7 @@ void api_show(struct api_call *call)
     }
     struct view *view = view_new(call->controller, nouns[noun].needs | VIEW_QUEUES);
     json_t *item = tenant                    ? item_tenant(view, tenant)
+                   : noun == NOUN_NAT        ? nat_item(segment)
                    : segment                 ? item_segment(view, model, segment)
                    : port && noun == NOUN_VM ? vms_item(call->controller->vms, port)
                    : port                    ? item_port(view, port, true)

@@ -278,6 +278,22 @@ static void list_own_networks(const struct model *model, const struct nat_filter
     }
 }
 
+/* What no route of the tenant says leaves by the segment's uplink, translated: the sender's segment decides.
+ */
+static void list_ways_out(const struct model *model, const struct nat_filter *filter, json_t *items)
+{
+    for (unsigned i = 0; i < model->segment_count; i++) {
+        const struct model_segment *segment = &model->segments[i];
+        if (!segment->is_nat || !segment->router_port || !segment->uplink || !segment_wanted(filter, segment))
+            continue;
+        for (unsigned family = 0; family < (segment->ipv6_nat ? 2u : 1u); family++)
+            json_array_append_new(items,
+                                  json_pack("{s:s, s:s, s:s, s:s}", "interface", segment->full_name, "tenant",
+                                            segment->tenant->name, "prefix", family ? "::/0" : "0.0.0.0/0",
+                                            "uplink", segment->uplink->name));
+    }
+}
+
 void nat_list_routes(struct controller *controller, const struct nat_filter *filter, json_t *items)
 {
     struct dp_client *client = supervisor_client(controller->supervisor);
@@ -299,8 +315,48 @@ void nat_list_routes(struct controller *controller, const struct nat_filter *fil
         if (item)
             json_array_append_new(items, item);
     }
+    list_ways_out(controller->model, filter, items);
     free(interfaces);
     free(routes);
+}
+
+static json_t *address_json(const struct model_address *address)
+{
+    char text[VALUE_IP_SIZE];
+    return json_string(
+        inet_ntop(address->family == 4 ? AF_INET : AF_INET6, address->bytes, text, sizeof(text)));
+}
+
+/* What guests' addresses become. */
+static json_t *translated_to(const struct model_segment *segment)
+{
+    json_t *addresses = json_array();
+    for (unsigned i = 0; i < segment->nat.address_count; i++)
+        json_array_append_new(addresses, address_json(&segment->nat.addresses[i]));
+    if (!segment->nat.address_count)
+        json_array_append_new(addresses, json_string("uplink"));
+    return addresses;
+}
+
+json_t *nat_item(const struct model_segment *segment)
+{
+    const struct model_nat *nat = &segment->nat;
+    json_t *pins = json_object();
+    for (unsigned i = 0; i < nat->pin_count; i++)
+        json_object_set_new(pins, nat->pins[i].port->name, address_json(&nat->pins[i].address));
+    return json_pack("{s:s, s:s, s:s*, s:o, s:s, s:I, s:o}", "name", segment->full_name, "tenant",
+                     segment->tenant->name, "uplink", segment->uplink ? segment->uplink->name : NULL,
+                     "address", translated_to(segment), "filtering",
+                     nat->endpoint_independent_filter ? "endpoint-independent" : "address-and-port",
+                     "forwards", (json_int_t)nat->forward_count, "one_to_one", pins);
+}
+
+void nat_list_translations(const struct model *model, const struct nat_filter *filter, json_t *items)
+{
+    for (unsigned i = 0; i < model->segment_count; i++) {
+        if (model->segments[i].is_nat && segment_wanted(filter, &model->segments[i]))
+            json_array_append_new(items, nat_item(&model->segments[i]));
+    }
 }
 
 static json_t *prefix_json(const struct model_prefix *prefix)
@@ -316,11 +372,24 @@ static const char *own_state(const struct view *view, uint32_t port)
     return !state ? "unknown" : state->link ? "up" : "down";
 }
 
-static json_t *dhcp_json(const struct model_dhcp *dhcp)
+static uint32_t word_of(const uint8_t address[4])
 {
+    uint32_t word;
+    memcpy(&word, address, sizeof(word));
+    return ntohl(word);
+}
+
+/* The range without the gateway where that is its first or last address: it is never given away. */
+static json_t *dhcp_json(const struct model_segment *segment)
+{
+    const struct model_dhcp *dhcp = &segment->dhcp;
+    uint32_t gateway = word_of(segment->subnets[0].address);
+    uint32_t from = word_of(dhcp->first), to = word_of(dhcp->last);
     char first[VALUE_IP_SIZE], last[VALUE_IP_SIZE];
-    inet_ntop(AF_INET, dhcp->first, first, sizeof(first));
-    inet_ntop(AF_INET, dhcp->last, last, sizeof(last));
+    from += from == gateway && from < to;
+    to -= to == gateway && from < to;
+    inet_ntop(AF_INET, &(uint32_t){htonl(from)}, first, sizeof(first));
+    inet_ntop(AF_INET, &(uint32_t){htonl(to)}, last, sizeof(last));
     json_t *range = json_sprintf("%s-%s", first, last);
     return json_pack("{s:o, s:I, s:s}", "range", range, "lease_time", (json_int_t)dhcp->lease, "domain",
                      dhcp->domain);
@@ -343,19 +412,10 @@ void nat_item_segment(const struct view *view, const struct model_segment *segme
         json_object_set_new(item, "host_state", json_string(own_state(view, segment->host_port)));
     }
     if (segment->dhcp.enabled)
-        json_object_set_new(item, "dhcp", dhcp_json(&segment->dhcp));
+        json_object_set_new(item, "dhcp", dhcp_json(segment));
     if (!segment->is_nat)
         return;
-    json_t *addresses = json_array();
-    for (unsigned i = 0; i < segment->nat.address_count; i++) {
-        char text[VALUE_IP_SIZE];
-        inet_ntop(segment->nat.addresses[i].family == 4 ? AF_INET : AF_INET6, segment->nat.addresses[i].bytes,
-                  text, sizeof(text));
-        json_array_append_new(addresses, json_string(text));
-    }
-    if (!segment->nat.address_count)
-        json_array_append_new(addresses, json_string("uplink"));
-    json_object_set_new(item, "nat", addresses);
+    json_object_set_new(item, "nat", translated_to(segment));
     json_object_set_new(item, "forwards", json_integer(segment->nat.forward_count));
     json_object_set_new(item, "one_to_one", json_integer(segment->nat.pin_count));
 }

@@ -17,11 +17,15 @@ struct nat_filter {
 
 /* Returns how many more there are than filter->limit. */
 uint64_t nat_list_sessions(struct controller *controller, const struct nat_filter *filter, json_t *items);
+void nat_list_translations(const struct model *model, const struct nat_filter *filter, json_t *items);
 void nat_list_forwards(const struct model *model, const struct nat_filter *filter, json_t *items);
 void nat_list_leases(const struct controller *controller, const struct nat_filter *filter, json_t *items);
 void nat_list_neighbours(struct controller *controller, const struct nat_filter *filter, json_t *items);
 
 void nat_list_routes(struct controller *controller, const struct nat_filter *filter, json_t *items);
+
+/* Address translation of a segment of mode nat. */
+json_t *nat_item(const struct model_segment *segment);
 
 /* What `show` and `list` of a segment, a tenant and an uplink say beyond the rest. */
 void nat_item_segment(const struct view *view, const struct model_segment *segment, json_t *item);

@@ -12,6 +12,7 @@ static const struct {
     [TARGET_SEGMENT] = {"segment", "segments", "tenants.*.segments.*"},
     [TARGET_PORT] = {"port", "ports", "tenants.*.ports.*"},
     [TARGET_UPLINK] = {"uplink", "uplinks", "uplinks.*"},
+    [TARGET_NAT] = {"nat", "nat", "tenants.*.nat.*"},
     [TARGET_VM] = {"vm", "ports", "tenants.*.ports.*.vm"},
 };
 #define KIND_COUNT (sizeof(kinds) / sizeof(kinds[0]))
@@ -31,7 +32,7 @@ static bool target_noun(struct api_call *call, struct target *target)
     const char *nearest = diagnostics_nearest(noun, words);
     outcome_fail(&call->outcome, WEFT_USAGE,
                  nearest ? "\"%.40s\" cannot be changed; did you mean \"%s\"?"
-                         : "\"%.40s\" cannot be changed; tenant, segment, port, uplink and vm can",
+                         : "\"%.40s\" cannot be changed; tenant, segment, port, uplink, nat and vm can",
                  noun, nearest);
     return false;
 }

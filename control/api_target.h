@@ -8,7 +8,7 @@
  */
 #include "api_call.h"
 
-enum target_kind { TARGET_TENANT, TARGET_SEGMENT, TARGET_PORT, TARGET_UPLINK, TARGET_VM };
+enum target_kind { TARGET_TENANT, TARGET_SEGMENT, TARGET_PORT, TARGET_UPLINK, TARGET_NAT, TARGET_VM };
 
 struct target {
     enum target_kind kind;

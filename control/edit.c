@@ -62,6 +62,24 @@ static void edit_static(const struct edit *edit, const struct schema_key *row, c
     json_decref(one);
 }
 
+/* "one-to-one.vm2": one entry of the mapping. */
+static void edit_pin(const struct edit *edit, const struct schema_key *row, const char *path, const char *key,
+                     const char *port, json_t *value)
+{
+    json_t *pins = json_object_get(edit->table, key);
+    if (json_is_null(value)) {
+        json_object_del(pins, port);
+        return;
+    }
+    json_t *one = json_object();
+    json_object_set(one, port, value);
+    json_t *typed = schema_value(row, one, path, edit->diagnostics);
+    if (typed)
+        json_object_update(edit_mapping(edit->table, key), typed);
+    json_decref(typed);
+    json_decref(one);
+}
+
 static void edit_key(const struct edit *edit, const char *key, json_t *value);
 
 /* "limits.ports": a key of the table below. */
@@ -96,6 +114,8 @@ static void edit_key(const struct edit *edit, const char *key, json_t *value)
         edit_whole(edit, row, path, head, value);
     else if (row->type == SCHEMA_STATICS)
         edit_static(edit, row, path, head, rest, value);
+    else if (row->type == SCHEMA_PINS)
+        edit_pin(edit, row, path, head, rest, value);
     else if (row->type == SCHEMA_TABLE)
         edit_below(edit, row, path, head, rest, value);
     else
@@ -105,7 +125,7 @@ static void edit_key(const struct edit *edit, const char *key, json_t *value)
 /* Tables that nothing is in any more say nothing. */
 static void edit_tidy(json_t *table)
 {
-    static const char *const tables[] = {"limits", "static", "vm", "dhcp"};
+    static const char *const tables[] = {"limits", "static", "vm", "dhcp", "one-to-one"};
     for (unsigned i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
         json_t *below = json_object_get(table, tables[i]);
         if (below && json_object_size(below) == 0)
@@ -292,6 +312,30 @@ json_t *edit_uplink_users(json_t *tree, const char *uplink)
         }
     }
     return users;
+}
+
+void edit_reset_nat(json_t *nat)
+{
+    json_t *forwards = json_incref(json_object_get(nat, "forwards"));
+    json_object_clear(nat);
+    if (forwards)
+        json_object_set_new(nat, "forwards", forwards);
+}
+
+void edit_tidy_nat(json_t *tree, const char *tenant)
+{
+    json_t *table = tenant_of(tree, tenant), *nat = json_object_get(table, "nat"), *one;
+    const char *name;
+    void *next;
+    json_object_foreach_safe (nat, next, name, one) {
+        if (json_array_size(json_object_get(one, "forwards")) == 0)
+            json_object_del(one, "forwards");
+        edit_tidy(one);
+        if (json_object_size(one) == 0)
+            json_object_del(nat, name);
+    }
+    if (nat && json_object_size(nat) == 0)
+        json_object_del(table, "nat");
 }
 
 void edit_delete_tenant(json_t *tree, const char *tenant)

@@ -32,6 +32,11 @@ json_t *edit_segment_users(json_t *tree, const char *tenant, const char *segment
 json_t *edit_port_users(json_t *tree, const char *tenant, const char *port);
 json_t *edit_uplink_users(json_t *tree, const char *uplink);
 
+/* Back to the defaults of address translation; port forwards stay. */
+void edit_reset_nat(json_t *nat);
+/* Takes away what says nothing in a tenant's `nat`. */
+void edit_tidy_nat(json_t *tree, const char *tenant);
+
 /* Delete the object with everything that needs it. A trunk loses a segment, and goes with its last one. */
 void edit_delete_tenant(json_t *tree, const char *tenant);
 void edit_delete_segment(json_t *tree, const char *tenant, const char *segment);

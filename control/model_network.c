@@ -260,12 +260,14 @@ static void guest_has_address(const struct model_check *check, const struct mode
     bool known = family ? model_port_address(port, segment, family) != NULL
                         : model_port_address(port, segment, 4) || model_port_address(port, segment, 6);
     if (!known)
-        model_mistake(check, WEFT_INVALID, path, "port %s needs an ip%s in the subnet of segment %s",
+        model_mistake(check, WEFT_INVALID, path,
+                      "port %s needs an ip%s in the subnet of segment %s; \"weft port set %s --ip ADDRESS\" "
+                      "gives it one",
                       port->full_name,
                       family == 6   ? " (IPv6)"
                       : family == 4 ? " (IPv4)"
                                     : "",
-                      segment->full_name);
+                      segment->full_name, port->full_name);
 }
 
 static void forward_build(const struct model_check *check, struct model_segment *segment, unsigned index,

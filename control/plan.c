@@ -75,6 +75,8 @@ static json_t *flatten(json_t *table)
     json_t *flat = json_object(), *value, *inner;
     const char *key, *inner_key;
     json_object_foreach (table, key, value) {
+        if (strcmp(key, "forwards") == 0)
+            continue; /* one line each */
         if (strcmp(key, "limits") != 0 && strcmp(key, "vm") != 0 && strcmp(key, "dhcp") != 0) {
             if (!edit_holds_objects(key, value)) /* they have lines of their own */
                 json_object_set(flat, key, value);
@@ -162,12 +164,72 @@ static void plan_objects(json_t *changes, const char *noun, const char *prefix, 
     }
 }
 
+/* Port forwards as "PROTO PORT to TO [address A]": the keys of an object. */
+static json_t *forward_lines(json_t *nat)
+{
+    json_t *lines = json_object(), *forward;
+    size_t index;
+    json_array_foreach (json_object_get(nat, "forwards"), index, forward) {
+        const char *address = json_string_value(json_object_get(forward, "address"));
+        struct text text = {0};
+        text_value(&text, json_object_get(forward, "proto"));
+        text_add(&text, " ");
+        text_value(&text, json_object_get(forward, "port"));
+        text_add(&text, " to ");
+        text_value(&text, json_object_get(forward, "to"));
+        if (address)
+            text_add(&text, " address %s", address);
+        json_object_set_new(lines, text.data, json_true());
+        free(text.data);
+    }
+    return lines;
+}
+
+static void plan_forwards(json_t *changes, const char *tenant, const char *segment, json_t *before,
+                          json_t *after)
+{
+    json_t *old = forward_lines(before), *new = forward_lines(after), *value;
+    const char *line;
+    json_object_foreach (old, line, value) {
+        if (!json_object_get(new, line))
+            json_array_append_new(changes, json_sprintf("- forward %s/%s %s", tenant, segment, line));
+    }
+    json_object_foreach (new, line, value) {
+        if (!json_object_get(old, line))
+            json_array_append_new(changes, json_sprintf("+ forward %s/%s %s", tenant, segment, line));
+    }
+    json_decref(old);
+    json_decref(new);
+}
+
+/* Address translation: what is not there is the default, so that its keys change and its forwards come and
+ * go. */
+static void plan_nat(json_t *changes, const char *tenant, json_t *before, json_t *after)
+{
+    const char *key;
+    json_t *table;
+    char name[128];
+    json_object_foreach (before, key, table) {
+        snprintf(name, sizeof(name), "%s/%s", tenant, key);
+        if (json_object_get(after, key))
+            continue;
+        plan_changed(changes, "nat", name, table, NULL);
+        plan_forwards(changes, tenant, key, table, NULL);
+    }
+    json_object_foreach (after, key, table) {
+        json_t *was = json_object_get(before, key);
+        snprintf(name, sizeof(name), "%s/%s", tenant, key);
+        plan_changed(changes, "nat", name, was, table);
+        plan_forwards(changes, tenant, key, was, table);
+    }
+}
+
 static void plan_tenant_contents(json_t *changes, const char *tenant, json_t *before, json_t *after)
 {
     plan_objects(changes, "segment", tenant, json_object_get(before, "segments"),
                  json_object_get(after, "segments"));
     plan_objects(changes, "port", tenant, json_object_get(before, "ports"), json_object_get(after, "ports"));
-    plan_objects(changes, "nat", tenant, json_object_get(before, "nat"), json_object_get(after, "nat"));
+    plan_nat(changes, tenant, json_object_get(before, "nat"), json_object_get(after, "nat"));
 }
 
 json_t *plan_changes(json_t *before, json_t *after)

@@ -115,8 +115,10 @@ static json_t *scalar_ports(struct schema_place *place, const struct schema_key 
 {
     uint16_t first, last;
     if (value_ports(node->text, &first, &last) < 0) {
-        schema_mistake(place, node->position, "\"%.40s\" is not a port or a range of ports, like 8000-8010",
-                       node->text);
+        schema_mistake(
+            place, node->position,
+            "\"%.40s\" is not a port or a range FIRST-LAST of ports from %lld to %lld, like 8000-8010",
+            node->text, (long long)row->minimum, (long long)row->maximum);
         return NULL;
     }
     if (first < row->minimum || last > row->maximum) {
@@ -132,7 +134,10 @@ static json_t *scalar_target(struct schema_place *place, const struct document_n
     char name[WEFT_NAME_LENGTH + 1];
     uint16_t port;
     if (value_target(node->text, name, &port) < 0) {
-        schema_mistake(place, node->position, "\"%.60s\" is not PORT:NUMBER, like vm2:443", node->text);
+        schema_mistake(place, node->position,
+                       "\"%.60s\" is not PORT:NUMBER, like vm2:443: a port of the same tenant, without the "
+                       "tenant's name, and a number from 1 to 65535",
+                       node->text);
         return NULL;
     }
     return json_sprintf("%s:%u", name, port);

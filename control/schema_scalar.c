@@ -100,7 +100,14 @@ static bool choice_check(struct schema_place *place, const struct schema_key *ro
         }
     }
     const char *nearest = diagnostics_nearest(text, words);
-    if (nearest)
+    bool is_protocol = strcmp(row->path ? row->path : "", "tenants.*.nat.*.forwards.*.proto") == 0;
+    if (is_protocol)
+        schema_mistake(
+            place, node->position,
+            "\"%.40s\" is not one of: %s; other protocols have no ports, a 1:1 address carries them "
+            "(one-to-one, \"weft nat set\")",
+            text, known);
+    else if (nearest)
         schema_mistake(place, node->position, "\"%.40s\" is not one of: %s; did you mean \"%s\"?", text,
                        known, nearest);
     else

@@ -66,6 +66,30 @@ const char *model_claim(json_t *claims, const char *what, const char *who)
     return NULL;
 }
 
+/* The mode wants an uplink: which there are, or how to make one. */
+static void needs_uplink(const struct model_check *check, const struct model_segment *segment)
+{
+    char names[200] = "";
+    for (unsigned i = 0; i < check->model->uplink_count; i++) {
+        size_t length = strlen(names);
+        if (length + WEFT_NAME_LENGTH + 10 > sizeof(names)) {
+            snprintf(names + length, sizeof(names) - length, ", ...");
+            break;
+        }
+        snprintf(names + length, sizeof(names) - length, "%s%s", i ? ", " : "",
+                 check->model->uplinks[i].name);
+    }
+    if (names[0])
+        segment_mistake(check, segment, NULL, "mode %s needs an uplink (uplink, --uplink); there is: %s",
+                        segment->mode, names);
+    else
+        segment_mistake(
+            check, segment, NULL,
+            "mode %s needs an uplink (uplink, --uplink), and there is none; \"weft uplink add NAME "
+            "--device af_packet:INTERFACE\" makes one",
+            segment->mode);
+}
+
 static void validate_segment(const struct model_check *check, const struct model_segment *segment,
                              json_t *claims)
 {
@@ -79,9 +103,10 @@ static void validate_segment(const struct model_check *check, const struct model
     }
     bool bridged = strcmp(segment->mode, "bridged") == 0;
     if ((bridged || segment->is_nat) && !names_uplink)
-        segment_mistake(check, segment, NULL, "mode %s needs an uplink", segment->mode);
+        needs_uplink(check, segment);
     if (!bridged && !segment->is_nat && segment->uplink)
-        segment_mistake(check, segment, "uplink", "mode %s has no uplink", segment->mode);
+        segment_mistake(check, segment, "uplink", "mode %s has no uplink; modes bridged and nat do",
+                        segment->mode);
     if (bridged && segment->uplink && segment->uplink->parent) {
         segment_mistake(check, segment, "uplink",
                         "uplink %s is a VLAN for mode nat; say uplink %s and vlan %u", segment->uplink->name,

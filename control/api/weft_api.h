@@ -54,6 +54,7 @@ enum weft_code {
     X(FDB, "fdb", "weft.fdb.v1")                                                                             \
     X(DROPS, "drops", "weft.drops.v1")                                                                       \
     X(VM, "vm", "weft.vm.v1")                                                                                \
+    X(NAT, "nat", "weft.nat.v1")                                                                             \
     X(SESSIONS, "sessions", "weft.sessions.v1")                                                              \
     X(FORWARD, "forward", "weft.forward.v1")                                                                 \
     X(LEASE, "lease", "weft.lease.v1")                                                                       \

@@ -170,14 +170,22 @@ static void segments_and_uplinks(void **state)
     refused("version: 1\ntenants: {a: {segments: {w: {subnet: 10.0.1.0/31}}}}\n", 2, 38,
             "tenants.a.segments.w.subnet", "a subnet has a prefix length of 8 to 30, not 31");
     refused("version: 1\ntenants: {a: {nat: {w: {forwards: [{proto: tcp}, {port: 0}]}}}}\n", 2, 57,
-            "tenants.a.nat.w.forwards.1.port", "\"0\" is not a port or a range of ports, like 8000-8010");
+            "tenants.a.nat.w.forwards.1.port",
+            "\"0\" is not a port or a range FIRST-LAST of ports from 1 to 65535, like 8000-8010");
     refused("version: 1\ntenants: {a: {nat: {w: {forwards: [{to: vm2}]}}}}\n", 2, 41,
-            "tenants.a.nat.w.forwards.0.to", "\"vm2\" is not PORT:NUMBER, like vm2:443");
+            "tenants.a.nat.w.forwards.0.to",
+            "\"vm2\" is not PORT:NUMBER, like vm2:443: a port of the same tenant, without the tenant's name, "
+            "and a number from 1 to 65535");
+    refused("version: 1\ntenants: {a: {nat: {w: {forwards: [{proto: icmp}]}}}}\n", 2, 44,
+            "tenants.a.nat.w.forwards.0.proto",
+            "\"icmp\" is not one of: tcp, udp; other protocols have no ports, a 1:1 address carries them "
+            "(one-to-one, \"weft nat set\")");
     refused("version: 1\ntenants: {a: {nat: {w: {one-to-one: {vm2: 203.0.113}}}}}\n", 2, 43,
             "tenants.a.nat.w.one-to-one.vm2",
             "\"203.0.113\" is not an address, like 10.0.0.1 or fd00::1 (without prefix length)");
-    refused("version: 1\nuplinks: {l: {ports: 40000-30000}}\n", 2, 22, "uplinks.l.ports",
-            "\"40000-30000\" is not a port or a range of ports, like 8000-8010");
+    refused(
+        "version: 1\nuplinks: {l: {ports: 40000-30000}}\n", 2, 22, "uplinks.l.ports",
+        "\"40000-30000\" is not a port or a range FIRST-LAST of ports from 1024 to 65535, like 8000-8010");
     refused("version: 1\ntenants: {a: {segments: {w: {dhcp: {range: 10.0.0.9-10.0.0.1}}}}}\n", 2, 44,
             "tenants.a.segments.w.dhcp.range",
             "\"10.0.0.9-10.0.0.1\" is not a range of addresses, like 10.0.1.100-10.0.1.200");

@@ -52,7 +52,8 @@ static void refused(const char *segments, const char *ports, const char *nat, co
 
 static void segments(void **state)
 {
-    refused("s: {mode: nat, subnet: 10.0.1.0/24}", "", "", S_PATH, "mode nat needs an uplink");
+    refused("s: {mode: nat, subnet: 10.0.1.0/24}", "", "", S_PATH,
+            "mode nat needs an uplink (uplink, --uplink); there is: l, k, n");
     refused("s: {mode: nat, uplink: l}", "", "", S_PATH, "mode nat needs a subnet, like 10.0.1.0/24");
     refused("s: {mode: nat, uplink: l, subnet: 'fd00::/64'}", "", "", S_PATH ".subnet",
             "mode nat needs an IPv4 subnet, like 10.0.1.0/24");
@@ -63,7 +64,7 @@ static void segments(void **state)
     refused("s: {mode: isolated, subnet: 10.0.1.0/24}", "", "", S_PATH ".subnet",
             "mode isolated has no subnet");
     refused("s: {mode: host-only, uplink: l, subnet: 10.0.1.0/24}", "", "", S_PATH ".uplink",
-            "mode host-only has no uplink");
+            "mode host-only has no uplink; modes bridged and nat do");
     refused(SEGMENT(", host-interface: x0"), "", "", S_PATH ".host-interface",
             "mode nat has no host-interface");
     refused(SEGMENT(", ipv6: nat"), "", "", S_PATH ".ipv6",
@@ -121,8 +122,10 @@ static void translation(void **state)
             "is the word uplink or addresses, not both");
     refused(SEGMENT(""), PORT, "s: {forwards: [{proto: tcp, port: 80, to: 'pp:80'}]}",
             "tenants.a.nat.s.forwards.0.to", "tenant a has no port \"pp\"; did you mean \"p\"?");
-    refused(SEGMENT(""), PORT, "s: {forwards: [{proto: tcp, port: 80, to: 'q:80'}]}",
-            "tenants.a.nat.s.forwards.0.to", "port a/q needs an ip in the subnet of segment a/s");
+    refused(
+        SEGMENT(""), PORT, "s: {forwards: [{proto: tcp, port: 80, to: 'q:80'}]}",
+        "tenants.a.nat.s.forwards.0.to",
+        "port a/q needs an ip in the subnet of segment a/s; \"weft port set a/q --ip ADDRESS\" gives it one");
     refused(SEGMENT(""), PORT, "s: {forwards: [{proto: tcp, to: 'p:80'}]}", "tenants.a.nat.s.forwards.0",
             "needs a port, like { proto: tcp, port: 8443, to: \"vm2:443\" }");
     refused(

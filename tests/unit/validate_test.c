@@ -95,10 +95,13 @@ static void segments(void **state)
 {
     refused("tenants: {a: {segments: {s: {}}}}\n", WEFT_INVALID, 1, 26, "tenants.a.segments.s",
             "needs a mode, like \"mode: isolated\"");
-    refused("tenants: {a: {segments: {s: {mode: bridged}}}}\n", WEFT_INVALID, 1, 26, "tenants.a.segments.s",
-            "mode bridged needs an uplink");
+    refused(
+        "tenants: {a: {segments: {s: {mode: bridged}}}}\n", WEFT_INVALID, 1, 26, "tenants.a.segments.s",
+        "mode bridged needs an uplink (uplink, --uplink), and there is none; \"weft uplink add NAME --device "
+        "af_packet:INTERFACE\" makes one");
     refused("uplinks: {l: {device: 'vdev:x'}}\ntenants: {a: {segments: {s: {mode: isolated, uplink: l}}}}\n",
-            WEFT_INVALID, 2, 54, "tenants.a.segments.s.uplink", "mode isolated has no uplink");
+            WEFT_INVALID, 2, 54, "tenants.a.segments.s.uplink",
+            "mode isolated has no uplink; modes bridged and nat do");
     refused("uplinks: {l: {device: 'vdev:x'}}\ntenants:\n  a: {segments: {s: {mode: bridged, uplink: l, "
             "vlan: 5}}}\n"
             "  b: {segments: {s: {mode: bridged, uplink: l, vlan: 5}}}\n",
