@@ -54,7 +54,7 @@ const struct cli_command cli_nat_commands[] = {
      .keys = KEYS_NAT,
      .options = cli_edit_options,
      .summary = "change the address translation of a segment: outside addresses, 1:1 addresses, filtering",
-     .description = NAT_TEXT "\n\n" SET_TEXT,
+     .description = NAT_TEXT " " SET_TEXT,
      .examples = {"weft nat set acme/app --address 203.0.113.7,203.0.113.8",
                   "weft nat set acme/app --one-to-one vm5=203.0.113.9",
                   "weft nat set acme/app --address= --one-to-one vm5= --dry-run"},

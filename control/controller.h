@@ -28,6 +28,7 @@ struct controller_options {
     char run_dir[100];
     char state_dir[200];
     bool keep_dataplane;
+    const char *dataplane_unit; /* of systemd's; NULL: a child */
 };
 
 struct controller {

@@ -19,6 +19,7 @@
 #include "api_call.h"
 #include "doctor.h"
 #include "doctor_private.h"
+#include "launch.h"
 #include "link.h"
 #include "pci.h"
 #include "steer.h"
@@ -347,7 +348,7 @@ static void check_uplinks(struct doctor *doctor, struct dp_client *client)
 static void check_dataplane(struct doctor *doctor)
 {
     char program[4200], path[128];
-    supervisor_program(program, sizeof(program));
+    launch_program(program, sizeof(program));
     if (strchr(program, '/') ? access(program, X_OK) == 0 : in_path(program))
         doctor_report(doctor, "program", OK, NULL, "%.300s", program);
     else

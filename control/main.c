@@ -36,7 +36,8 @@
 static void usage(FILE *out)
 {
     fputs(
-        "usage: weftd [--config FILE] [--run-dir DIR] [--state-dir DIR] [--foreground] [--keep-dataplane]\n"
+        "usage: weftd [--config FILE] [--run-dir DIR] [--state-dir DIR] [--keep-dataplane]\n"
+        "             [--dataplane-unit UNIT] [--foreground]\n"
         "       weftd --doctor [--fix] [--run-dir DIR]\n"
         "\n"
         "weft's controller: holds the configuration, keeps weft-dataplane running and programmed, serves "
@@ -46,12 +47,13 @@ static void usage(FILE *out)
         "  --state-dir DIR    generations of the configuration (" WEFT_STATE_DIR_DEFAULT ")\n"
         "  --foreground       accepted; weftd always stays in the foreground, under systemd or a shell\n"
         "  --keep-dataplane   leave the dataplane running at an orderly stop\n"
+        "  --dataplane-unit UNIT   have systemd start the dataplane, as this unit\n"
         "  --doctor           check this host, print JSON, do nothing else; --fix: mend what can safely be\n"
         "  --version, --help\n",
         out);
 }
 
-enum { CONFIG = 256, RUN_DIR, STATE_DIR, FOREGROUND, KEEP, DOCTOR, FIX, VERSION };
+enum { CONFIG = 256, RUN_DIR, STATE_DIR, FOREGROUND, KEEP, UNIT, DOCTOR, FIX, VERSION };
 
 static const struct option long_options[] = {
     {"config", required_argument, NULL, CONFIG},
@@ -59,6 +61,7 @@ static const struct option long_options[] = {
     {"state-dir", required_argument, NULL, STATE_DIR},
     {"foreground", no_argument, NULL, FOREGROUND},
     {"keep-dataplane", no_argument, NULL, KEEP},
+    {"dataplane-unit", required_argument, NULL, UNIT},
     {"doctor", no_argument, NULL, DOCTOR},
     {"fix", no_argument, NULL, FIX},
     {"version", no_argument, NULL, VERSION},
@@ -107,6 +110,9 @@ static void parse_arguments(struct arguments *arguments, int argc, char **argv)
             break;
         case KEEP:
             options->keep_dataplane = true;
+            break;
+        case UNIT:
+            options->dataplane_unit = optarg;
             break;
         case DOCTOR:
             arguments->doctor = true;
@@ -348,6 +354,8 @@ static enum weft_code open_parts(struct controller *controller)
         log_error("no netlink: %s; interfaces of the host are not followed", strerror(errno));
     controller->confirm_timer = evtimer_new(controller->base, on_confirm, controller);
     controller->supervisor = supervisor_new(controller->base, controller->options.run_dir, &callbacks);
+    supervisor_use_unit(controller->supervisor, controller->options.dataplane_unit,
+                        controller->options.state_dir);
     enum weft_code code = startup_load(controller);
     if (code != WEFT_OK)
         return code;

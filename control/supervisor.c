@@ -8,12 +8,11 @@
  *   process dead                 start another one, at once the first time, later and later if they die young
  *   process alive, no connection try to connect; our own one that does not answer for START_SECONDS is killed
  *   no process known             try to connect (adopt), else start one
+ *   a unit was asked for         try to connect, and ask again from time to time
  *
- * The dataplane leads its own session, so that it survives a killed weftd; the next weftd adopts it.
+ * A dataplane survives a killed weftd; the next weftd adopts it. How one is started: launch.c.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <grp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,11 +22,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "clock.h"
+#include "launch.h"
 #include "log.h"
 #include "supervisor.h"
 #include "weft_api.h"
 
-#define PROGRAM "weft-dataplane"
 #define CALL_MS                                                                                              \
     4000 /* for one answer of the dataplane; a commit may take five times as long, less than the watchdog */
 #define STEP_MS          25
@@ -38,20 +37,18 @@
 #define YOUNG_SECONDS    10 /* one that died before counts as a crash loop */
 #define BACKOFF_FIRST_MS 200
 #define BACKOFF_LAST_MS  10000
-#define ARGUMENTS_MAX    12
-
-struct settings { /* compared as a whole: what is not used is zero */
-    char cores[128];
-    char hugepages[16];
-    bool ethdev; /* DPDK devices (uplinks): needs capabilities that guests' ports do not */
-};
+#define ASK_MS           500 /* between two requests for the unit, at first */
 
 struct supervisor {
     struct supervisor_callbacks callbacks;
     struct event_base *base;
     char socket[108];
     char run_dir[100];
-    struct settings settings;
+    char state_dir[200];
+    const char *unit; /* systemd's, NULL: dataplanes are children */
+    bool asked;       /* the unit, and it has not answered yet */
+    int64_t ask_ms;   /* when it is asked for again */
+    struct launch_settings settings;
     enum supervisor_state state;
     char reason[256];
     struct dp_client *client;
@@ -140,80 +137,47 @@ static bool try_connect(struct supervisor *supervisor, bool *foreign)
     if (pid != supervisor->pid) {
         process_forget(supervisor);
         process_watch(supervisor, pid, false);
-        supervisor->adopted = true;
+        supervisor->adopted = !supervisor->asked;
     }
+    supervisor->asked = false;
     return true;
 }
 
-void supervisor_program(char *path, size_t size)
+/* A unit is asked for again and again: systemd may not know yet that the one before has ended. */
+static void ask_again(struct supervisor *supervisor)
 {
-    char self[4096];
-    ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    if (length > 0) {
-        self[length] = '\0';
-        char *slash = strrchr(self, '/');
-        *slash = '\0';
-        static const char *const places[] = {"", "/../dataplane", "/../libexec/weft"};
-        for (unsigned i = 0; i < 3; i++) {
-            int length_there = snprintf(path, size, "%s%s/" PROGRAM, self, places[i]);
-            if (length_there > 0 && (size_t)length_there < size && access(path, X_OK) == 0)
-                return;
-        }
-    }
-    snprintf(path, size, PROGRAM);
-}
-
-static void child_run(const struct supervisor *supervisor)
-{
-    char program[4200];
-    const char *arguments[ARGUMENTS_MAX] = {PROGRAM, "--run-dir", supervisor->run_dir};
-    unsigned count = 3;
-    if (supervisor->settings.cores[0]) {
-        arguments[count++] = "--cores";
-        arguments[count++] = supervisor->settings.cores;
-    }
-    arguments[count++] = "--hugepages";
-    arguments[count++] = supervisor->settings.hugepages;
-    if (supervisor->settings.ethdev)
-        arguments[count++] = "--allow-ethdev";
-    if (geteuid() == 0 && getgrnam(WEFT_GROUP_ADMIN)) {
-        arguments[count++] = "--socket-group";
-        arguments[count++] = WEFT_GROUP_ADMIN;
-    }
-    arguments[count] = NULL;
-    supervisor_program(program, sizeof(program));
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    signal(SIGPIPE, SIG_DFL);
-    unsetenv("NOTIFY_SOCKET");
-    setsid();
-    int null = open("/dev/null", O_RDONLY);
-    if (null >= 0)
-        dup2(null, STDIN_FILENO);
-    close_range(3, ~0u, 0);
-    execvp(program, (char *const *)(uintptr_t)arguments);
-    log_error("cannot run %s: %s", program, strerror(errno));
-    _exit(127);
+    struct launch_place place = {supervisor->run_dir, supervisor->unit, supervisor->state_dir};
+    int64_t now = clock_ms();
+    if (!supervisor->unit || supervisor->pid || now < supervisor->ask_ms)
+        return;
+    int64_t pause = ASK_MS + (now - supervisor->started_ms) / 2;
+    supervisor->ask_ms = now + (pause < BACKOFF_LAST_MS ? pause : BACKOFF_LAST_MS);
+    launch(&place, &supervisor->settings);
 }
 
 static void spawn(struct supervisor *supervisor)
 {
-    pid_t pid = fork();
-    if (pid == 0)
-        child_run(supervisor);
+    struct launch_place place = {supervisor->run_dir, supervisor->unit, supervisor->state_dir};
+    pid_t pid = launch(&place, &supervisor->settings);
     supervisor->state = SUPERVISOR_STARTING;
     supervisor->started_ms = clock_ms();
+    supervisor->ask_ms = supervisor->started_ms + ASK_MS;
+    supervisor->asked = supervisor->unit && pid == 0;
     supervisor->adopted = false;
     if (pid < 0) {
-        snprintf(supervisor->reason, sizeof(supervisor->reason), "fork: %s", strerror(errno));
+        snprintf(supervisor->reason, sizeof(supervisor->reason), "the dataplane cannot be started: %s",
+                 strerror(-pid));
         supervisor->state = SUPERVISOR_DOWN;
         step_in(supervisor, STEP_SLOW_MS);
         return;
     }
     if (supervisor->was_up)
         supervisor->restarts++;
-    process_watch(supervisor, pid, true);
+    if (pid)
+        process_watch(supervisor, pid, true);
+    else
+        snprintf(supervisor->reason, sizeof(supervisor->reason), "%s was asked for; see journalctl -u %s",
+                 supervisor->unit, supervisor->unit);
     step_in(supervisor, STEP_MS);
 }
 
@@ -242,7 +206,7 @@ static void describe_death(struct supervisor *supervisor)
         return;
     if (info.si_code == CLD_EXITED)
         snprintf(supervisor->reason, sizeof(supervisor->reason),
-                 info.si_status == 127 ? PROGRAM " cannot be run" : "the dataplane exited with code %d",
+                 info.si_status == 127 ? "weft-dataplane cannot be run" : "the dataplane exited with code %d",
                  info.si_status);
     else
         snprintf(supervisor->reason, sizeof(supervisor->reason), "the dataplane was ended by signal %d (%s)",
@@ -282,14 +246,19 @@ static void step(struct supervisor *supervisor)
         step_in(supervisor, STEP_SLOW_MS);
         return;
     }
-    if (!supervisor->pid) {
+    if (!supervisor->pid && !supervisor->asked) {
         spawn(supervisor);
         return;
     }
+    ask_again(supervisor);
     bool late = clock_ms() - supervisor->started_ms > START_SECONDS * 1000;
     if (late && supervisor->child) {
         log_error("the dataplane (pid %d) does not answer, ending it", supervisor->pid);
         kill(supervisor->pid, SIGKILL);
+    }
+    if (late && supervisor->asked) {
+        supervisor->callbacks.failed(supervisor->callbacks.context, supervisor->reason);
+        supervisor->asked = false;
     }
     step_in(supervisor, late ? STEP_SLOW_MS : STEP_MS);
 }
@@ -322,6 +291,12 @@ void supervisor_disconnect(struct supervisor *supervisor, const char *reason)
     step_in(supervisor, 0);
 }
 
+void supervisor_use_unit(struct supervisor *supervisor, const char *unit, const char *state_dir)
+{
+    supervisor->unit = unit;
+    snprintf(supervisor->state_dir, sizeof(supervisor->state_dir), "%s", state_dir);
+}
+
 struct supervisor *supervisor_new(struct event_base *base, const char *run_dir,
                                   const struct supervisor_callbacks *callbacks)
 {
@@ -338,7 +313,7 @@ struct supervisor *supervisor_new(struct event_base *base, const char *run_dir,
     return supervisor;
 }
 
-static void settings_of(json_t *config, struct settings *settings)
+static void settings_of(json_t *config, struct launch_settings *settings)
 {
     json_t *dataplane = json_object_get(config, "dataplane");
     const char *hugepages = json_string_value(json_object_get(dataplane, "hugepages"));
@@ -371,7 +346,7 @@ void supervisor_configure_next(struct supervisor *supervisor, json_t *config)
 
 bool supervisor_differs(const struct supervisor *supervisor, json_t *config)
 {
-    struct settings settings;
+    struct launch_settings settings;
     settings_of(config, &settings);
     settings.ethdev |= supervisor->settings.ethdev; /* the last uplink's removal is no reason for a restart */
     return memcmp(&settings, &supervisor->settings, sizeof(settings)) != 0;
@@ -379,6 +354,8 @@ bool supervisor_differs(const struct supervisor *supervisor, json_t *config)
 
 void supervisor_start(struct supervisor *supervisor)
 {
+    if (supervisor->unit)
+        launch_remember(supervisor->state_dir, &supervisor->settings); /* for the host's next start */
     supervisor->state = SUPERVISOR_STARTING;
     step_in(supervisor, 0);
 }
@@ -419,6 +396,7 @@ int supervisor_replace(struct supervisor *supervisor)
             supervisor->was_up = true;
             return 0;
         }
+        ask_again(supervisor);
         if (poll(&poll_fd, 1, STEP_MS) == 1) {
             describe_death(supervisor);
             break;
@@ -436,7 +414,7 @@ void supervisor_free(struct supervisor *supervisor, bool stop_dataplane)
 {
     if (!supervisor)
         return;
-    if (stop_dataplane && supervisor->child)
+    if (stop_dataplane && (supervisor->child || (supervisor->unit && !supervisor->adopted)))
         dataplane_stop(supervisor);
     connection_close(supervisor);
     process_forget(supervisor);

@@ -24,6 +24,9 @@ struct supervisor;
 
 struct supervisor *supervisor_new(struct event_base *base, const char *run_dir,
                                   const struct supervisor_callbacks *callbacks);
+/* Dataplanes are this unit of systemd's from now on, which reads its options in `state_dir`, instead of
+ * children. `unit` is not copied; NULL: children. */
+void supervisor_use_unit(struct supervisor *supervisor, const char *unit, const char *state_dir);
 /* `stop_dataplane`: ends the process if it was started by this weftd, and waits for that. */
 void supervisor_free(struct supervisor *supervisor, bool stop_dataplane);
 
@@ -48,5 +51,3 @@ enum supervisor_state supervisor_state(const struct supervisor *supervisor);
 const char *supervisor_reason(const struct supervisor *supervisor); /* why it is not up; "" */
 bool supervisor_adopted(const struct supervisor *supervisor);
 unsigned supervisor_restarts(const struct supervisor *supervisor);
-/* The program that would be started: beside weftd, in its libexec or PATH. */
-void supervisor_program(char *path, size_t size);

@@ -93,6 +93,8 @@ class State:
             "port": {
                 "acme/vm1": port("acme/vm1", "web", mac="52:54:00:00:00:01", ip=["10.0.1.1", "10.0.1.2"]),
                 "acme/vm2": port("acme/vm2", "web", state="error", error="ring 0: available index jumped")},
+            "nat": {"acme/app": {"name": "acme/app", "tenant": "acme", "uplink": "lan0", "address": ["uplink"],
+                                 "filtering": "address-and-port", "forwards": 0, "one_to_one": {}}},
             "vm": {"acme/vm2": machine("acme/vm2", "running")},
             "uplink": {"lan0": {"name": "lan0", "device": "vdev:net_null0", "mtu": 1500, "segments": ["acme/lab"],
                                 "state": "up", **counters(9), "drops_from": 0, "drops_to": 0}},
