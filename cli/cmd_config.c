@@ -168,10 +168,6 @@ int cmd_config_rollback(struct cli_context *context)
 
 int cmd_config_history(struct cli_context *context)
 {
-    if (context->format == CLI_FORMAT_NAME) {
-        output_error("config history: generations have no names; -o json prints them for a script");
-        return WEFT_USAGE;
-    }
     return show_items(context, "config.history", NULL, history_columns);
 }
 

@@ -30,11 +30,6 @@ int cmd_fdb_list(struct cli_context *context)
     json_object_set_new(params, "noun", json_string("fdb"));
     if (context->tenant && !context->argument_count)
         json_object_set_new(params, "tenant", output_json_string(context->tenant));
-    if (context->format == CLI_FORMAT_NAME) {
-        json_decref(params);
-        output_error("fdb list: addresses have no names; -o json prints them for a script");
-        return WEFT_USAGE;
-    }
     return show_items(context, "list", params, fdb_columns);
 }
 

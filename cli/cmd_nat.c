@@ -71,11 +71,6 @@ static int list(struct cli_context *context, const char *noun, const struct colu
     const char *segment =
         context->argument_count ? context->arguments[0] : cli_given_value(context, "segment");
     const char *port = cli_given_value(context, "port"), *limit = cli_given_value(context, "limit");
-    if (context->format == CLI_FORMAT_NAME) {
-        json_decref(params);
-        output_error("%s list: these have no names; -o json prints them for a script", noun);
-        return WEFT_USAGE;
-    }
     if (segment)
         json_object_set_new(params, "segment", output_json_string(segment));
     else if (context->tenant)
@@ -89,6 +84,10 @@ static int list(struct cli_context *context, const char *noun, const struct colu
 
 int cmd_sessions_list(struct cli_context *context)
 {
+    if (context->format == CLI_FORMAT_NAME) {
+        output_error("sessions list: sessions have no names; -o json prints them for a script");
+        return WEFT_USAGE;
+    }
     return list(context, "sessions", sessions_columns);
 }
 

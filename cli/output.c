@@ -270,15 +270,40 @@ bool output_has_colour(FILE *out)
     return isatty(fileno(out)) && !(none && none[0]) && terminal && strcmp(terminal, "dumb") != 0;
 }
 
-static void output_names(FILE *out, const json_t *items)
+/* What tells items apart that have no name, by the command's noun: as the commands take it. */
+static const struct {
+    const char *noun, *keys[3];
+} identities[] = {
+    {"forward", {"segment", "protocol", "port"}},
+    {"lease", {"address"}},
+    {"neighbour", {"address"}},
+    {"route", {"prefix"}},
+    {"fdb", {"mac"}},
+    {"config", {"generation"}},
+};
+
+static void print_identity(FILE *out, const char *const keys[3], const json_t *item)
 {
+    char cell[OUTPUT_CELL_SIZE];
+    for (unsigned i = 0; i < 3 && keys[i]; i++) {
+        const struct column column = {"", keys[i], NULL, COLUMN_TEXT, false};
+        output_cell(cell, item, &column, true);
+        fprintf(out, "%s%s", i ? " " : "", cell);
+    }
+}
+
+static void output_names(FILE *out, const char *noun, const json_t *items)
+{
+    static const char *const name[3] = {"name"};
+    const char *const *keys = name;
     size_t i;
     json_t *item;
+    for (i = 0; noun && i < sizeof(identities) / sizeof(identities[0]); i++)
+        if (strcmp(identities[i].noun, noun) == 0)
+            keys = identities[i].keys;
     json_array_foreach (items, i, item) {
-        char name[OUTPUT_CELL_SIZE];
-        const struct column column = {"", "name", NULL, COLUMN_TEXT, false};
-        output_cell(name, item, &column, true);
-        fprintf(out, "%s\n", name);
+        print_identity(out, keys, item);
+        fputc('\n', out);
     }
 }
 
@@ -289,7 +314,7 @@ void output_items(FILE *out, const struct cli_context *context, const json_t *re
     if (context->format == CLI_FORMAT_JSON)
         output_json(out, result, context->watch_s != 0);
     else if (context->format == CLI_FORMAT_NAME)
-        output_names(out, items);
+        output_names(out, context->command ? context->command->noun : NULL, items);
     else
         output_table(out, items, columns, context->format == CLI_FORMAT_WIDE, context->colour);
 }

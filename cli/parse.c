@@ -218,9 +218,11 @@ static int unknown_verb(const char *noun, const char *verb, char *message)
     if (nearest)
         return complain(message, "%s: unknown verb \"%s\"; did you mean \"weft %s %s\"?", noun, verb, noun,
                         nearest);
-    if (strchr(verb, '/') && cli_command_find(noun, "show"))
-        return complain(message, "%s: a verb comes before the name; did you mean \"weft %s show %s\"?", noun,
-                        noun, verb);
+    if (strchr(verb, '/')) {
+        const char *meant = cli_command_find(noun, "show") ? "show" : "list";
+        return complain(message, "%s: a verb comes before the name; did you mean \"weft %s %s %s\"?", noun,
+                        noun, meant, verb);
+    }
     char list[CLI_MESSAGE_SIZE / 2] = "";
     for (size_t i = 0; i < count; i++)
         snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s", i ? ", " : "", words[i]);
@@ -457,6 +459,8 @@ int cli_parse(int argc, char **argv, struct cli_context *context, char message[C
     if (code)
         return code;
     take_shared(context);
+    if (context->timeout_s == 0)
+        return complain(message, "--timeout: it takes a time of at least 1s");
     code = complete_options(context, message);
     if (code)
         return code;

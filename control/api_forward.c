@@ -91,6 +91,21 @@ static bool same_key(json_t *a, json_t *b, const char *key)
     return left == right || (left && right && json_equal(left, right));
 }
 
+/* The outside address of a forward: its own, or the first of the segment's. NULL: the uplink's. */
+static const char *outside_of(const struct forward_request *request, json_t *forward)
+{
+    json_t *own = json_object_get(forward, "address");
+    json_t *pool = json_object_get(request->nat, "address");
+    const char *address = json_string_value(own ? own : json_array_get(pool, 0));
+    return address && strcmp(address, "uplink") != 0 ? address : NULL;
+}
+
+static bool same_outside(const struct forward_request *request, json_t *a, json_t *b)
+{
+    const char *left = outside_of(request, a), *right = outside_of(request, b);
+    return left && right ? strcmp(left, right) == 0 : left == right;
+}
+
 /* Index of the forward of the same outside ports; -1: none. */
 static int find_forward(const struct forward_request *request)
 {
@@ -98,7 +113,7 @@ static int find_forward(const struct forward_request *request)
     json_t *forward;
     json_array_foreach (request->list, index, forward) {
         if (same_key(forward, request->forward, "proto") && same_key(forward, request->forward, "port") &&
-            same_key(forward, request->forward, "address"))
+            same_outside(request, forward, request->forward))
             return (int)index;
     }
     return -1;

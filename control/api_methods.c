@@ -79,7 +79,8 @@ static void api_config_diff(struct api_call *call)
     apply_text(call->controller, text, strlen(text), filename_of(call), &change, &call->outcome);
     if (call->outcome.code != WEFT_OK)
         return;
-    call->result = json_pack("{s:b, s:O}", "same", !call->outcome.changed, "changes", call->outcome.changes);
+    call->result = json_pack("{s:s, s:b, s:O}", "schema", WEFT_SCHEMA_DIFF, "same", !call->outcome.changed,
+                             "changes", call->outcome.changes);
     answer_notes(call);
 }
 
@@ -140,7 +141,8 @@ static void api_config_export(struct api_call *call)
         return;
     }
     char *text = export_yaml(config);
-    call->result = json_pack("{s:s, s:I}", "text", text, "generation", (json_int_t)generation);
+    call->result = json_pack("{s:s, s:s, s:I}", "schema", WEFT_SCHEMA_EXPORT, "text", text, "generation",
+                             (json_int_t)generation);
     free(text);
     json_decref(config);
 }

@@ -206,6 +206,6 @@ void api_snippet(struct api_call *call)
         abort();
     writer->write(&snippet);
     fclose(snippet.out);
-    call->result = json_pack("{s:s}", "text", text);
+    call->result = json_pack("{s:s, s:s}", "schema", WEFT_SCHEMA_SNIPPET, "text", text);
     free(text);
 }

@@ -42,13 +42,14 @@ static void usage(FILE *out)
         "\n"
         "weft's controller: holds the configuration, keeps weft-dataplane running and programmed, serves "
         "`weft`.\n"
-        "  --config FILE      configuration (" WEFT_CONFIG_DEFAULT ")\n"
-        "  --run-dir DIR      sockets (" WEFT_RUN_DIR_DEFAULT ")\n"
-        "  --state-dir DIR    generations of the configuration (" WEFT_STATE_DIR_DEFAULT ")\n"
-        "  --foreground       accepted; weftd always stays in the foreground, under systemd or a shell\n"
-        "  --keep-dataplane   leave the dataplane running at an orderly stop\n"
+        "  --config FILE           configuration (" WEFT_CONFIG_DEFAULT ")\n"
+        "  --run-dir DIR           sockets (" WEFT_RUN_DIR_DEFAULT ")\n"
+        "  --state-dir DIR         generations of the configuration (" WEFT_STATE_DIR_DEFAULT ")\n"
+        "  --foreground            accepted; weftd always stays in the foreground, under systemd or a shell\n"
+        "  --keep-dataplane        leave the dataplane and machines running at an orderly stop\n"
         "  --dataplane-unit UNIT   have systemd start the dataplane, as this unit\n"
-        "  --doctor           check this host, print JSON, do nothing else; --fix: mend what can safely be\n"
+        "  --doctor                check this host, print JSON, do nothing else; --fix: mend what can safely "
+        "be\n"
         "  --version, --help\n",
         out);
 }

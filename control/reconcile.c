@@ -115,6 +115,20 @@ static int program(struct dp_client *client, const struct object_set *have, cons
     return error;
 }
 
+/* What the user can do about what the dataplane said. */
+static const char *way_out(const char *said, int error)
+{
+    if (error == -EEXIST)
+        return ": what is there is no socket; remove it or name another with --socket";
+    if (error == -EADDRINUSE)
+        return ": another program has it; end it or name another with --socket";
+    if (error == -ENOENT && strstr(said, ": socket /"))
+        return ": make its directory, or name another with --socket";
+    if (error == -EFAULT && strstr(said, "no DPDK device"))
+        return ": no driver of DPDK goes by that name";
+    return "";
+}
+
 int reconcile(struct dp_client *client, const struct object_set *want, const struct reconcile_opener *opener,
               char *text, size_t size)
 {
@@ -132,10 +146,7 @@ int reconcile(struct dp_client *client, const struct object_set *want, const str
     if (error) {
         if (!text[0])
             snprintf(text, size, "the dataplane refused: %s%s", dp_client_error(client),
-                     error == -EEXIST
-                         ? ": what is there is no socket; remove it or name another with --socket"
-                     : error == -EADDRINUSE ? ": another program has it; end it or name another with --socket"
-                                            : "");
+                     way_out(dp_client_error(client), error));
         return error;
     }
     error = reconcile_dump(client, &have);

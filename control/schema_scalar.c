@@ -58,8 +58,9 @@ static json_t *scalar_number(struct schema_place *place, const struct schema_key
         return NULL;
     }
     if (error || number < minimum || number > maximum) {
-        schema_mistake(place, node->position, "\"%.40s\" is out of range %lld to %lld", node->text,
-                       (long long)minimum, (long long)maximum);
+        const char *unit = row->type == SCHEMA_SIZE ? " MiB" : row->type == SCHEMA_SECONDS ? " seconds" : "";
+        schema_mistake(place, node->position, "\"%.40s\" is out of range %lld to %lld%s", node->text,
+                       (long long)minimum, (long long)maximum, unit);
         return NULL;
     }
     return json_integer(number);

@@ -65,6 +65,9 @@ enum weft_code {
 
 #define WEFT_SCHEMA_STATUS  "weft.status.v1"
 #define WEFT_SCHEMA_HISTORY "weft.history.v1"
+#define WEFT_SCHEMA_EXPORT  "weft.export.v1"
+#define WEFT_SCHEMA_DIFF    "weft.diff.v1"
+#define WEFT_SCHEMA_SNIPPET "weft.snippet.v1"
 #define WEFT_SCHEMA_DOCTOR  "weft.doctor.v1"
 #define WEFT_SCHEMA_BENCH   "weft.bench.v1" /* made by the command line */
 #define WEFT_SCHEMA_EVENT   "weft.event.v1"

@@ -69,7 +69,7 @@ static void the_machine(void **state)
     refused("p: {segment: s, vm: {kernel: k}}", 30, "tenants.a.ports.p.vm.kernel",
             "\"k\" is not an absolute path without . or ..");
     refused("p: {segment: s, vm: {kernel: /k, memory: 8M}}", 42, "tenants.a.ports.p.vm.memory",
-            "\"8M\" is out of range 16 to 1048576");
+            "\"8M\" is out of range 16 to 1048576 MiB");
     refused("p: {segment: s, vm: {kernel: /k, memory: 1T}}", 42, "tenants.a.ports.p.vm.memory",
             "\"1T\" is not a size, like 512M or 2G; a bare number is MiB");
     refused("p: {segment: s, vm: {kernel: /k, cpus: 17}}", 40, "tenants.a.ports.p.vm.cpus",
