@@ -98,6 +98,9 @@ const struct cli_noun *cli_noun_find(const char *name);
 /* The options that a path of weft_keys.h stands for ("tenants.*.ports.*."). */
 const struct cli_option *cli_keys_options(const char *path);
 
+/* What an option belongs to that would be a key there but is not built; NULL: there is no such key. */
+const char *cli_keys_refused(const char *path, const char *option);
+
 /* Whether the word belongs to the documented language but has no command in this version. */
 bool cli_word_is_reserved(const char *word);
 

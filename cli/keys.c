@@ -151,6 +151,19 @@ static size_t fill(const char *path, struct cli_option options[OPTIONS_MAX])
     return count;
 }
 
+const char *cli_keys_refused(const char *path, const char *option)
+{
+    size_t length = path ? strlen(path) : 0;
+    for (size_t i = 0; path && i < sizeof(keys) / sizeof(keys[0]); i++) {
+        const char *key = keys[i].path + length;
+        if (!keys[i].refused || strncmp(keys[i].path, path, length) != 0 || strchr(key, '*'))
+            continue;
+        if (strcmp(strncmp(key, "limits.", 7) == 0 ? key + 7 : key, option) == 0)
+            return keys[i].refused;
+    }
+    return NULL;
+}
+
 const struct cli_option *cli_keys_options(const char *path)
 {
     static struct {

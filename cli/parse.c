@@ -290,6 +290,9 @@ static int check_options(struct cli_context *context, const char *unknown, char 
     if (unknown) {
         char name[64];
         snprintf(name, sizeof(name), "%.*s", (int)strcspn(unknown, "="), unknown);
+        const char *refused = cli_keys_refused(context->command->keys, name + strspn(name, "-"));
+        if (refused)
+            return complain(message, "%s: %s: %s: not built in this version", title, name, refused);
         const char *nearest = nearest_option(context->command, name + strspn(name, "-"));
         if (nearest)
             return complain(message, "%s: unknown option \"%s\"; did you mean \"--%s\"?", title, name,
@@ -300,6 +303,10 @@ static int check_options(struct cli_context *context, const char *unknown, char 
     for (size_t i = 0; i < context->given_count; i++) {
         struct cli_given *given = &context->given[i];
         const struct cli_option *own = cli_option_find(context->command, given->option->name);
+        const char *refused = own ? NULL : cli_keys_refused(context->command->keys, given->option->name);
+        if (refused)
+            return complain(message, "%s: --%s: %s: not built in this version", title, given->option->name,
+                            refused);
         if (!own)
             return complain(message, "%s has no option \"--%s\"; \"weft %s --help\" lists its options", title,
                             given->option->name, title);
