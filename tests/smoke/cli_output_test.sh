@@ -25,18 +25,6 @@ expect 0 weft port -o name
 expect 0 weft -o name segment --tenant=acme
 [[ $OUT == $'acme/web\nacme/lab\nacme/app' ]]
 
-# what has no name: what other commands take for it
-expect 0 weft fdb list -o name
-[[ $OUT == $'52:54:00:00:00:01\n52:54:00:00:00:09' ]]
-
-# a list without items says so, but not to a script
-expect 0 weft forward list
-[[ -z $OUT && $ERR == "no port forwards; "*"weft forward add --help"* ]]
-expect 0 weft lease -T acme
-[[ -z $OUT && $ERR == "no leases of tenant acme" ]]
-expect 0 weft lease -o name
-[[ -z $OUT$ERR ]]
-
 # one screen
 expect 0 weft status
 for text in "controller  up" "dataplane   up" "WORKER CORE QUEUES" "12.5% yes" "acme " "warning: port acme/vm2"; do
