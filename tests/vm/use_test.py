@@ -79,7 +79,11 @@ def kvm(bench):
     refused(bench, "/dev/kvm: No such file", prefix=("unshare", "-m", "sh", "-c", 'mount -t tmpfs none /dev; exec "$0" "$@"'))
     if os.geteuid() == 0:
         os.chmod(bench.directory, 0o755)
-        refused(bench, "must be in the group kvm", prefix=("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"))
+        others = bench.path("not-for-all")  # whatever this host says of its own /dev/kvm
+        os.close(os.open(others, os.O_CREAT | os.O_WRONLY, 0o600))
+        refused(bench, "must be in the group kvm",
+                prefix=("unshare", "-m", "sh", "-c", f'mount --bind {others} /dev/kvm && exec setpriv --reuid=65534 --regid=65534 '
+                        '--clear-groups "$0" "$@"'))
 
 
 def control_in_use(bench):
