@@ -137,7 +137,9 @@ static void api_config_export(struct api_call *call)
         json_decref(record);
     }
     if (!config) {
-        outcome_fail(&call->outcome, WEFT_NOT_FOUND, "generation %" PRId64 " is not kept", generation);
+        outcome_fail(&call->outcome, WEFT_NOT_FOUND,
+                     "generation %" PRId64 " is not kept; \"weft config history\" lists those that are",
+                     generation);
         return;
     }
     char *text = export_yaml(config);
