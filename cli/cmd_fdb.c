@@ -43,13 +43,16 @@ int cmd_fdb_flush(struct cli_context *context)
             context->tenant);
         return WEFT_USAGE;
     }
-    int code = client_call(context, "fdb.flush", place(context), true, &result);
+    json_t *params = place(context);
+    if (context->dry_run)
+        json_object_set_new(params, "dry_run", json_true());
+    int code = client_call(context, "fdb.flush", params, true, &result);
     if (code)
         return code;
     if (context->format == CLI_FORMAT_JSON)
         output_json(context->out, result, false);
     else
-        fprintf(context->out, "flushed %lld\n",
+        fprintf(context->out, context->dry_run ? "not done (dry run), %lld to flush\n" : "flushed %lld\n",
                 (long long)json_integer_value(json_object_get(result, "flushed")));
     json_decref(result);
     return WEFT_OK;

@@ -73,11 +73,11 @@ const struct cli_command cli_fdb_commands[] = {
      .run = cmd_fdb_list},
     {.noun = "fdb",
      .verb = "flush",
-     .common = CLI_FORMAT | CLI_IN_TENANT,
+     .common = CLI_CHANGE | CLI_IN_TENANT,
      .arguments = {{"TENANT/SEGMENT", CLI_SEGMENT, true}},
      .options = fdb_options,
      .summary = "forget learned addresses: of a segment, of a port, or all",
-     .examples = {"weft fdb flush acme/web"},
+     .examples = {"weft fdb flush acme/web", "weft fdb flush --port acme/vm1 --dry-run"},
      .run = cmd_fdb_flush},
     {NULL},
 };

@@ -317,6 +317,10 @@ void api_flush(struct api_call *call)
                    (!filter.port || view->addresses[i].port == filter.port->id);
     view_free(view);
     client = supervisor_client(controller->supervisor);
+    if (api_bool(call, "dry_run")) {
+        call->result = json_pack("{s:I}", "flushed", (json_int_t)flushed);
+        return;
+    }
     if (!client || dp_client_flush(client, filter.segment ? filter.segment->id : 0,
                                    filter.port ? filter.port->id : 0) < 0) {
         outcome_fail(&call->outcome, WEFT_FAILED, "the dataplane did not flush: %s",

@@ -174,7 +174,7 @@ static const struct api_method methods[] = {
     {"forward.del", api_forward_del, true, true,
      "segment:string proto:string port:string address:string? dry_run:bool? expect_generation:integer?"},
     {"port.snippet", api_snippet, false, true, "name:string for:string"},
-    {"fdb.flush", api_flush, true, true, "segment:string? port:string?"},
+    {"fdb.flush", api_flush, true, true, "segment:string? port:string? dry_run:bool?"},
     {"config.apply", api_config_apply, true, true,
      "text:string filename:string? dry_run:bool? confirm_within:integer? expect_generation:integer?"},
     {"config.diff", api_config_diff, false, true, "text:string filename:string?"},

@@ -22,7 +22,7 @@ PARAMS = {
     "add": {"noun", "name", "values", "dry_run", "expect_generation"},
     "set": {"noun", "name", "values", "dry_run", "expect_generation"},
     "del": {"noun", "name", "dry_run", "expect_generation", "cascade"},
-    "port.snippet": {"name", "for"}, "fdb.flush": {"segment", "port"},
+    "port.snippet": {"name", "for"}, "fdb.flush": {"segment", "port", "dry_run"},
     "config.apply": {"text", "filename", "dry_run", "confirm_within", "expect_generation"},
     "config.diff": {"text", "filename"}, "config.confirm": set(), "config.rollback": {"generation", "dry_run"},
     "config.history": set(), "config.export": {"generation"}, "events": {"follow", "since"}, "doctor": {"fix"},
