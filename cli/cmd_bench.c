@@ -246,7 +246,7 @@ static int follow(struct bench *bench)
 
 static void exec_program(int input, int output)
 {
-    static const char *const places[] = {"", "../perf/", NULL}; /* installed, built */
+    static const char *const places[] = {"../libexec/weft/", "../perf/", "", NULL}; /* installed, built */
     char path[PROGRAM_PATH_SIZE], name[] = "weft-bench";
     char *const argv[] = {name, NULL};
     program_find(name, places, path);
