@@ -72,4 +72,6 @@ packaging=$SMOKE_SOURCE/packaging
 grep -q -- "^ExecStart=.* --keep-dataplane --dataplane-unit $unit\$" "$packaging/weftd.service.in"
 grep -q '^EnvironmentFile=-/var/lib/weft/dataplane.env$' "$packaging/$unit.in"
 grep -q '^ExecStart=.* \$WEFT_DATAPLANE_OPTIONS$' "$packaging/$unit.in"
-! grep -E '^(ProtectHome|ProtectClock|RestrictSUIDSGID)=' "$packaging/weftd.service.in"
+for setting in ProtectHome ProtectClock RestrictSUIDSGID; do
+    [[ $(grep -c "^$setting=" "$packaging/weftd.service.in") == 0 ]]
+done
