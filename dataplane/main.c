@@ -155,6 +155,7 @@ static int start_eal(const struct options *options)
         control_log(LOG_ERR, "DPDK's environment could not start: %s", rte_strerror(rte_errno));
         return -EIO;
     }
+    rmdir(rte_eal_get_runtime_dir()); /* made for what is switched off above; nobody else would remove it */
     return 0;
 }
 

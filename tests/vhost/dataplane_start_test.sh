@@ -70,10 +70,12 @@ ended 137 2>/dev/null
 start
 kill -INT "$pid"
 ended 0
-# All cores, the control thread's included.
-start --cores "$(taskset -cp $$ | sed 's/.*: //')"
+# All cores, the control thread's included. DPDK's directory of the prefix is gone when it serves.
+prefix=weft-start-test-$$
+start --prefix "$prefix" --cores "$(taskset -cp $$ | sed 's/.*: //')"
 kill -TERM "$pid"
 ended 0
+find /run/dpdk /var/run/dpdk -name "$prefix" 2>/dev/null | grep . && fail "what is above was left"
 # Somebody else's socket in the way. A file is not removed.
 touch "$directory/run/dataplane.sock"
 refused 1 "dataplane.sock: Address already in use" --run-dir "$directory/run" --hugepages never
