@@ -23,7 +23,8 @@ struct model_tenant {
     uint32_t id;
     int64_t limit_ports;                           /* -1: none */
     int64_t limit_macs;                            /* 0: none */
-    uint32_t limit_sessions, limit_guest_sessions; /* 0: none */
+    uint32_t limit_sessions;       /* 0: none */
+    uint32_t limit_guest_sessions; /* never 0 */
     uint32_t router_id;                            /* of its router: its own number */
     struct model_segment *segments;
     unsigned segment_count;
