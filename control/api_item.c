@@ -44,7 +44,7 @@ json_t *item_tenant(const struct view *view, const struct model_tenant *tenant)
     set_integer_if(limits, "macs", (uint64_t)tenant->limit_macs);
     set_integer_if(limits, "sessions", tenant->limit_sessions);
     for (unsigned i = 0; i < tenant->segment_count; i++)
-        if (strcmp(tenant->segments[i].mode, "nat") == 0)
+        if (tenant->segments[i].is_nat)
             set_integer(limits, "sessions-per-guest", tenant->limit_guest_sessions);
     if (json_object_size(limits))
         json_object_set(item, "limits", limits);
