@@ -43,7 +43,9 @@ json_t *item_tenant(const struct view *view, const struct model_tenant *tenant)
         set_integer(limits, "ports", (uint64_t)tenant->limit_ports);
     set_integer_if(limits, "macs", (uint64_t)tenant->limit_macs);
     set_integer_if(limits, "sessions", tenant->limit_sessions);
-    set_integer_if(limits, "sessions-per-guest", tenant->limit_guest_sessions);
+    for (unsigned i = 0; i < tenant->segment_count; i++)
+        if (tenant->segments[i].is_nat)
+            set_integer(limits, "sessions-per-guest", tenant->limit_guest_sessions);
     if (json_object_size(limits))
         json_object_set(item, "limits", limits);
     json_decref(limits);

@@ -235,6 +235,8 @@ struct application {
 static int application_program(struct controller *controller, struct application *application)
 {
     int error = 0;
+    if (controller->guests)
+        guests_withdraw(controller->guests, application->candidate);
     if (application->restarts) {
         supervisor_configure(controller->supervisor, application->candidate->config);
         error = supervisor_replace(controller->supervisor);
@@ -257,6 +259,8 @@ static void application_undo(struct controller *controller, const struct applica
             log_error("the dataplane does not start again: %s", supervisor_reason(controller->supervisor));
     }
     apply_reconcile(controller);
+    if (controller->guests)
+        guests_configure(controller->guests); /* what was taken back is so again */
 }
 
 static void application_adopt(struct controller *controller, struct application *application)

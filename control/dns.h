@@ -45,6 +45,7 @@ struct sockaddr_storage;
 
 /* Where an answer goes: copied from the query's datagram. */
 struct dns_client {
+    uint32_t tenant;
     uint32_t port; /* the interface's */
     uint32_t from; /* the guest's port */
     uint8_t mac[6], own_mac[6];
@@ -64,6 +65,6 @@ unsigned dns_forwarder_resolvers(struct dns_forwarder *forwarder, struct sockadd
 /* The first resolvers of resolv.conf(5): how many, at most `most`. */
 unsigned dns_resolvers(const char *resolv_conf, struct sockaddr_storage *resolvers, unsigned most);
 /* Asks the resolvers; send is called with the answer, at once if there is nobody to ask. A guest's query
- * beyond its share of those under way is dropped. */
+ * beyond its share of those under way, or its tenant's, is dropped. */
 void dns_forward(struct dns_forwarder *forwarder, const struct dns_client *client, const uint8_t *query,
                  size_t size);

@@ -9,7 +9,8 @@
  * The resolvers are those of resolv.conf, read again when the file's time stamp changes (looked at once a
  * second at most).
  *
- * Limits: QUERIES_MAX under way, QUERIES_PER_GUEST a guest's port. TCP is dns_tcp.c's.
+ * Limits: QUERIES_MAX under way, QUERIES_PER_GUEST a guest's port. When they are used up, the oldest query of
+ * whoever has the most is given up (share.h): its guest is told SERVFAIL, and asks again. TCP is dns_tcp.c's.
  */
 #include "dns.h"
 
@@ -24,6 +25,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include "share.h"
 
 #define QUERIES_MAX       512u
 #define QUERIES_PER_GUEST 32u
@@ -35,6 +37,7 @@ struct query {
     struct dns_forwarder *forwarder;
     struct dns_client client;
     struct event *event; /* NULL: free */
+    uint64_t number;     /* they are counted as they come */
     int fd;
     unsigned tried; /* resolvers given up */
     uint8_t id[2];  /* the guest's */
@@ -51,6 +54,7 @@ struct dns_forwarder {
     struct timespec modified;
     struct sockaddr_storage resolvers[DNS_RESOLVERS_MAX];
     unsigned resolver_count;
+    uint64_t numbered;
     struct query queries[QUERIES_MAX];
 };
 
@@ -220,7 +224,28 @@ static void on_event(evutil_socket_t fd, short what, void *context)
     }
 }
 
-static struct query *query_new(struct dns_forwarder *forwarder, uint32_t from)
+/* All are under way. NULL: nobody has more of them than the client's tenant, or the client in its tenant. */
+static struct query *query_give_up(struct dns_forwarder *forwarder, const struct dns_client *client)
+{
+    struct share_owner owners[QUERIES_MAX], loser;
+    struct query *oldest = NULL;
+    for (unsigned i = 0; i < QUERIES_MAX; i++)
+        owners[i] =
+            (struct share_owner){forwarder->queries[i].client.tenant, forwarder->queries[i].client.from};
+    if (!share_claim(owners, QUERIES_MAX, &(struct share_owner){client->tenant, client->from}, &loser))
+        return NULL;
+    for (unsigned i = 0; i < QUERIES_MAX; i++)
+        if (owners[i].tenant == loser.tenant && owners[i].port == loser.port &&
+            (!oldest || forwarder->queries[i].number < oldest->number))
+            oldest = &forwarder->queries[i];
+    if (oldest) {
+        query_end(oldest);
+        send_failure(oldest);
+    }
+    return oldest;
+}
+
+static struct query *query_new(struct dns_forwarder *forwarder, const struct dns_client *client)
 {
     struct query *unused = NULL;
     unsigned same = 0;
@@ -229,19 +254,22 @@ static struct query *query_new(struct dns_forwarder *forwarder, uint32_t from)
         if (!query->event)
             unused = query;
         else
-            same += query->client.from == from;
+            same += query->client.from == client->from && query->client.tenant == client->tenant;
     }
-    return same < QUERIES_PER_GUEST ? unused : NULL;
+    if (same >= QUERIES_PER_GUEST)
+        return NULL;
+    return unused ? unused : query_give_up(forwarder, client);
 }
 
 void dns_forward(struct dns_forwarder *forwarder, const struct dns_client *client, const uint8_t *bytes,
                  size_t size)
 {
-    struct query *query = size <= QUERY_MAX && size >= 2 ? query_new(forwarder, client->from) : NULL;
+    struct query *query = size <= QUERY_MAX && size >= 2 ? query_new(forwarder, client) : NULL;
     if (!query)
         return;
     refresh_resolvers(forwarder);
     query->forwarder = forwarder;
+    query->number = forwarder->numbered++;
     query->client = *client;
     query->tried = 0;
     query->size = size;

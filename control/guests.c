@@ -56,6 +56,11 @@ void guests_free(struct guests *guests)
     free(guests);
 }
 
+void guests_withdraw(struct guests *guests, const struct model *next)
+{
+    services_withdraw(guests->services, next);
+}
+
 void guests_configure(struct guests *guests)
 {
     services_configure(guests->services);

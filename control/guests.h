@@ -11,10 +11,13 @@
 
 struct controller;
 struct guests;
+struct model;
 
 struct guests *guests_new(struct controller *controller); /* NULL and errno */
 void guests_free(struct guests *guests);
-/* The controller's model is another one. */
+/* services_withdraw(). */
+void guests_withdraw(struct guests *guests, const struct model *next);
+/* The controller's model is another one, or still the same. */
 void guests_configure(struct guests *guests);
 /* The dataplane is there: it gets the punt channel. 0 or -errno (dp_client_error). */
 int guests_connect(struct guests *guests, struct dp_client *client);

@@ -8,6 +8,8 @@
 #include "values.h"
 #include "weft_api.h"
 
+#define GUEST_SESSIONS 250000 /* of a guest, of whom nothing is said */
+
 void *model_zeroed(size_t count, size_t size)
 {
     void *memory = calloc(count ? count : 1, size);
@@ -241,6 +243,14 @@ static void port_build(const struct model_check *check, struct model_tenant *ten
     model_vm_build(check, port, table);
 }
 
+/* No guest takes all that is its tenant's, unless the configuration says so. */
+static uint32_t guest_sessions(json_t *limits)
+{
+    int64_t of_tenant = number_of(limits, "sessions", 0);
+    int64_t part = of_tenant && of_tenant / 2 < GUEST_SESSIONS ? (of_tenant + 1) / 2 : GUEST_SESSIONS;
+    return (uint32_t)number_of(limits, "sessions-per-guest", part);
+}
+
 static void tenants_build(const struct model_check *check, const char *run_dir)
 {
     struct model *model = check->model;
@@ -262,7 +272,7 @@ static void tenants_build(const struct model_check *check, const char *run_dir)
             .limit_ports = number_of(limits, "ports", -1),
             .limit_macs = number_of(limits, "macs", 0),
             .limit_sessions = (uint32_t)number_of(limits, "sessions", 0),
-            .limit_guest_sessions = (uint32_t)number_of(limits, "sessions-per-guest", 0),
+            .limit_guest_sessions = guest_sessions(limits),
             .segments = model->segments + model->segment_count,
             .ports = model->ports + model->port_count,
         };

@@ -21,10 +21,11 @@
 struct model_tenant {
     const char *name;
     uint32_t id;
-    int64_t limit_ports;                           /* -1: none */
-    int64_t limit_macs;                            /* 0: none */
-    uint32_t limit_sessions, limit_guest_sessions; /* 0: none */
-    uint32_t router_id;                            /* of its router: its own number */
+    int64_t limit_ports;           /* -1: none */
+    int64_t limit_macs;            /* 0: none */
+    uint32_t limit_sessions;       /* 0: none */
+    uint32_t limit_guest_sessions; /* never 0 */
+    uint32_t router_id;            /* of its router: its own number */
     struct model_segment *segments;
     unsigned segment_count;
     struct model_port *ports;

@@ -74,8 +74,10 @@ static size_t add_options(const struct ra_scope *scope, uint8_t *at)
     at[1] = 4;
     at[2] = scope->prefix_length;
     at[3] = scope->prefix_length == 64 ? 0xc0 : 0x80; /* on-link, autonomous */
-    store_be32(at + 4, VALID_LIFETIME_S);
-    store_be32(at + 8, PREFERRED_S);
+    if (!scope->prefix_ends) {
+        store_be32(at + 4, VALID_LIFETIME_S);
+        store_be32(at + 8, PREFERRED_S);
+    }
     for (unsigned i = 0; i < scope->prefix_length; i++) /* the bits beyond are zero */
         at[16 + i / 8] |= scope->address[i / 8] & (0x80u >> i % 8);
     at += 32;
@@ -83,7 +85,7 @@ static size_t add_options(const struct ra_scope *scope, uint8_t *at)
         memset(at, 0, 8);
         at[0] = OPTION_RDNSS;
         at[1] = 3;
-        store_be32(at + 4, RDNSS_LIFETIME_S);
+        store_be32(at + 4, scope->dns_ends ? 0 : RDNSS_LIFETIME_S);
         memcpy(at + 8, scope->address, 16);
         at += 24;
     }

@@ -3,7 +3,7 @@
 /*
  * Router advertisements (RFC 4861 6.2, RDNSS: RFC 8106) for a segment with an IPv6 prefix: guests make their
  * addresses of it (SLAAC, RFC 4862) and find their way out. Sent in answer to a solicitation and, to all
- * nodes, every RA_INTERVAL_S seconds.
+ * nodes, every RA_INTERVAL_S seconds; and when something of it is not so any more (RFC 4861 6.2.5, 6.2.8).
  *
  * Threads: pure functions of their arguments.
  */
@@ -19,8 +19,10 @@ struct ra_scope {
     uint8_t address[16];   /* its address in the prefix: the DNS server */
     uint8_t prefix_length; /* 64 for SLAAC; another one is announced on-link only */
     uint16_t mtu;
-    bool default_router; /* there is a way out */
+    bool default_router; /* there is a way out; else its lifetime is 0: not, or not any more */
     bool dns;
+    bool prefix_ends; /* its lifetimes are 0: nobody is on-link, addresses of it are deprecated */
+    bool dns_ends;    /* the same */
 };
 
 /* The link-local address of a MAC (RFC 4291 appendix A). */

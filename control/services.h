@@ -21,6 +21,8 @@ struct services *services_new(struct controller *controller, services_send send,
 void services_free(struct services *services);
 /* The controller's model is another one: segments come and go, leases that it does not allow end. */
 void services_configure(struct services *services);
+/* The next model is about to come into force: what guests were told and is not so in it is taken back. */
+void services_withdraw(struct services *services, const struct model *next);
 /* A frame that the dataplane handed up: reasons DHCP, DNS and RS. */
 void services_punt(struct services *services, const struct dp_punt *punt, const uint8_t *frame);
 

@@ -109,7 +109,10 @@ void services_dns_handle(struct services *services, const struct dp_punt *punt, 
     if (dns_tcp_take(services->dns_tcp, punt->port, punt->from, frame, punt->size) ||
         !datagram_parse(frame, punt->size, &datagram) || datagram.destination_port != DNS_PORT)
         return;
-    struct dns_client client = {.port = punt->port, .from = punt->from, .udp_port = datagram.source_port};
+    struct dns_client client = {.tenant = services->by_port[punt->port]->segment->tenant->id,
+                                .port = punt->port,
+                                .from = punt->from,
+                                .udp_port = datagram.source_port};
     memcpy(client.mac, datagram.source_mac, 6);
     memcpy(client.own_mac, datagram.destination_mac, 6);
     memcpy(client.address, datagram.source, 16);

@@ -13,6 +13,11 @@
  * weft-vmm that ends in any other way is started again, at once if it had run for YOUNG_MS, else later and
  * later.
  *
+ * A weft-vmm that runs but does not answer (vm_link.c) is unresponsive: that is said, and nothing is done.
+ * Its guest may well go on (a thread each runs its CPUs), what hangs may come back (a disk on a network, a
+ * debugger), and a guest that is ended loses what it has not written. To stop, restart or kill it works as
+ * ever, since a weft-vmm that does not end in time is ended.
+ *
  * A change of the configuration is for the next start: no guest is powered off without being asked to be.
  * What runs is compared with what is declared by weft-vmm's arguments.
  */
@@ -54,6 +59,8 @@ const char *vm_state(const struct vm *vm)
         return vm->off || !vm->declared ? "off" : vm->reason[0] ? "failed" : "starting";
     if (!vm_wanted(vm) || status_is(vm, "stopping"))
         return "stopping";
+    if (vm->silent)
+        return "unresponsive";
     if (!vm->status)
         return "starting";
     return status_is(vm, "paused") ? "paused" : "running";
@@ -120,6 +127,9 @@ static void on_status(void *context, json_t *status)
     struct vm *vm = context;
     json_decref(vm->status);
     vm->status = json_incref(status);
+    if (vm->silent)
+        vm_event(vm, "vm-responsive", "weft-vmm answers again");
+    vm->silent = false;
     if (!vm->announced && vm->process.child) {
         vm->reason[0] = '\0';
         vm_event(vm, "vm-started", "the machine runs");
@@ -128,16 +138,28 @@ static void on_status(void *context, json_t *status)
     vm_step(vm);
 }
 
+static void on_silent(void *context)
+{
+    struct vm *vm = context;
+    char text[120];
+    if (!vm_wanted(vm))
+        return; /* it is overdue soon */
+    vm->silent = true;
+    snprintf(text, sizeof(text), "weft-vmm (pid %d) has not answered for %d s", (int)vm->process.pid,
+             VM_SILENT_MS / 1000);
+    vm_event(vm, "vm-unresponsive", text);
+}
+
 static void on_process(evutil_socket_t fd, short what, void *context);
 
 void vm_watch(struct vm *vm)
 {
     struct event_base *base = vm->vms->controller->base;
     vm->started_ms = clock_ms();
-    vm->stop_sent = vm->announced = false;
+    vm->stop_sent = vm->announced = vm->silent = false;
     vm->process_event = event_new(base, vm->process.pidfd, EV_READ, on_process, vm);
     event_add(vm->process_event, NULL);
-    vm->link = vm_link_new(base, vm->directory, on_status, vm);
+    vm->link = vm_link_new(base, vm->directory, on_status, on_silent, vm);
 }
 
 /* The next attempt: at once after a machine that ran well, else later and later. */

@@ -5,6 +5,9 @@
  * do. A weft-vmm that its guest has taken over may say anything: an answer is a line of at most LINE_SIZE,
  * one is awaited at a time, and what is taken from it are numbers, truth values and words that are compared
  * (vm.c). Nothing here waits.
+ *
+ * A weft-vmm that says nothing for VM_SILENT_MS is silent: stopped, or its main thread hangs. Time counts in
+ * turns of the timer, each for STATUS_MS at most, so that a weftd that was away itself does not think so.
  */
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
@@ -14,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include "clock.h"
 #include "vm_machine.h"
 
 #define CONNECT_MS 25
@@ -29,7 +33,10 @@ struct vm_link {
     struct event *timer;
     bool waiting; /* for a status */
     unsigned attempts;
+    int64_t turn_ms;   /* the timer's last */
+    int64_t silent_ms; /* since it was heard last */
     void (*status)(void *context, json_t *status);
+    void (*silent)(void *context);
     void *context;
 };
 
@@ -68,6 +75,7 @@ static void take_line(struct vm_link *link, const char *line, size_t size)
     json_t *result = json_object_get(answer, "result");
     if (json_integer_value(json_object_get(answer, "id")) == 1) {
         link->waiting = false;
+        link->silent_ms = 0;
         if (json_is_object(result))
             link->status(link->context, result);
     }
@@ -111,10 +119,20 @@ static void try_connect(struct vm_link *link)
     ask(link);
 }
 
+static void count_silence(struct vm_link *link)
+{
+    int64_t now_ms = clock_ms(), passed_ms = now_ms - link->turn_ms, before_ms = link->silent_ms;
+    link->turn_ms = now_ms;
+    link->silent_ms += passed_ms < STATUS_MS ? passed_ms : STATUS_MS;
+    if (before_ms < VM_SILENT_MS && link->silent_ms >= VM_SILENT_MS)
+        link->silent(link->context);
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *context)
 {
     struct vm_link *link = context;
     (void)fd, (void)what;
+    count_silence(link);
     if (link->buffer)
         ask(link);
     else
@@ -122,13 +140,16 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 }
 
 struct vm_link *vm_link_new(struct event_base *base, const char *directory,
-                            void (*status)(void *context, json_t *status), void *context)
+                            void (*status)(void *context, json_t *status), void (*silent)(void *context),
+                            void *context)
 {
     struct vm_link *link = calloc(1, sizeof(*link));
     if (!link)
         abort();
     link->base = base;
     link->status = status;
+    link->silent = silent;
+    link->turn_ms = clock_ms();
     link->context = context;
     link->address.sun_family = AF_UNIX;
     snprintf(link->address.sun_path, sizeof(link->address.sun_path), "%.98s/" VM_CONTROL, directory);

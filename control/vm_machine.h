@@ -54,6 +54,7 @@ struct vm {
     bool again;            /* to be stopped and started */
     bool stop_sent;        /* the power button was pressed */
     bool announced;        /* that it runs */
+    bool silent;           /* weft-vmm does not answer */
     json_t *want;          /* arguments that the configuration means; NULL: not declared */
     json_t *have;          /* arguments of the process; NULL: none yet */
     uint32_t stop_timeout; /* seconds */
@@ -92,8 +93,9 @@ bool vm_save(void *context);
 void vm_learn_end(struct vm *vm, struct vm_end *end);
 void vm_event(const struct vm *vm, const char *type, const char *text);
 bool vms_any_alive(const struct vms *vms); /* vms.c */
-const char *vm_state(const struct vm *vm); /* off, starting, running, paused, stopping, failed */
-bool vm_pending(const struct vm *vm);      /* it runs otherwise than the configuration says */
+const char *vm_state(
+    const struct vm *vm);             /* off, starting, running, unresponsive, paused, stopping, failed */
+bool vm_pending(const struct vm *vm); /* it runs otherwise than the configuration says */
 
 /* vm_arguments.c: what the configuration means to weft-vmm; an array of texts. */
 json_t *vm_arguments(const struct model_port *port);
@@ -116,9 +118,12 @@ void vm_store_prepare(const char *directory);
 void vm_store_sockets(const char *directory); /* removes them */
 void vm_store_remove(const char *directory);
 
-/* vm_link.c: the connection to a machine's control socket. Keeps asking for its status. */
+/* vm_link.c: the connection to a machine's control socket. Keeps asking for its status; `silent` is called
+ * once when it has not answered for VM_SILENT_MS, until it answers again. */
+#define VM_SILENT_MS 15000
 struct vm_link;
 struct vm_link *vm_link_new(struct event_base *base, const char *directory,
-                            void (*status)(void *context, json_t *status), void *context);
+                            void (*status)(void *context, json_t *status), void (*silent)(void *context),
+                            void *context);
 void vm_link_free(struct vm_link *link);
 bool vm_link_send(struct vm_link *link, const char *method); /* false: not connected */

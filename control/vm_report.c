@@ -54,6 +54,9 @@ void vms_warn(const struct vms *vms, json_t *warnings)
             note(warnings,
                  "machine %s runs with an older configuration; \"weft vm restart %s\" applies the new one",
                  vm->name);
+        if (strcmp(vm_state(vm), "unresponsive") == 0)
+            note(warnings, "weft-vmm of machine %s does not answer; \"weft vm stop %s --force\" ends it",
+                 vm->name);
         if (strcmp(vm_state(vm), "failed") == 0)
             json_array_append_new(warnings,
                                   json_sprintf("machine %s does not run: %s", vm->name, vm->reason));

@@ -278,6 +278,7 @@ int configuration_commit(struct configuration *configuration, struct transaction
         snprintf(text, OBJECT_TEXT_SIZE, "no memory for a commit");
         return -ENOMEM;
     }
+    workers_settle(); /* what the controller sent before goes out as long as there is a way */
     commit->configuration = configuration;
     commit->old = configuration->objects;
     commit->new = transaction_objects(transaction);

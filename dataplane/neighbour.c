@@ -13,57 +13,43 @@
  *                        failed --FAILED_S--> gone <--+                                         incomplete
  *
  * A worker that has a packet for an unknown neighbour hands it over (router_ring.c) and the packet waits
- * here, at most HELD_PER_NEIGHBOUR of them, HELD_MAX and HELD_BYTES in all, and for one port no more than is
- * left for the others: who scans a subnet has half of the room, and the next port still has its own. An
- * answer sends them on, in the order they came; after TRIES questions, one a second, they fail: the worker
- * drops them and reports it to their sources, as it does with packets that come in the FAILED_S after that. A
- * target is asked for at most once a second, however many packets want it.
+ * (neighbour_held.c). An answer sends what waits on, in the order it came; after TRIES questions, one a
+ * second, it fails: the worker drops it and reports it to its source, as it does with packets that come in
+ * the FAILED_S after that. A target is asked for at most once a second, however many packets want it.
  *
  * Only what was asked for is learned: an answer, or anybody's announcement, changes an entry that is there
- * and never adds one. So a flood of forged ARP fills nothing. Entries of a port are limited (NEIGHBOURS_MAX);
- * when they are used up, failed ones give way and others do not. Static neighbours are not here but in the
- * snapshot and always win.
+ * and never adds one. So a flood of forged ARP fills nothing. Entries of a port are limited (NEIGHBOURS_MAX)
+ * and belong to the source, a port of a tenant, whose packet asked first. When they are used up, failed ones
+ * give way, then those of whoever has the most (neighbour_quota.c): one that waits for its answer, or else
+ * the one that was longest not sent to. So who scans a network that is on the link, or has somebody there
+ * answer for all of it, takes nothing from others. Static neighbours are not here but in the snapshot and
+ * always win.
  *
  * An interface whose neighbours the host's kernel knows (DP_INTERFACE_F_ASK_KERNEL) asks the controller
- * instead of the link; the answer is a static neighbour in the next configuration.
+ * instead of the link; the answer is a static neighbour in the next configuration. It has room for ASKED_MAX
+ * entries only: the kernel's own table is small (neigh/default/gc_thresh3, 1024), and the host's as well.
  */
 #include "neighbour.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include "neighbour_private.h"
 #include "router.h"
 
-#define NEIGHBOURS_MAX     1024u /* of a port, without static ones */
-#define HELD_PER_NEIGHBOUR 4u
-#define HELD_MAX           1024u
-#define HELD_BYTES         (4u << 20)
-#define TRIES              3u
-#define TRY_MS             1000u
-#define REACHABLE_S        30u /* RFC 4861, 10: REACHABLE_TIME */
-#define FRESH_S            15u
-#define IN_USE_S           10u
-#define FAILED_S           3u
-#define FORGET_S           600u
-#define WALK_MS            1000u
-#define HELD_FRAME_MIN     60u
-
-struct neighbour_held {
-    struct neighbour_held *next;
-    struct router_port *port; /* of the neighbour */
-    uint32_t bytes;
-    struct router_note note; /* its frame is as long as the packet */
-};
+#define NEIGHBOURS_MAX 1024u /* of a port, without static ones */
+#define ASKED_MAX      256u  /* of a port whose neighbours the kernel is asked for */
+#define TRIES          3u
+#define TRY_MS         1000u
+#define REACHABLE_S    30u /* RFC 4861, 10: REACHABLE_TIME */
+#define FRESH_S        15u
+#define IN_USE_S       10u
+#define FAILED_S       3u
+#define FORGET_S       600u
+#define WALK_MS        1000u
 
 static const struct neighbour_ops nowhere;
 
-static struct {
-    const struct neighbour_ops *ops;
-    struct router_port *ports;
-    struct neighbour *limbo; /* by list_next: out of their chains, some worker may still read them */
-    unsigned held;
-    uint64_t held_bytes;
-    uint64_t next_walk_ms;
-} table = {.ops = &nowhere};
+struct neighbour_table neighbour_table = {.ops = &nowhere};
 
 /* Worker */
 
@@ -83,11 +69,14 @@ static void set_value(struct neighbour *neighbour, uint64_t value)
     __atomic_store_n(&neighbour->value, value, __ATOMIC_RELAXED);
 }
 
-static struct neighbour *neighbour_add(struct router_port *port, const uint8_t address[16], uint32_t now_s)
+static struct neighbour *neighbour_add(struct router_port *port, const uint8_t address[16],
+                                       struct quota_source source, uint32_t now_s)
 {
     struct neighbour *neighbour = calloc(1, sizeof(*neighbour));
-    if (!neighbour)
+    if (!neighbour || quota_charge(&port->quota, source, &neighbour->item, 1)) {
+        free(neighbour);
         return NULL;
+    }
     struct neighbour **bucket = &port->buckets[neighbour_hash(address) & (NEIGHBOUR_BUCKETS - 1)];
     memcpy(neighbour->address, address, 16);
     neighbour->created_s = neighbour->used_s = now_s;
@@ -96,50 +85,8 @@ static struct neighbour *neighbour_add(struct router_port *port, const uint8_t a
     if (port->list)
         port->list->list_previous = neighbour;
     port->list = neighbour;
-    port->count++;
     __atomic_store_n(bucket, neighbour, __ATOMIC_RELEASE);
     return neighbour;
-}
-
-static void held_free(struct neighbour_held *held)
-{
-    table.held--;
-    table.held_bytes -= held->bytes;
-    held->port->held--;
-    held->port->held_bytes -= held->bytes;
-    free(held);
-}
-
-/* Where a packet came in: its port, if it still is a router port of the configuration. */
-static struct port *port_of(uint32_t id)
-{
-    const struct snapshot *snapshot = table.ops->snapshot();
-    const struct ingress *ingress = snapshot ? snapshot->ingress[id] : NULL;
-    return ingress && ingress->interface ? ingress->port : NULL;
-}
-
-/* Sends on what waits, or gives it back as failed. What finds no room stays for the next time. */
-static void release(struct neighbour *neighbour, bool failed)
-{
-    while (neighbour->held) {
-        struct neighbour_held *held = neighbour->held;
-        struct port *port = port_of(held->note.in);
-        if (port && table.ops->resume(port, &held->note, failed) == -EAGAIN)
-            return;
-        neighbour->held = held->next;
-        neighbour->held_count--;
-        held_free(held);
-    }
-}
-
-static void discard(struct neighbour *neighbour)
-{
-    release(neighbour, true);
-    while (neighbour->held) {
-        struct neighbour_held *held = neighbour->held;
-        neighbour->held = held->next;
-        held_free(held);
-    }
 }
 
 static void neighbour_remove(struct router_port *port, struct neighbour *neighbour)
@@ -154,20 +101,20 @@ static void neighbour_remove(struct router_port *port, struct neighbour *neighbo
         neighbour->list_previous->list_next = neighbour->list_next;
     else
         port->list = neighbour->list_next;
-    port->count--;
-    discard(neighbour);
-    neighbour->list_next = table.limbo;
-    table.limbo = neighbour;
+    quota_release(&port->quota, &neighbour->item);
+    neighbour_discard(neighbour);
+    neighbour->list_next = neighbour_table.limbo;
+    neighbour_table.limbo = neighbour;
 }
 
 static void empty_limbo(void)
 {
-    if (!table.limbo)
+    if (!neighbour_table.limbo)
         return;
-    table.ops->quiesce();
-    while (table.limbo) {
-        struct neighbour *neighbour = table.limbo;
-        table.limbo = neighbour->list_next;
+    neighbour_table.ops->quiesce();
+    while (neighbour_table.limbo) {
+        struct neighbour *neighbour = neighbour_table.limbo;
+        neighbour_table.limbo = neighbour->list_next;
         free(neighbour);
     }
 }
@@ -176,7 +123,7 @@ static void empty_limbo(void)
 
 static const struct interface *interface_of(const struct router_port *port)
 {
-    const struct snapshot *snapshot = table.ops->snapshot();
+    const struct snapshot *snapshot = neighbour_table.ops->snapshot();
     const struct ingress *ingress = snapshot ? snapshot->ingress[port->port->config.id] : NULL;
     return ingress && ingress->port == port->port ? ingress->interface : NULL;
 }
@@ -193,12 +140,12 @@ static void ask(struct router_port *port, struct neighbour *neighbour, uint64_t 
     if (!interface)
         return;
     if (interface->flags & DP_INTERFACE_F_ASK_KERNEL) {
-        table.ops->ask(port->port->config.id, neighbour->address);
+        neighbour_table.ops->ask(port->port->config.id, neighbour->address);
         return;
     }
     uint8_t frame[NEIGHBOUR_QUESTION_MAX];
     uint32_t size = neighbour_question(interface, neighbour->address, known ? mac : NULL, frame);
-    table.ops->send(port->port, frame, size);
+    neighbour_table.ops->send(port->port, frame, size);
 }
 
 /* Control: notes of the workers */
@@ -212,7 +159,7 @@ static void confirm(struct neighbour *neighbour, const uint8_t mac[6], bool sure
     neighbour->asking = false;
     neighbour->tries = 0;
     set_value(neighbour, value | NEIGHBOUR_F_USABLE | (sure ? NEIGHBOUR_F_FRESH : 0));
-    release(neighbour, false);
+    neighbour_release(neighbour, false);
 }
 
 static void seen(struct router_port *port, const struct router_note *note, uint64_t now_ms)
@@ -230,68 +177,82 @@ static void seen(struct router_port *port, const struct router_note *note, uint6
         confirm(neighbour, note->mac, true, now_ms);
 }
 
-static bool make_room(struct router_port *port)
+static struct neighbour *neighbour_of(struct quota_item *item)
 {
-    if (port->count < NEIGHBOURS_MAX)
-        return true;
-    for (struct neighbour *neighbour = port->list; neighbour; neighbour = neighbour->list_next)
-        if (neighbour->value & NEIGHBOUR_F_FAILED) {
-            neighbour_remove(port, neighbour);
-            return true;
-        }
-    return false;
+    return (struct neighbour *)((uint8_t *)item - offsetof(struct neighbour, item));
 }
 
-static bool held_add(struct router_port *port, struct neighbour *neighbour, const struct router_note *note)
+/* The rather to be given up of two. */
+static struct neighbour *lesser(struct neighbour *one, struct neighbour *other)
 {
-    size_t bytes = offsetof(struct neighbour_held, note.frame) + note->size;
-    if (bytes < sizeof(struct neighbour_held) - ROUTER_HELD_SIZE + HELD_FRAME_MIN)
-        bytes = sizeof(struct neighbour_held) - ROUTER_HELD_SIZE + HELD_FRAME_MIN;
-    if (neighbour->held_count >= HELD_PER_NEIGHBOUR || port->held + table.held >= HELD_MAX ||
-        port->held_bytes + table.held_bytes + bytes > HELD_BYTES)
-        return false;
-    struct neighbour_held *held = malloc(bytes), **last = &neighbour->held;
-    if (!held)
-        return false;
-    held->next = NULL;
-    held->port = port;
-    held->bytes = (uint32_t)bytes;
-    memcpy(&held->note, note, offsetof(struct router_note, frame) + note->size);
-    while (*last)
-        last = &(*last)->next;
-    *last = held;
-    table.held++;
-    table.held_bytes += bytes;
-    port->held++;
-    port->held_bytes += bytes;
-    if (++neighbour->held_count == HELD_PER_NEIGHBOUR && !(neighbour->value & NEIGHBOUR_F_USABLE))
-        set_value(neighbour, neighbour->value | NEIGHBOUR_F_WAITING);
-    return true;
+    bool one_usable = one->value & NEIGHBOUR_F_USABLE, other_usable = other->value & NEIGHBOUR_F_USABLE;
+    if (!one_usable || !other_usable)
+        return one_usable ? other : one;
+    uint32_t one_s = __atomic_load_n(&one->used_s, __ATOMIC_RELAXED);
+    uint32_t other_s = __atomic_load_n(&other->used_s, __ATOMIC_RELAXED);
+    return (int32_t)(one_s - other_s) > 0 ? other : one;
+}
+
+/* What goes for a new entry of the source; NULL: nothing. */
+static struct neighbour *to_give_up(const struct router_port *port, struct quota_source source)
+{
+    for (struct neighbour *neighbour = port->list; neighbour; neighbour = neighbour->list_next)
+        if (neighbour->value & NEIGHBOUR_F_FAILED)
+            return neighbour;
+    struct quota_item *item = quota_claim(&port->quota, source, 1);
+    struct neighbour *found = item ? neighbour_of(item) : NULL;
+    for (; item; item = item->newer)
+        found = lesser(found, neighbour_of(item));
+    return found;
+}
+
+static bool make_room(struct router_port *port, struct quota_source source)
+{
+    if (port->quota.used < port->quota.room)
+        return true;
+    struct neighbour *neighbour = to_give_up(port, source);
+    if (neighbour)
+        neighbour_remove(port, neighbour);
+    return neighbour;
+}
+
+/* A packet that came from outside for a tenant's guest is the tenant's. */
+static struct quota_source source_of(const struct router_note *note)
+{
+    const struct snapshot *snapshot = neighbour_table.ops->snapshot();
+    const struct ingress *in = snapshot ? snapshot->ingress[note->in] : NULL;
+    const struct ingress *inner = snapshot ? snapshot->ingress[note->inner] : NULL;
+    uint32_t tenant = in && in->interface ? in->interface->router->id : 0;
+    if (tenant == 0 && inner && inner->interface)
+        tenant = inner->interface->router->id;
+    return (struct quota_source){tenant, note->from};
 }
 
 /* Gives a packet back that cannot wait. */
 static void refuse(const struct router_note *note)
 {
-    struct port *port = port_of(note->in);
+    struct port *port = neighbour_port_of(note->in);
     if (port)
-        table.ops->resume(port, note, true);
+        neighbour_table.ops->resume(port, note, true);
 }
 
 static void resolve(struct router_port *port, const struct router_note *note, uint64_t now_ms)
 {
     const struct interface *interface = interface_of(port);
     struct neighbour *neighbour = neighbour_find(port, note->address);
-    struct port *in = port_of(note->in);
+    struct port *in = neighbour_port_of(note->in);
     bool known = interface && interface_static(interface, note->address);
     if (known || (neighbour && neighbour->value & NEIGHBOUR_F_USABLE)) { /* answered meanwhile */
         if (in)
-            table.ops->resume(in, note, false);
+            neighbour_table.ops->resume(in, note, false);
         return;
     }
     bool unknown = !neighbour;
-    if (unknown && make_room(port))
-        neighbour = neighbour_add(port, note->address, (uint32_t)(now_ms / 1000));
-    if (!neighbour || neighbour->value & NEIGHBOUR_F_FAILED || !held_add(port, neighbour, note))
+    struct quota_source source = source_of(note);
+    port->quota.room = interface && interface->flags & DP_INTERFACE_F_ASK_KERNEL ? ASKED_MAX : NEIGHBOURS_MAX;
+    if (unknown && make_room(port, source))
+        neighbour = neighbour_add(port, note->address, source, (uint32_t)(now_ms / 1000));
+    if (!neighbour || neighbour->value & NEIGHBOUR_F_FAILED || !neighbour_hold(neighbour, note, source))
         refuse(note);
     if (neighbour && unknown)
         ask(port, neighbour, now_ms);
@@ -299,7 +260,7 @@ static void resolve(struct router_port *port, const struct router_note *note, ui
 
 static struct router_port *router_port_of(uint32_t id)
 {
-    const struct port *port = port_of(id);
+    const struct port *port = neighbour_port_of(id);
     return port ? port->private : NULL;
 }
 
@@ -323,7 +284,7 @@ static bool look_after(struct router_port *port, struct neighbour *neighbour, ui
     int32_t idle = (int32_t)(now_s - __atomic_load_n(&neighbour->used_s, __ATOMIC_RELAXED));
     bool usable = neighbour->value & NEIGHBOUR_F_USABLE;
     if (neighbour->value & NEIGHBOUR_F_FAILED) {
-        release(neighbour, true);
+        neighbour_release(neighbour, true);
         return now_ms >= neighbour->next_ms;
     }
     if (neighbour->asking) {
@@ -340,11 +301,11 @@ static bool look_after(struct router_port *port, struct neighbour *neighbour, ui
         neighbour->asking = false;
         neighbour->next_ms = now_ms + FAILED_S * 1000;
         set_value(neighbour, NEIGHBOUR_F_FAILED);
-        release(neighbour, true);
+        neighbour_release(neighbour, true);
         return false;
     }
     uint32_t age = now_s - neighbour->confirmed_s;
-    release(neighbour, false);
+    neighbour_release(neighbour, false);
     if (age >= FRESH_S && neighbour->value & NEIGHBOUR_F_FRESH)
         set_value(neighbour, neighbour->value & ~NEIGHBOUR_F_FRESH);
     if (age >= REACHABLE_S && idle < (int32_t)IN_USE_S)
@@ -354,10 +315,10 @@ static bool look_after(struct router_port *port, struct neighbour *neighbour, ui
 
 void neighbours_tick(uint64_t now_ms)
 {
-    if (now_ms < table.next_walk_ms)
+    if (now_ms < neighbour_table.next_walk_ms)
         return;
-    table.next_walk_ms = now_ms + WALK_MS;
-    for (struct router_port *port = table.ports; port; port = port->next)
+    neighbour_table.next_walk_ms = now_ms + WALK_MS;
+    for (struct router_port *port = neighbour_table.ports; port; port = port->next)
         for (struct neighbour *neighbour = port->list, *next; neighbour; neighbour = next) {
             next = neighbour->list_next;
             if (look_after(port, neighbour, now_ms))
@@ -368,22 +329,17 @@ void neighbours_tick(uint64_t now_ms)
 
 void neighbours_changed(uint64_t now_ms)
 {
-    for (struct router_port *port = table.ports; port; port = port->next) {
+    for (struct router_port *port = neighbour_table.ports; port; port = port->next) {
         const struct interface *interface = interface_of(port);
         for (struct neighbour *neighbour = port->list, *next; neighbour; neighbour = next) {
             next = neighbour->list_next;
             bool is_static = interface && interface_static(interface, neighbour->address);
             if (is_static)
-                release(neighbour, false);
+                neighbour_release(neighbour, false);
             if (is_static || !interface)
                 neighbour_remove(port, neighbour);
         }
     }
-}
-
-unsigned neighbours_held(void)
-{
-    return table.held;
 }
 
 /* Ports */
@@ -420,37 +376,20 @@ static const struct neighbour_ops nowhere = {.send = nowhere_send,
 
 void neighbours_init(const struct neighbour_ops *ops)
 {
-    table.ops = ops ? ops : &nowhere;
-    table.next_walk_ms = 0;
+    neighbour_table.ops = ops ? ops : &nowhere;
+    neighbour_table.next_walk_ms = 0;
 }
 
 void neighbours_port_add(struct router_port *port)
 {
-    port->next = table.ports;
-    table.ports = port;
-}
-
-/* Packets that came in by the port and wait elsewhere: nobody is there to count them any more. */
-static void forget_packets_of(uint32_t id)
-{
-    for (struct router_port *port = table.ports; port; port = port->next)
-        for (struct neighbour *neighbour = port->list; neighbour; neighbour = neighbour->list_next)
-            for (struct neighbour_held **link = &neighbour->held; *link;) {
-                struct neighbour_held *held = *link;
-                if (held->note.in != id) {
-                    link = &held->next;
-                    continue;
-                }
-                *link = held->next;
-                neighbour->held_count--;
-                held_free(held);
-            }
+    port->next = neighbour_table.ports;
+    neighbour_table.ports = port;
 }
 
 void neighbours_port_remove(struct router_port *port)
 {
-    struct router_port **link = &table.ports;
-    forget_packets_of(port->port->config.id);
+    struct router_port **link = &neighbour_table.ports;
+    neighbour_forget_packets_of(port->port->config.id);
     while (port->list)
         neighbour_remove(port, port->list);
     while (*link && *link != port)
@@ -458,45 +397,4 @@ void neighbours_port_remove(struct router_port *port)
     if (*link)
         *link = port->next;
     empty_limbo();
-}
-
-/* Dump */
-
-static void read_static(const struct interface *interface, const struct static_neighbour *neighbour,
-                        struct dp_neighbour_state *state)
-{
-    *state = (struct dp_neighbour_state){.port = interface->ingress->id, .is_static = 1, .reachable = 1};
-    memcpy(state->address, neighbour->address, 16);
-    memcpy(state->mac, &neighbour->mac, 6);
-}
-
-static void read_dynamic(const struct router_port *port, const struct neighbour *neighbour, uint32_t now_s,
-                         struct dp_neighbour_state *state)
-{
-    *state = (struct dp_neighbour_state){.port = port->port->config.id};
-    memcpy(state->address, neighbour->address, 16);
-    state->reachable = (neighbour->value & NEIGHBOUR_F_USABLE) != 0;
-    if (state->reachable)
-        memcpy(state->mac, &neighbour->value, 6);
-    state->age_s = now_s - (state->reachable ? neighbour->confirmed_s : neighbour->created_s);
-}
-
-size_t neighbours_read(uint64_t *cursor, uint32_t now_s, struct dp_neighbour_state *states, size_t capacity)
-{
-    const struct snapshot *snapshot = table.ops->snapshot();
-    uint64_t at = 0;
-    size_t count = 0;
-    for (unsigned i = 0; snapshot && i < snapshot->interface_count; i++) {
-        const struct interface *interface = &snapshot->interfaces[i];
-        for (uint32_t slot = 0; slot <= interface->neighbour_mask && count < capacity; slot++)
-            if (!address_is_zero(interface->neighbours[slot].address) && at++ >= *cursor)
-                read_static(interface, &interface->neighbours[slot], &states[count++]);
-    }
-    for (const struct router_port *port = table.ports; port; port = port->next)
-        for (const struct neighbour *neighbour = port->list; neighbour && count < capacity;
-             neighbour = neighbour->list_next)
-            if (at++ >= *cursor)
-                read_dynamic(port, neighbour, now_s, &states[count++]);
-    *cursor = count < capacity ? UINT64_MAX : *cursor + count;
-    return count;
 }

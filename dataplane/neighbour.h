@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "dataplane_api.h"
+#include "neighbour_quota.h"
 
 struct event_base;
 struct interface;
@@ -39,6 +40,7 @@ struct neighbour {
     uint8_t tries;
     bool asking;
     uint8_t held_count;
+    struct quota_item item;                      /* whose packet asked for it first; of the port's quota */
     struct neighbour *list_next, *list_previous; /* of the port */
     struct neighbour_held *held;                 /* packets that wait */
 };
@@ -47,11 +49,8 @@ struct neighbour {
 struct router_port {
     struct neighbour *buckets[NEIGHBOUR_BUCKETS]; /* control: w (release), worker: r */
     struct neighbour *list;                       /* control: all of them */
-    unsigned count;                               /* control */
-    unsigned held;                                /* control: packets that wait for neighbours of this port */
-    uint64_t held_bytes;                          /* control */
+    struct quota quota;                           /* control: of entries */
     uint64_t error_time;                          /* ICMP errors: see storm.h; workers: rw (atomic) */
-    uint64_t resolve_time;                        /* packets that wait: the same */
     struct port *port;
     struct router_port *next; /* control: list of all */
 } __attribute__((aligned(64)));
@@ -112,8 +111,8 @@ void neighbours_tick(uint64_t now_ms);
 /* After a configuration was published: packets that wait for what is static now go on, and neighbours of
  * addresses that are none any more are forgotten. */
 void neighbours_changed(uint64_t now_ms);
-/* Packets that wait now. */
+/* neighbour_held.c: packets that wait now. */
 unsigned neighbours_held(void);
-/* Dump: from *cursor on, static ones of the snapshot first. Returns how many; sets *cursor to UINT64_MAX at
- * the end. */
+/* neighbour_read.c. Dump: from *cursor on, static ones of the snapshot first. Returns how many; sets *cursor
+ * to UINT64_MAX at the end. */
 size_t neighbours_read(uint64_t *cursor, uint32_t now_s, struct dp_neighbour_state *states, size_t capacity);

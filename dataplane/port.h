@@ -83,6 +83,8 @@ struct port {
     /* Storm limit (storm.h): TSC time up to which the port has used its flood budget; workers: rw (atomic).
      */
     uint64_t storm_time __attribute__((aligned(64)));
+    uint64_t
+        resolve_time; /* the same for packets that ask for a neighbour (router.c); workers: rw (atomic) */
 } __attribute__((aligned(64)));
 
 /* control: after the set of usable transmit queues changed. mask: bit i for queue i; 0: queue 0. A source

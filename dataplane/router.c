@@ -234,14 +234,23 @@ static void fail(struct program *program, struct routed *routed)
         icmp_error_ipv6(program, routed, ICMPV6_UNREACHABLE, ICMPV6_UNREACHABLE_ADDRESS, 0);
 }
 
+/* Who asks for many neighbours uses up its own turn and nobody else's: a guest's port, or the tenant's
+ * interface that a packet from outside is for. */
+static bool resolve_allowed(struct program *program, const struct routed *routed)
+{
+    uint32_t id = routed->in->router->id ? routed->from : routed->inner;
+    const struct ingress *payer = program->snapshot->ingress[id];
+    struct port *port = (payer ? payer : routed->in->ingress)->port;
+    return storm_bucket_allows(&port->resolve_time, program->router->resolve_interval, program->storm_burst,
+                               program->now);
+}
+
 static void hold(struct program *program, struct routed *routed, const struct router_way *way)
 {
     struct router_stage *stage = program->router;
     struct router_note *note = NULL;
     const struct packet *packet = routed->packet;
-    if (packet->size <= ROUTER_HELD_SIZE &&
-        storm_bucket_allows(&interface_port(way->out)->resolve_time, stage->resolve_interval,
-                            program->storm_burst, program->now))
+    if (packet->size <= ROUTER_HELD_SIZE && resolve_allowed(program, routed))
         note = router_note_get(stage);
     if (!note) {
         router_drop(program, routed, DP_DROP_L3_NEIGHBOUR);
@@ -252,6 +261,7 @@ static void hold(struct program *program, struct routed *routed, const struct ro
     memcpy(note->address, way->hop, 16);
     note->in = routed->port;
     note->inner = routed->inner;
+    note->from = routed->from;
     note->flags = routed->flags & ROUTED_F_TRANSLATED;
     note->size = packet->size;
     note->packet_flags = packet->flags;

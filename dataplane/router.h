@@ -26,7 +26,7 @@ struct program;
 #define ROUTER_NOTES       64u   /* power of two */
 #define ROUTER_PUNTS       64u   /* power of two */
 #define ROUTER_ERRORS_PPS  1000u /* ICMP errors and RSTs of one interface a second (RFC 1812, 4.3.2.8) */
-#define ROUTER_RESOLVE_PPS 2000u /* packets of one interface that may ask for a neighbour a second */
+#define ROUTER_RESOLVE_PPS 500u  /* packets of one source that may ask for a neighbour a second */
 
 struct static_neighbour {
     uint8_t address[16]; /* all zero: free */
@@ -98,7 +98,7 @@ struct router_note {
     bool solicited; /* SEEN: it answers a question (ND: the flag, ARP: a reply) */
     bool override;  /* SEEN: ND's flag; ARP: always */
     /* RESOLVE: the packet as it is to go on */
-    uint32_t in, inner, flags; /* struct routed */
+    uint32_t in, inner, from, flags; /* struct routed */
     uint32_t size;
     uint8_t packet_flags, gso_type;
     uint16_t hdr_len, gso_size, csum_start, csum_offset;

@@ -44,6 +44,8 @@ const struct snapshot *workers_snapshot(void);
 int workers_inject(const struct port *port, const void *frame, uint32_t size);
 /* neighbour_ops.resume: a packet that waited goes on at the router port. As workers_inject. */
 int workers_resume(struct port *port, const struct router_note *note, bool failed);
+/* What was injected or resumed is handled; a tenth of a second at most. */
+void workers_settle(void);
 /* A worker's rings to the control thread, and the eventfd that says that there is something in one. */
 struct router_rings *workers_rings(unsigned worker);
 int workers_rings_fd(void);

@@ -16,13 +16,15 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 #include "tsc.h"
 
 #define SPIN_MIN_US    25u
 #define SPIN_MAX_US    200u
 #define TICKS_PER_S    64u
-#define RARP_SIZE      60u /* bytes: RFC 903 in a minimal Ethernet frame without FCS */
+#define SETTLE_TURNS   2000u /* of 50 us */
+#define RARP_SIZE      60u   /* bytes: RFC 903 in a minimal Ethernet frame without FCS */
 #define ETHERTYPE_RARP 0x8035u
 
 struct watch {
@@ -400,6 +402,17 @@ int workers_resume(struct port *port, const struct router_note *note, bool faile
     injected->failed = failed;
     inject_end(injected);
     return 0;
+}
+
+void workers_settle(void)
+{
+    static const struct timespec pause = {0, 50000};
+    for (unsigned i = 0, turns = 0; i < state.count; i++) {
+        const struct worker *worker = state.workers[i];
+        while (__atomic_load_n(&worker->inject_tail, __ATOMIC_ACQUIRE) != worker->inject_head &&
+               turns++ < SETTLE_TURNS)
+            nanosleep(&pause, NULL);
+    }
 }
 
 int workers_announce(const struct port *port, const uint8_t mac[6])

@@ -95,10 +95,12 @@ enum weft_code {
     X("dataplane-lost")                                                                                      \
     X("dataplane-restarted")                                                                                 \
     X("vm-started")                                                                                          \
-    X("vm-adopted") /* runs since before weftd was started */                                                \
-    X("vm-off")     /* the guest powered off, or it was stopped */                                           \
-    X("vm-failed")  /* it ended otherwise, or could not be started; text says when it is tried again */      \
-    X("vm-pending") /* the configuration changed; the change is for the next start */                        \
+    X("vm-adopted")      /* runs since before weftd was started */                                           \
+    X("vm-off")          /* the guest powered off, or it was stopped */                                      \
+    X("vm-failed")       /* it ended otherwise, or could not be started; text says when it is tried again */ \
+    X("vm-unresponsive") /* weft-vmm does not answer; nothing is done about it */                            \
+    X("vm-responsive")   /* it answers again */                                                              \
+    X("vm-pending")      /* the configuration changed; the change is for the next start */                   \
     X("config-applied")                                                                                      \
     X("config-failed")                                                                                       \
     X("config-confirmed")                                                                                    \

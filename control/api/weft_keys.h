@@ -75,8 +75,8 @@
       "leave")                                                                                               \
     X("tenants.*.limits.sessions", COUNT, 1, 100000000, NULL, NULL, NULL,                                    \
       "translated sessions of the tenant")                                                                   \
-    X("tenants.*.limits.sessions-per-guest", COUNT, 1, 100000000, NULL, NULL, NULL,                          \
-      "translated sessions of each address of a guest")                                                      \
+    X("tenants.*.limits.sessions-per-guest", COUNT, 1, 100000000, NULL, "half of sessions, at most 250k",    \
+      NULL, "translated sessions of each address of a guest")                                                \
     X("tenants.*.limits.rate", ANY, 0, 0, NULL, NULL, "rate limits", "bits a second of the tenant")          \
     X("tenants.*.segments", NAMED, 0, 0, NULL, NULL, NULL, "the tenant's networks")                          \
     X("tenants.*.segments.*", TABLE, 0, 0, NULL, NULL, NULL, "a segment: one layer 2 network")               \

@@ -26,7 +26,7 @@
  */
 #include <stdint.h>
 
-#define DP_API_VERSION  1u
+#define DP_API_VERSION  2u     /* of f73f206a: tests/lint/api.py */
 #define DP_MESSAGE_MAX  65536u /* bytes of one packet on the socket */
 #define DP_NAME_SIZE    64u    /* "tenant/port", NUL-terminated and NUL-padded */
 #define DP_DEVICE_SIZE  256u

@@ -131,6 +131,12 @@ static size_t run(struct api_session *const sessions[2], const uint8_t *data, si
     request.size = (uint32_t)body + ((flags >> 1) & 1);
     memcpy(message, &request, sizeof(request));
     memcpy(message + sizeof(request), data + 3, given < body ? given : body);
+    if (request.op == DP_OP_HELLO) { /* version 1 of an input is the right one, whichever that is */
+        uint32_t version;
+        memcpy(&version, message + sizeof(request), sizeof(version));
+        version += DP_API_VERSION - 1;
+        memcpy(message + sizeof(request), &version, sizeof(version));
+    }
     size_t message_size = sizeof(request) + body + ((flags >> 2) & 1) * 1000;
     if (flags & 8)
         message_size -= message_size < 20 ? message_size : 20;

@@ -11,7 +11,7 @@ import socket
 import struct
 import threading
 
-HELLO, BEGIN, PUT, DEL, COMMIT, ABORT, DUMP, FLUSH, STOP = range(1, 10)
+HELLO, BEGIN, PUT, DEL, COMMIT, ABORT, DUMP, FLUSH, PUNT, STOP = range(1, 11)
 # kind: (size of the object, size of its key)
 CONFIGURED = {1: (16, 0), 2: (88, 4), 3: (376, 4), 4: (16, 8), 5: (20, 10), 6: (24, 24)}
 REQUEST, REPLY, MORE = struct.Struct("=HHIII"), struct.Struct("=IiHHI112s"), 1
@@ -67,7 +67,7 @@ class FakeDataplane:
 
     def handle(self, connection, op, kind, sequence, body, staged):
         if op == HELLO:
-            answer = struct.pack("=IIQ32s", 1, os.getpid(), 1, b"fake")
+            answer = body[:4] + struct.pack("=IQ32s", os.getpid(), 1, b"fake")  # any version
             connection.send(REPLY.pack(sequence, 0, 0, 0, 0, b"") + answer)
         elif op == BEGIN:
             staged = dict(self.objects)

@@ -18,7 +18,7 @@ from weft import BUILD, Weft, skip, wait_for  # noqa: E402
 
 ROUNDS = 50
 PORTS = 40
-HELLO, DUMP, GLOBAL, PORT = 1, 7, 1, 3  # dataplane/api/dataplane_api.h
+VERSION, HELLO, DUMP, GLOBAL, PORT = 2, 1, 7, 1, 3  # dataplane/api/dataplane_api.h
 PORT_SIZE = 376
 
 
@@ -33,7 +33,7 @@ def dump(run_dir, kind, size):
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
         client.settimeout(60)
         client.connect(os.path.join(run_dir, "dataplane.sock"))
-        hello = struct.pack("=IIQ32s", 1, 0, 0, b"test")
+        hello = struct.pack("=IIQ32s", VERSION, 0, 0, b"test")
         client.send(struct.pack("=HHIII", HELLO, 0, 1, len(hello), 0) + hello)
         client.recv(65536)
         client.send(struct.pack("=HHIII", DUMP, kind, 2, 0, 0))

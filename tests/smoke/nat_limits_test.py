@@ -65,6 +65,8 @@ def main():
                 wait_for(lambda tap=tap: os.path.exists(f"/proc/sys/net/ipv4/conf/{tap}"), tap)
                 spaces[name].take(tap, "eth0")
                 udhcpc(spaces[name])
+            limits = {item["name"]: item["limits"] for item in json.loads(weft.cli("tenant", "-o", "json").stdout)["items"]}
+            assert limits == {"acme": {"sessions-per-guest": LIMIT}, "bolt": {"sessions-per-guest": 250000}}, limits
             streams = {name: scene.stream(spaces[name], "198.51.100.9", 80) for name in TAPS}
             got = {"guest": spaces["guest"].python(OPEN, 2 * LIMIT).split()}
             refused = drops(weft, "nat_session_limit")

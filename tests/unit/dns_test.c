@@ -207,12 +207,102 @@ static void test_forward_nobody(void **state)
     event_base_free(forwarding.base);
 }
 
+/* Resolvers that nobody is at; `answers` counts those to a tenant. */
+struct crowd {
+    struct event_base *base;
+    struct dns_forwarder *forwarder;
+    unsigned answers[4];
+    char path[32];
+};
+
+static void on_crowd_answer(void *context, const struct dns_client *client, const uint8_t *message,
+                            size_t size)
+{
+    struct crowd *crowd = context;
+    assert_int_equal(message[3] & 15, ns_r_servfail);
+    crowd->answers[client->tenant]++;
+}
+
+static int crowd_setup(void **state)
+{
+    struct crowd *crowd = calloc(1, sizeof(*crowd));
+    snprintf(crowd->path, sizeof(crowd->path), "/tmp/weft-dns-test-XXXXXX");
+    int file = mkstemp(crowd->path);
+    dprintf(file, "nameserver 127.83.19.9\n");
+    close(file);
+    crowd->base = event_base_new();
+    crowd->forwarder = dns_forwarder_new(crowd->base, crowd->path, on_crowd_answer, crowd);
+    *state = crowd;
+    return 0;
+}
+
+static int crowd_teardown(void **state)
+{
+    struct crowd *crowd = *state;
+    dns_forwarder_free(crowd->forwarder);
+    event_base_free(crowd->base);
+    unlink(crowd->path);
+    free(crowd);
+    return 0;
+}
+
+/* Every guest of a row asks; nothing is answered before crowd_answers(). */
+static void crowd_ask(struct crowd *crowd, uint32_t tenant, uint32_t first, unsigned guests, unsigned each)
+{
+    uint8_t query[512];
+    size_t size = make_query("example.org", ns_t_a, query);
+    for (unsigned i = 0; i < guests * each; i++) {
+        const struct dns_client client = {.tenant = tenant, .from = first + i / each, .udp_port = 4242};
+        dns_forward(crowd->forwarder, &client, query, size);
+    }
+}
+
+/* All that are still under way fail. */
+static void crowd_answers(struct crowd *crowd)
+{
+    event_base_loop(crowd->base, 0);
+}
+
+/* One tenant's guests have taken all there is: others get their part, and what went is told so at once. */
+static void test_forward_is_fair_to_tenants(void **state)
+{
+    struct crowd *crowd = *state;
+    crowd_ask(crowd, 1, 100, 16, 32);
+    assert_int_equal(crowd->answers[1], 0);
+    crowd_ask(crowd, 2, 200, 4, 32);
+    crowd_ask(crowd, 3, 300, 4, 32);
+    assert_int_equal(crowd->answers[1], 256);
+    crowd_ask(crowd, 1, 120, 20, 32); /* no more of it */
+    assert_int_equal(crowd->answers[2] + crowd->answers[3], 0);
+    crowd_answers(crowd);
+    assert_int_equal(crowd->answers[2], 128);
+    assert_int_equal(crowd->answers[3], 128);
+}
+
+/* The same among the guests of one tenant. */
+static void test_forward_is_fair_to_guests(void **state)
+{
+    struct crowd *crowd = *state;
+    crowd_ask(crowd, 1, 100, 16, 32);
+    crowd_ask(crowd, 1, 200, 1, 16);
+    assert_int_equal(crowd->answers[1], 16);
+    crowd_answers(crowd);
+    assert_int_equal(crowd->answers[1], 512 + 16);
+    crowd_ask(crowd, 1, 100, 1, 40); /* a guest's own limit */
+    crowd_answers(crowd);
+    assert_int_equal(crowd->answers[1], 512 + 16 + 32);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),          cmocka_unit_test(test_no_queries),
-        cmocka_unit_test(test_forward),        cmocka_unit_test(test_forward_truncates),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_no_queries),
+        cmocka_unit_test(test_forward),
+        cmocka_unit_test(test_forward_truncates),
         cmocka_unit_test(test_forward_nobody),
+        cmocka_unit_test_setup_teardown(test_forward_is_fair_to_tenants, crowd_setup, crowd_teardown),
+        cmocka_unit_test_setup_teardown(test_forward_is_fair_to_guests, crowd_setup, crowd_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -252,30 +252,6 @@ static void a_scan_evicts_nobody(void **state)
     lab_wait(lab, 10000);
 }
 
-/* Packets that wait for nobody leave room for those of another port. */
-static void a_scan_takes_half_of_the_room(void **state)
-{
-    struct lab *lab = *state;
-    struct dp_route route = {.router = 1, .prefix_length = 112, .port = 21};
-    address_map(route.prefix, (const uint8_t[4]){172, 16, 0, 0});
-    lab_put(lab, DP_KIND_ROUTE, &route);
-    lab_compile(lab);
-    for (uint32_t i = 0; i < 2000; i++) {
-        send_1_to_2(lab, 0xac100001 + i / 4, i % 2 ? 10 : 8000);
-        if (i % 100 == 0)
-            lab_wait(lab, 50);
-        else
-            lab_control(lab);
-    }
-    unsigned held = neighbours_held();
-    assert_in_range(held, 400, 512);
-    udp_ipv4(&flat, ROUTER_2_MAC, GUEST_2_MAC, GUEST_2, GUEST_1, 100, 64);
-    lab_send(lab, lab->guest_2, &flat);
-    lab_control(lab);
-    assert_int_equal(neighbours_held(), held + 1);
-    lab_wait(lab, 10000);
-}
-
 static void static_neighbours_come_later(void **state)
 {
     struct lab *lab = *state;
@@ -334,7 +310,6 @@ int main(void)
         T(a_neighbour_moves),
         T(neighbours_of_ipv6),
         T(a_scan_evicts_nobody),
-        T(a_scan_takes_half_of_the_room),
         T(static_neighbours_come_later),
         T(the_controller_is_asked),
         T(a_port_leaves_with_what_waits),

@@ -62,6 +62,22 @@ static void test_without_way_out(void **state)
     assert_null(option(frame + 54, size - 54, 25));
 }
 
+/* What is taken back keeps its place and has no lifetime (RFC 4861 6.2.5, RFC 8106 5.1). */
+static void test_what_ends(void **state)
+{
+    struct ra_scope last = scope;
+    uint8_t frame[RA_FRAME_MAX];
+    last.default_router = false;
+    last.prefix_ends = last.dns_ends = true;
+    size_t size = ra_advertise(&last, NULL, NULL, frame) - 54;
+    const uint8_t *icmp = frame + 54, *prefix = option(icmp, size, 3), *dns = option(icmp, size, 25);
+    assert_int_equal(icmp[6] << 8 | icmp[7], 0);
+    assert_memory_equal(prefix + 2, "\x40\xc0\0\0\0\0\0\0\0\0", 10);
+    assert_memory_equal(prefix + 16, ((uint8_t[16]){0xfd, 0x12}), 16);
+    assert_memory_equal(dns + 4, "\0\0\0\0", 4);
+    assert_memory_equal(dns + 8, scope.address, 16);
+}
+
 static void test_solicitation(void **state)
 {
     uint8_t frame[70] = {0x33, 0x33, 0, 0, 0, 2, 0x52, 0x54, 0, 0, 0, 1, 0x86, 0xdd, 0x60}, mac[6],
@@ -93,6 +109,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_advertisement),
         cmocka_unit_test(test_without_way_out),
+        cmocka_unit_test(test_what_ends),
         cmocka_unit_test(test_solicitation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -314,13 +314,41 @@ static void objects(void **state)
     model_free(model);
 }
 
+/* One guest does not take all that is its tenant's, unless it may. */
+static void guest_sessions(void **state)
+{
+    static const struct {
+        const char *limits;
+        unsigned sessions;
+    } cases[] = {
+        {"{}", 250000},
+        {"{sessions: 1}", 1},
+        {"{sessions: 1000}", 500},
+        {"{sessions: 500k}", 250000},
+        {"{sessions: 10M}", 250000},
+        {"{sessions: 1000, sessions-per-guest: 1000}", 1000},
+        {"{sessions-per-guest: 2M}", 2000000},
+    };
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        char text[400];
+        struct diagnostics diagnostics;
+        snprintf(text, sizeof(text), "%stenants: {a: {limits: %s, segments: {%s}}}\n", UPLINKS,
+                 cases[i].limits, SEGMENT(""));
+        struct model *model = build(text, &diagnostics);
+        assert_non_null(model);
+        assert_int_equal(model->tenants[0].limit_guest_sessions, cases[i].sessions);
+        model_free(model);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(segments),     cmocka_unit_test(ports),
-        cmocka_unit_test(translation),  cmocka_unit_test(uplinks),
-        cmocka_unit_test(objects),      cmocka_unit_test(vlans),
-        cmocka_unit_test(vlan_objects), cmocka_unit_test(link_local_gateway),
+        cmocka_unit_test(segments),       cmocka_unit_test(ports),
+        cmocka_unit_test(translation),    cmocka_unit_test(uplinks),
+        cmocka_unit_test(objects),        cmocka_unit_test(vlans),
+        cmocka_unit_test(vlan_objects),   cmocka_unit_test(link_local_gateway),
+        cmocka_unit_test(guest_sessions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
