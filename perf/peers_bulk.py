@@ -105,7 +105,7 @@ class BridgeHost(Host, Bulk):
 
 
 class Wire:
-    """The peer is at the far end of a cable whose interface cannot segment: weft's uplinks must, or the kernel, in software. What
+    """The peer is at the far end of a cable whose interface cannot segment: the kernel must, in software. What
     arrives there is counted and goes no further, on the core that sent it: that part is the same for all."""
 
     def cable_to_far(self):
@@ -133,7 +133,7 @@ OUTSIDE_MAC = "02:77:65:00:00:02"
 
 
 class WeftWire(Wire, Daemons):
-    """A bridged segment on an AF_XDP uplink: segments are made by weft."""
+    """A bridged segment on an AF_XDP uplink, which copies: TSO frames leave by its packet socket."""
     name = "weft"
     device = "af_xdp"
 

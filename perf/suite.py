@@ -239,13 +239,14 @@ print(count, time.monotonic() - start)
 
 
 class WireRow(Row):
-    """What arrives at the far end of the uplink's cable of 64 KiB frames that the guest sends as fast as they are taken."""
+    """What arrives at the far end of the uplink's cable of frames, 64 KiB if nothing else is said, that the guest sends as fast as
+    they are taken."""
 
     def measure(self, contender, seconds):
         with self.start(contender) as switch:
             switch.announce()
             before = switch.arrived()
-            guest = switch.bulk("--blast", "--seconds", str(seconds))
+            guest = switch.bulk("--blast", "--seconds", str(seconds), *self.arguments)
             text, error = guest.communicate(timeout=seconds * 20 + 60)
             if guest.returncode:
                 raise peers.Unavailable(error.strip())
@@ -277,6 +278,10 @@ ROWS = {row.name: row for row in (
     HostRow("guest-to-host", "TCP, guest to host", [], ("weft", "bridge"), "Gbit/s", weft=peers_bulk.WeftHost),
     HostRow("host-to-guest", "TCP, host to guest", ["--receive"], ("weft", "bridge"), "Gbit/s", weft=peers_bulk.WeftHost),
     WireRow("wire", "64 KiB TSO to the wire, MTU 1500", [], ("weft", "weft-packet", "bridge"), "Gbit/s", weft=peers_bulk.WeftWire,
+            bridge=peers_bulk.BridgeWire),
+    WireRow("wire-64", "64 B to the wire", ["--payload", "6"], ("weft", "weft-packet", "bridge"), "Gbit/s", weft=peers_bulk.WeftWire,
+            bridge=peers_bulk.BridgeWire),
+    WireRow("wire-1518", "1518 B to the wire", ["--payload", "1448"], ("weft", "weft-packet", "bridge"), "Gbit/s", weft=peers_bulk.WeftWire,
             bridge=peers_bulk.BridgeWire),
     LatencyRow("latency", "p99.9 at half of its own maximum, 64 B", SMALL, ("weft", "testpmd", "ovs"), "us"),
     EqualLatencyRow("latency-equal", "p99.9 at half of the slowest's maximum, 64 B", SMALL, ("weft", "testpmd", "ovs"), "us"),
