@@ -75,7 +75,8 @@ class Daemons(Bulk):
 
 
 class Host:
-    """The peer is the host's own address on `interface`."""
+    """The peer is the host's own address on `interface`. `host_prefix` starts the command of a process of the host."""
+    host_prefix = ()
 
     def neighbour(self, interface):
         self.peer_mac = self.link(self.host, interface)["address"]
@@ -83,8 +84,12 @@ class Host:
 
 
 class WeftHost(Host, Daemons):
-    """A host-only segment."""
+    """A host-only segment. What the host runs leaves the switch's core to it, as an administrator would have it."""
     name = "weft"
+
+    @property
+    def host_prefix(self):
+        return ("taskset", "--cpu-list", str(self.load_core))
 
     def build(self):
         self.weftd({}, {"mode": "host-only", "subnet": "192.168.56.0/24", "host-interface": "weft-perf"})

@@ -195,10 +195,12 @@ class NatRow(Row):
 
 
 class HostRow(Row):
-    """Goodput of one TCP connection between the guest and a socket of the host, counted where it arrives."""
+    """Goodput of one TCP connection between the guest and a socket of the host, counted where it arrives. The host's congestion
+    control is cubic, the kernel's default: bbr sends at the pace of a timer, which is the limit of any switch."""
     SERVER = """
 import socket, sys, time
-listener = socket.create_server(("192.168.56.1", 5001)); print("ready", flush=True)
+listener = socket.create_server(("192.168.56.1", 5001))
+listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic"); print("ready", flush=True)
 listener.settimeout(20); peer = listener.accept()[0]; peer.settimeout(10)
 space = bytearray(1 << 20); count, start = 0, time.monotonic(); end = start + float(sys.argv[2])
 while time.monotonic() < end:
@@ -214,7 +216,8 @@ print(count, time.monotonic() - start)
     def measure(self, contender, seconds):
         with self.start(contender) as switch:
             receive = "--receive" in self.arguments
-            server = subprocess.Popen([*switch.host, sys.executable, "-c", self.SERVER, "send" if receive else "receive", str(seconds)],
+            server = subprocess.Popen([*switch.host, *switch.host_prefix, sys.executable, "-c", self.SERVER,
+                                       "send" if receive else "receive", str(seconds)],
                                       stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
             guest = None
             try:
