@@ -11,8 +11,8 @@
 #include "parse.h"
 
 /* What an egress takes as it is. */
-#define OFFLOAD_CSUM 1u /* VNET_F_NEEDS_CSUM */
-#define OFFLOAD_TSO4 2u
+#define OFFLOAD_CSUM 1u /* VNET_F_NEEDS_CSUM without TSO */
+#define OFFLOAD_TSO4 2u /* with VNET_F_NEEDS_CSUM, which TSO implies */
 #define OFFLOAD_TSO6 4u
 #define OFFLOAD_ECN  8u /* VNET_GSO_ECN together with TSO */
 
@@ -28,12 +28,12 @@ bool offload_validate(struct packet *packet, struct frame_info *info);
 static inline bool offload_fits(const struct packet *packet, uint32_t offloads)
 {
     uint32_t need = 0;
-    if (packet->flags & VNET_F_NEEDS_CSUM)
-        need |= OFFLOAD_CSUM;
     if ((packet->gso_type & ~VNET_GSO_ECN) == VNET_GSO_TCPV4)
         need |= OFFLOAD_TSO4;
     else if ((packet->gso_type & ~VNET_GSO_ECN) == VNET_GSO_TCPV6)
         need |= OFFLOAD_TSO6;
+    else if (packet->flags & VNET_F_NEEDS_CSUM)
+        need |= OFFLOAD_CSUM;
     if (packet->gso_type & VNET_GSO_ECN)
         need |= OFFLOAD_ECN;
     return (need & ~offloads) == 0;

@@ -14,8 +14,15 @@
  * ring. In copy mode the kick is what transmits, some frames a call; if it stops early (EAGAIN, EBUSY) the
  * rest waits in the ring, `unsent` says so, and the queue's worker kicks again.
  *
- * Checksums and segments are completed by the output stage: AF_XDP has no offloads. Frames larger than a
- * chunk (4 KiB less 256 bytes that XDP wants) cannot be received; the controller limits the MTU.
+ * Two ways out. AF_XDP has no offloads: where it is zero-copy, segments and checksums are completed by the
+ * output stage. In copy mode each segment costs the kernel a buffer and a copy, so there TSO frames leave
+ * whole by the packet socket, to be cut by the kernel or the NIC. All else takes the ring, which is the
+ * cheaper way for a single frame, but for what would overtake a TSO frame or be overtaken by it: frames
+ * between the same two Ethernet addresses, until WHOLE_S seconds have passed without TSO between them. What
+ * of them is in the ring before is sent first.
+ *
+ * Limits: frames larger than a chunk (4 KiB less 256 bytes that XDP wants) cannot be received; the controller
+ * limits the MTU. A driver that is busy when a pair changes its way may still swap two of its frames.
  */
 #include <errno.h>
 #include <rte_prefetch.h>
@@ -25,13 +32,17 @@
 #include <unistd.h>
 #include "counters.h"
 #include "packet_socket.h"
+#include "tsc.h"
 #include "xdp_socket.h"
+
+#define WHOLE_S 1u /* longer than a transmit queue of the kernel holds a frame */
 
 struct xdp_port {
     struct xdp_socket sockets[DP_QUEUES_MAX];
     struct packet_socket packet;
-    unsigned count; /* AF_XDP sockets */
-    int link_fd;    /* of the XDP program's BPF link, held only; -1: none */
+    unsigned count;        /* AF_XDP sockets */
+    uint64_t whole_cycles; /* WHOLE_S; 0: zero-copy, nothing leaves by the packet socket */
+    int link_fd;           /* of the XDP program's BPF link, held only; -1: none */
 };
 
 static void take_frame(struct packet_vector *vector, struct packet *packet, const uint8_t *frame,
@@ -183,16 +194,82 @@ static void enqueue(struct xdp_socket *xdp, struct packet *const *packets, unsig
     __atomic_store_n(xdp->tx.producer, xdp->tx.own, __ATOMIC_RELEASE);
 }
 
+/* Frames of one batch, by their ways out. */
+struct ways {
+    unsigned ring_count, whole_count;
+    struct packet *ring[PACKET_VECTOR_MAX], *whole[PACKET_VECTOR_MAX];
+};
+
+static unsigned pair_of(const struct packet *packet)
+{
+    uint64_t first, second;
+    memcpy(&first, packet->data, sizeof(first));
+    memcpy(&second, packet->data + 4, sizeof(second));
+    return (unsigned)((first * 0x9e3779b97f4a7c15u ^ second * 0xc2b2ae3d27d4eb4fu) >> 56) & (XDP_PAIRS - 1);
+}
+
+static bool any_tso(struct packet *const *packets, unsigned count)
+{
+    unsigned types = 0;
+    for (unsigned i = 0; i < count; i++)
+        types |= packets[i]->gso_type;
+    return types != VNET_GSO_NONE;
+}
+
+/* False: all of them take the ring. Under the lock. */
+static bool divide(struct xdp_socket *xdp, struct packet *const *packets, unsigned count, uint64_t hold,
+                   struct ways *ways)
+{
+    uint64_t now = tsc_now();
+    if (now >= xdp->whole_until && !any_tso(packets, count))
+        return false;
+    ways->ring_count = ways->whole_count = 0;
+    for (unsigned i = 0; i < count; i++) {
+        uint64_t *until = &xdp->pairs_until[pair_of(packets[i])];
+        if (packets[i]->gso_type != VNET_GSO_NONE)
+            *until = xdp->whole_until = now + hold;
+        if (now < *until)
+            ways->whole[ways->whole_count++] = packets[i];
+        else
+            ways->ring[ways->ring_count++] = packets[i];
+    }
+    return true;
+}
+
+/* Under the lock. */
+static void send_by_ring(struct xdp_socket *xdp, struct packet *const *packets, unsigned count,
+                         struct vring_tx_result *result)
+{
+    reclaim(xdp);
+    enqueue(xdp, packets, count, result);
+    send_out(xdp);
+}
+
+static void send_divided(struct xdp_port *private, struct xdp_socket *xdp, const struct ways *ways,
+                         struct vring_tx_result *result)
+{
+    struct vring_tx_result whole;
+    if (ways->ring_count || xdp->unsent)
+        send_by_ring(xdp, ways->ring, ways->ring_count, result);
+    packet_socket_tx(private->packet.fd, ways->whole, ways->whole_count, &whole);
+    result->sent += whole.sent;
+    result->sent_bytes += whole.sent_bytes;
+    result->no_room += whole.no_room;
+    result->too_big += whole.too_big;
+}
+
 static void xdp_tx(struct port *port, unsigned queue, struct packet *const *packets, unsigned count,
                    struct worker_io *io, struct vring_tx_result *result)
 {
     struct xdp_port *private = port->private;
     struct xdp_socket *xdp = &private->sockets[queue < private->count ? queue : 0];
+    struct ways ways;
     *result = (struct vring_tx_result){0};
     rte_spinlock_lock(&xdp->lock); /* lint: contended only by more workers than queues */
-    reclaim(xdp);
-    enqueue(xdp, packets, count, result);
-    send_out(xdp);
+    if (private->whole_cycles && divide(xdp, packets, count, private->whole_cycles, &ways))
+        send_divided(private, xdp, &ways, result);
+    else
+        send_by_ring(xdp, packets, count, result);
     rte_spinlock_unlock(&xdp->lock);
 }
 
@@ -248,6 +325,14 @@ static struct xdp_port *new_port(void)
     return private;
 }
 
+static bool all_zero_copy(const struct xdp_port *private)
+{
+    for (unsigned i = 0; i < private->count; i++)
+        if (!private->sockets[i].zero_copy)
+            return false;
+    return private->count > 0;
+}
+
 /* On an error the descriptors stay the caller's. */ /* lint: control path */
 static int xdp_open(struct port *port, const int *fds, unsigned fd_count, char *text)
 {
@@ -272,7 +357,8 @@ static int xdp_open(struct port *port, const int *fds, unsigned fd_count, char *
     for (unsigned i = 0; i < sockets + (fd_count ? 1 : 0); i++)
         port->wake_fds[i] = fds[i];
     port->private = private;
-    port->offloads = 0;
+    private->whole_cycles = all_zero_copy(private) ? 0 : WHOLE_S * tsc_hz();
+    port->offloads = private->whole_cycles ? OFFLOAD_TSO4 | OFFLOAD_TSO6 | OFFLOAD_ECN : 0;
     port_set_tx_queues(port, (1u << sockets) - 1);
     xdp_check(port);
     return 0;
@@ -292,9 +378,7 @@ static void xdp_state(struct port *port, struct dp_port_state *state)
     const struct xdp_port *private = port->private;
     state->link = port->link;
     state->queues_enabled = private->count;
-    state->features = private->count ? DP_XDP_F_ZEROCOPY : 0;
-    for (unsigned i = 0; i < private->count; i++)
-        state->features &= private->sockets[i].zero_copy ? DP_XDP_F_ZEROCOPY : 0;
+    state->features = all_zero_copy(private) ? DP_XDP_F_ZEROCOPY : 0;
 }
 
 static void xdp_queue_state(struct port *port, unsigned queue, struct dp_queue_state *state)

@@ -9,8 +9,10 @@
  * Capabilities: CAP_DAC_OVERRIDE stays, because a vhost-user port in client mode dials a socket that belongs
  * to the virtual machine's user; the filter leaves nothing but connect(), bind() and unlink() to use it with.
  * CAP_IPC_LOCK stays, because the memory of an AF_XDP socket is locked, more of it than the usual limit
- * allows. CAP_NET_RAW and CAP_NET_ADMIN stay with DPDK device ports (packet sockets, promiscuous mode). The
- * other capabilities go.
+ * allows. CAP_SYS_NICE stays, because a worker that sleeps is urgent (worker.c); the filter lets a thread
+ * change its own scheduling only. With DPDK device ports, whose drivers may more and whose workers never
+ * sleep, it goes, and CAP_NET_RAW and CAP_NET_ADMIN stay (packet sockets, promiscuous mode). The other
+ * capabilities go.
  */
 #include <cap-ng.h>
 #include <errno.h>
@@ -109,8 +111,10 @@ static const int refused_calls[] = {
 /* Keeps, of the wanted ones, those that the process has: it may run without root's rights. */
 static int drop_capabilities(bool ethdev)
 {
-    const unsigned wanted[] = {CAP_DAC_OVERRIDE, CAP_IPC_LOCK, CAP_NET_RAW, CAP_NET_ADMIN};
-    const unsigned count = ethdev ? 4 : 2;
+    static const unsigned plain[] = {CAP_DAC_OVERRIDE, CAP_IPC_LOCK, CAP_SYS_NICE},
+                          device[] = {CAP_DAC_OVERRIDE, CAP_IPC_LOCK, CAP_NET_RAW, CAP_NET_ADMIN};
+    const unsigned *wanted = ethdev ? device : plain;
+    const unsigned count = ethdev ? 4 : 3;
     bool have[4], bounding;
     if (capng_get_caps_process() < 0)
         return -EINVAL;
@@ -144,6 +148,9 @@ static int fill_filter(scmp_filter_ctx filter, bool ethdev)
     if (!error)
         error =
             seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0_32(SCMP_CMP_EQ, AF_UNIX));
+    if (!error) /* the calling thread's */
+        error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(sched_setscheduler), 1,
+                                 SCMP_A0_32(SCMP_CMP_EQ, 0));
     for (size_t i = 0; i < sizeof(ioctls) / sizeof(ioctls[0]) && !error; i++)
         error =
             seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1_32(SCMP_CMP_EQ, ioctls[i]));

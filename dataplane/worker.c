@@ -20,6 +20,10 @@
  * it. An attempt that failed doubles it beyond them: guests are not to be asked for kicks again and again for
  * the sake of a queue that cannot give one.
  *
+ * A sleeper is urgent (SCHED_FIFO), so that whoever has its core meanwhile is interrupted at the first kick
+ * instead of at the end of a time slice, milliseconds later; after the first round it is an ordinary thread
+ * again. Where that is not permitted (CAP_SYS_NICE), it stays one.
+ *
  * After a sleep the old snapshot may be gone; its queues are not touched again but through the new one.
  */
 #include "worker_private.h"
@@ -27,6 +31,7 @@
 #include <errno.h>
 #include <rte_cycles.h>
 #include <rte_lcore.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <time.h>
 #include <unistd.h>
@@ -146,6 +151,15 @@ static void adapt_spin(struct worker *worker, uint64_t slept)
         worker->spin = spin / 2 > worker->spin_min ? spin / 2 : worker->spin_min;
 }
 
+static void set_urgent(struct worker *worker, bool urgent)
+{
+    const struct sched_param parameter = {.sched_priority = urgent ? 1 : 0};
+    if (worker->may_be_urgent && sched_setscheduler(0, urgent ? SCHED_FIFO : SCHED_OTHER, &parameter) == 0)
+        worker->urgent = urgent;
+    else if (urgent)
+        worker->may_be_urgent = false;
+}
+
 /* Kick descriptors are edge triggered and never read; only the wake descriptor is ours to read. */
 static void sleep_until_kicked(struct worker *worker)
 {
@@ -154,6 +168,7 @@ static void sleep_until_kicked(struct worker *worker)
     counter_add(&worker->sleeps, 1);
     __atomic_store_n(&worker->asleep, 1, __ATOMIC_RELAXED);
     notifier_flush(worker->notifier);
+    set_urgent(worker, true);
     rte_rcu_qsbr_thread_offline(worker->rcu, worker->id);
     int count = epoll_wait(worker->epoll_fd, events, WAKE_EVENTS, -1);
     for (int i = 0; i < count; i++)
@@ -233,6 +248,7 @@ void *worker_run(void *argument)
     for (uint32_t turn = 1; !__atomic_load_n(&worker->stop, __ATOMIC_RELAXED); turn++) {
         const struct snapshot *snapshot = __atomic_load_n(&worker->snapshot, __ATOMIC_ACQUIRE);
         uint64_t now = tsc_now();
+        bool urgent = worker->urgent;
         if (__builtin_expect(now >= worker->tick_at, 0)) {
             tick(worker, now);
             if (snapshot)
@@ -242,6 +258,8 @@ void *worker_run(void *argument)
             round_run(worker, snapshot, now);
         else
             __builtin_ia32_pause();
+        if (__builtin_expect(urgent, 0))
+            set_urgent(worker, false);
         if (!(turn & (QUIESCENT_ROUNDS - 1))) {
             notifier_flush(worker->notifier);
             rte_rcu_qsbr_quiescent(worker->rcu, worker->id);

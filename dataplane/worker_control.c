@@ -135,6 +135,7 @@ static int thread_start(struct worker *worker)
         CPU_SET((unsigned)worker->core, &cores);
         error = pthread_attr_setaffinity_np(&attributes, sizeof(cores), &cores);
     }
+    worker->may_be_urgent = sched_getscheduler(0) == SCHED_OTHER; /* else somebody has chosen already */
     rte_rcu_qsbr_thread_register(state.rcu, worker->id);
     if (!error)
         error = pthread_create(&worker->thread, &attributes, worker_run, worker);

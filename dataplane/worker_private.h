@@ -39,6 +39,8 @@ struct worker {
     uint64_t idle_since;         /* TSC; 0: the last round found packets */
     uint64_t spin;               /* TSC cycles without work before it sleeps */
     uint64_t tick_at;            /* TSC */
+    bool urgent;                 /* scheduled before ordinary threads */
+    bool may_be_urgent;          /* control: w before the thread starts */
     struct program program;
     struct packet_vector vector;
 

@@ -15,6 +15,7 @@
 #define XDP_RX_CHUNKS  2048u /* power of two: size of fill and receive ring */
 #define XDP_TX_CHUNKS  1024u /* power of two: transmit and completion ring */
 #define XDP_UMEM_SIZE  ((XDP_RX_CHUNKS + XDP_TX_CHUNKS) * XDP_CHUNK_SIZE)
+#define XDP_PAIRS      256u /* power of two */
 #define XDP_TEXT_SIZE  112u
 
 /* A ring shared with the kernel. Indices run freely; entry i is at i & (size - 1). */
@@ -43,7 +44,9 @@ struct xdp_socket {
     bool unsent; /* any worker, relaxed: entries wait for a kick */
     struct xdp_ring tx, completion;
     unsigned free_count;
-    uint64_t free[XDP_TX_CHUNKS]; /* chunks that are ours */
+    uint64_t free[XDP_TX_CHUNKS];    /* chunks that are ours */
+    uint64_t whole_until;            /* TSC: up to then some pair's frames leave whole; port_xdp.c */
+    uint64_t pairs_until[XDP_PAIRS]; /* TSC, by hash of both Ethernet addresses */
 } __attribute__((aligned(64)));
 
 /* Makes memory and rings for a fresh AF_XDP socket and binds it to the receive queue. 0 or -errno with the

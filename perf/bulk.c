@@ -6,8 +6,8 @@
  * The TCP is as much as that takes (RFC 9293; window scale, RFC 7323): it opens one connection, keeps to the
  * receiver's window, and goes back to what was last acknowledged after three duplicates or 200 ms of silence.
  * There is no congestion window: the other end is on the same link. It neither writes nor reads the payload,
- * so that what it costs is the switch's and the host's. With --blast it is no TCP at all: frames to be
- * segmented go out as fast as the port takes them, for whoever counts them at the far end.
+ * so that what it costs is the switch's and the host's. With --blast it is no TCP at all: frames go out as
+ * fast as the port takes them, for whoever counts them at the far end.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -40,6 +40,7 @@ struct bulk {
     uint32_t ip, peer_ip; /* network order */
     uint16_t peer_port;
     double seconds;
+    uint32_t payload; /* bytes of a frame of --blast */
     bool blast, receive;
     uint32_t next, acknowledged, expected; /* sequence numbers: to send, theirs of ours, to receive */
     uint32_t highest;                      /* end of what was ever sent */
@@ -226,7 +227,7 @@ static int prepare(struct bulk *bulk)
 {
     static uint8_t frame[BULK_FRAME_MAX];
     struct virtio_net_header header;
-    uint32_t size = build(bulk, frame, ACK, 0, BULK, &header);
+    uint32_t size = build(bulk, frame, ACK, 0, bulk->blast ? bulk->payload : BULK, &header);
     return bulk_port_prepare(bulk->port, &header, frame, size);
 }
 
@@ -242,8 +243,8 @@ static bool send_some(struct bulk *bulk)
         put32(frame + TCP + 4, bulk->next);
         put32(frame + TCP + 8, bulk->expected);
         bulk_port_publish(bulk->port);
-        bulk->next += BULK;
-        bulk->sent += BULK;
+        bulk->next += bulk->payload;
+        bulk->sent += bulk->payload;
         if ((int32_t)(bulk->next - bulk->highest) > 0)
             bulk->highest = bulk->next;
     }
@@ -299,6 +300,7 @@ static void usage(FILE *out)
           "  --port N      of the peer's socket (5001)\n"
           "  --receive     the peer sends\n"
           "  --blast       no TCP: 64 KiB frames to be segmented, as fast as the port takes them\n"
+          "  --payload N   bytes of payload of a frame of --blast; up to 1448: not to be segmented\n"
           "  --seconds S   (1)\n"
           "  --core N      run on this CPU\n",
           out);
@@ -339,6 +341,9 @@ static bool parse_option(struct bulk *bulk, int option, const char *value)
         return bulk->receive = true;
     case 'b':
         return bulk->blast = true;
+    case 'z':
+        bulk->payload = (uint32_t)strtoul(value, NULL, 10);
+        return bulk->payload <= BULK;
     default:
         return false;
     }
@@ -362,18 +367,14 @@ static int run(struct bulk *bulk)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"mac", required_argument, NULL, 'm'},
-                                            {"peer-mac", required_argument, NULL, 'M'},
-                                            {"ip", required_argument, NULL, 'i'},
-                                            {"peer", required_argument, NULL, 'I'},
-                                            {"port", required_argument, NULL, 'p'},
-                                            {"seconds", required_argument, NULL, 's'},
-                                            {"core", required_argument, NULL, 'c'},
-                                            {"receive", no_argument, NULL, 'r'},
-                                            {"blast", no_argument, NULL, 'b'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
-    static struct bulk bulk = {.seconds = 1, .peer_port = 5001, .next = 1000};
+    static const struct option options[] = {
+        {"mac", required_argument, NULL, 'm'},  {"peer-mac", required_argument, NULL, 'M'},
+        {"ip", required_argument, NULL, 'i'},   {"peer", required_argument, NULL, 'I'},
+        {"port", required_argument, NULL, 'p'}, {"seconds", required_argument, NULL, 's'},
+        {"core", required_argument, NULL, 'c'}, {"receive", no_argument, NULL, 'r'},
+        {"blast", no_argument, NULL, 'b'},      {"payload", required_argument, NULL, 'z'},
+        {"help", no_argument, NULL, 'h'},       {NULL, 0, NULL, 0}};
+    static struct bulk bulk = {.seconds = 1, .peer_port = 5001, .next = 1000, .payload = BULK};
     int option;
     while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
         if (option == 'h') {

@@ -15,6 +15,7 @@
 #define GENERATOR_SIZES_MAX     16u
 #define GENERATORS_MAX          64u /* driven at once */
 #define GENERATOR_LATENCY_SLOTS 1024u
+#define GENERATOR_WINDOWS_HZ    200u
 
 struct generator;
 
@@ -58,6 +59,16 @@ struct generator_result {
     uint64_t latency[GENERATOR_LATENCY_SLOTS]; /* histogram, see generator_latency() */
     uint64_t windows[GENERATOR_LATENCY_SLOTS]; /* how many windows had their 99.9 % quantile in the slot */
 };
+
+/* The histogram when the window that is being measured began. */
+struct generator_window {
+    uint64_t latency[GENERATOR_LATENCY_SLOTS];
+    uint64_t count;
+};
+
+/* One latency more; a window, of GENERATOR_WINDOWS_HZ in a second, is over. */
+void generator_note(struct generator_result *result, double ns);
+void generator_note_window(struct generator_window *window, struct generator_result *result);
 
 /* Of a stamped run: the median of the 99.9 % quantiles of its 5 ms windows, ns. A window in which the machine
  * did something else does not spoil it, as it spoils generator_latency(result, 0.999). */

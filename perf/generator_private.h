@@ -29,6 +29,7 @@ struct direction {
     uint64_t stamps; /* frames since the last stamp */
     uint64_t published;
     double forgone;  /* frames of a stamped run that were late because we were, and are not sent */
+    unsigned plain;  /* frames that arrive before the next that is stamped; 0: to be found */
     unsigned unseen; /* frames given back without looking at them, since the last that was looked at */
 };
 
@@ -39,8 +40,7 @@ struct generator {
     unsigned direction_count;
     unsigned l3, payload; /* offsets in the frame, bytes */
     double tsc_hz;
-    uint64_t before[GENERATOR_LATENCY_SLOTS]; /* the result's histogram when the window began */
-    uint64_t before_count;
+    struct generator_window window;
 };
 
 static inline void write_be16(uint8_t *at, uint16_t value)

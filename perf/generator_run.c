@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The loop that sends and counts. Per batch: one publication, one look at the used index, one kick decision;
- * per frame nothing, unless headers vary, stamps are written or read, or sizes differ.
+ * per frame nothing, unless headers vary, stamps are written, or sizes differ. Of a stamped run only the
+ * frames that should have a stamp are read, by counting what arrives; where one has none (a frame was lost),
+ * all are until one has.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -13,7 +15,6 @@
 #define SKIP_BATCH    256u
 #define VERIFY_EVERY  1024u /* frames */
 #define PROGRESS_HZ   10u
-#define WINDOWS_HZ    200u
 #define WINDOW_STAMPS 100u  /* fewer say nothing of a quantile */
 #define VERIFY_LENGTH 4096u /* bytes compared of a frame */
 
@@ -41,11 +42,16 @@ static void vary(struct generator *generator, struct direction *direction, unsig
     }
 }
 
+static unsigned stamp_every(const struct generator *generator)
+{
+    return generator->config.stamp_every ? generator->config.stamp_every : STAMP_EVERY;
+}
+
 static void stamp(struct generator *generator, struct direction *direction, unsigned count)
 {
     uint64_t now = __rdtsc();
     unsigned next = driver_next_buffer(direction->tx);
-    unsigned every = generator->config.stamp_every ? generator->config.stamp_every : STAMP_EVERY;
+    unsigned every = stamp_every(generator);
     size_t offset = VIRTIO_NET_HEADER_SIZE + generator->payload + offsetof(struct payload, stamp);
     for (unsigned i = 0; i < count; i++) {
         uint8_t *at = driver_buffer(direction->tx, next) + offset;
@@ -66,6 +72,12 @@ static unsigned latency_slot(double ns)
         return 0;
     int slot = (int)(log2(ns) * 32);
     return slot < (int)GENERATOR_LATENCY_SLOTS ? (unsigned)slot : GENERATOR_LATENCY_SLOTS - 1;
+}
+
+void generator_note(struct generator_result *result, double ns)
+{
+    result->latency[latency_slot(ns)]++;
+    result->latency_count++;
 }
 
 double generator_latency(const struct generator_result *result, double q)
@@ -91,7 +103,8 @@ static bool verify(const struct generator *generator, const uint8_t *frame, uint
     return true;
 }
 
-static void look(struct generator *generator, struct direction *direction, uint16_t buffer, uint32_t size,
+/* True: it was stamped. */
+static bool look(struct generator *generator, struct direction *direction, uint16_t buffer, uint32_t size,
                  uint64_t now, bool sample, struct generator_result *result)
 {
     const uint8_t *frame = driver_buffer(direction->rx, buffer) + VIRTIO_NET_HEADER_SIZE;
@@ -99,17 +112,17 @@ static void look(struct generator *generator, struct direction *direction, uint1
     memcpy(&payload, frame + generator->payload, sizeof(payload));
     if (payload.magic != PAYLOAD_MAGIC) {
         result->foreign++;
-        return;
+        return false;
     }
     if (now && payload.stamp) {
         double ns = now > payload.stamp ? (double)(now - payload.stamp) * 1e9 / generator->tsc_hz : 0;
-        result->latency[latency_slot(ns)]++;
-        result->latency_count++;
+        generator_note(result, ns);
     }
     if (sample) {
         result->verified++;
         result->corrupt += !verify(generator, frame, size, &payload);
     }
+    return payload.stamp != 0;
 }
 
 static unsigned skip(struct generator *generator, struct direction *direction,
@@ -140,8 +153,10 @@ static unsigned sink(struct generator *generator, struct direction *direction, b
     for (unsigned i = 0; i < count; i++) {
         uint32_t size = sizes[i] > VIRTIO_NET_HEADER_SIZE ? sizes[i] - VIRTIO_NET_HEADER_SIZE : 0;
         result->received_bytes += size;
-        if (i == 0 || stamped)
-            look(generator, direction, buffers[i], size, now, i == 0, result);
+        bool due = stamped && direction->plain <= 1;
+        if (i == 0 || due)
+            due &= look(generator, direction, buffers[i], size, due ? now : 0, i == 0, result);
+        direction->plain = due ? stamp_every(generator) : direction->plain > 1 ? direction->plain - 1 : 0;
     }
     driver_recycle(direction->rx, count);
     driver_kick(direction->rx);
@@ -239,13 +254,13 @@ static unsigned window_slot(const struct generator_result *result, const uint64_
     return slot;
 }
 
-static void note_latency(struct generator *generator, struct generator_result *result)
+void generator_note_window(struct generator_window *window, struct generator_result *result)
 {
-    uint64_t count = result->latency_count - generator->before_count;
+    uint64_t count = result->latency_count - window->count;
     if (count >= WINDOW_STAMPS)
-        result->windows[window_slot(result, generator->before, count)]++;
-    memcpy(generator->before, result->latency, sizeof(generator->before));
-    generator->before_count = result->latency_count;
+        result->windows[window_slot(result, window->latency, count)]++;
+    memcpy(window->latency, result->latency, sizeof(window->latency));
+    window->count = result->latency_count;
 }
 
 double generator_window_latency(const struct generator_result *result)
@@ -280,10 +295,10 @@ void generators_run(struct generator *const *list, unsigned count, double second
         for (unsigned i = 0; i < 2; i++) {
             list[g]->directions[i].published = 0;
             list[g]->directions[i].forgone = 0;
+            list[g]->directions[i].plain = 0;
             list[g]->directions[i].unseen = VERIFY_EVERY; /* the first frame is looked at */
         }
-        memset(list[g]->before, 0, sizeof(list[g]->before));
-        list[g]->before_count = 0;
+        list[g]->window = (struct generator_window){0};
     }
     uint64_t start = __rdtsc(), length = (uint64_t)(seconds * hz), now = start;
     uint64_t told = start, tell = (uint64_t)(hz / PROGRESS_HZ);
@@ -302,10 +317,10 @@ void generators_run(struct generator *const *list, unsigned count, double second
             _mm_pause(); /* the rings' lines are the switch's to write */
         if (!any)
             now = __rdtsc();
-        if (now - window > (uint64_t)(hz / WINDOWS_HZ)) {
+        if (now - window > (uint64_t)(hz / GENERATOR_WINDOWS_HZ)) {
             note_window(results, received, count, (double)(now - window) / hz);
             for (unsigned g = 0; stamped && g < count; g++)
-                note_latency(list[g], &results[g]);
+                generator_note_window(&list[g]->window, &results[g]);
             window = now = __rdtsc();
         }
         if (progress && now - told > tell) {

@@ -75,7 +75,8 @@ class Daemons(Bulk):
 
 
 class Host:
-    """The peer is the host's own address on `interface`."""
+    """The peer is the host's own address on `interface`. `host_prefix` starts the command of a process of the host."""
+    host_prefix = ()
 
     def neighbour(self, interface):
         self.peer_mac = self.link(self.host, interface)["address"]
@@ -83,8 +84,12 @@ class Host:
 
 
 class WeftHost(Host, Daemons):
-    """A host-only segment."""
+    """A host-only segment. What the host runs leaves the switch's core to it, as an administrator would have it."""
     name = "weft"
+
+    @property
+    def host_prefix(self):
+        return ("taskset", "--cpu-list", str(self.load_core))
 
     def build(self):
         self.weftd({}, {"mode": "host-only", "subnet": "192.168.56.0/24", "host-interface": "weft-perf"})
@@ -105,7 +110,7 @@ class BridgeHost(Host, Bulk):
 
 
 class Wire:
-    """The peer is at the far end of a cable whose interface cannot segment: weft's uplinks must, or the kernel, in software. What
+    """The peer is at the far end of a cable whose interface cannot segment: the kernel must, in software. What
     arrives there is counted and goes no further, on the core that sent it: that part is the same for all."""
 
     def cable_to_far(self):
@@ -133,7 +138,7 @@ OUTSIDE_MAC = "02:77:65:00:00:02"
 
 
 class WeftWire(Wire, Daemons):
-    """A bridged segment on an AF_XDP uplink: segments are made by weft."""
+    """A bridged segment on an AF_XDP uplink, which copies: TSO frames leave by its packet socket."""
     name = "weft"
     device = "af_xdp"
 

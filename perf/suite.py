@@ -20,6 +20,7 @@ import peers_nat
 SCHEMA = "weft.perf.v1"
 LOADGEN = os.path.join(peers.BUILD, "perf/weft-loadgen")
 NATLOAD = os.path.join(peers.BUILD, "perf/weft-natload")
+FLOOR = os.path.join(peers.BUILD, "perf/weft-floor")
 LOAD_CORE, SWITCH_CORE = 0, 1
 
 
@@ -66,11 +67,23 @@ class CopyRow(Row):
         return {**values, "value": values["gbps"]}
 
 
-class LatencyRow(Row):
+class FloorRow(Row):
+    """A row whose contender "floor" is no switch, but what the machine itself takes."""
+    quantile = "window_p999"
+
+    def floor(self, kind, seconds):
+        command = [FLOOR, kind, "--core", str(LOAD_CORE), "--switch-core", str(SWITCH_CORE), "--seconds", str(seconds)]
+        values = json.loads(subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout)
+        return {**values, "value": values["latency_ns"][self.quantile] / 1e3}
+
+
+class LatencyRow(FloorRow):
     """p99.9 in microseconds at half of the rate that the same switch reached a moment before: the median of that of
     each 5 ms, since what is beyond is how the machine's scheduler treats other processes; p99.9 of all is in the sample."""
 
     def measure(self, contender, seconds):
+        if contender == "floor":
+            return self.floor("--echo", seconds)
         with self.start(contender) as switch:
             rate = self.load(switch, seconds=seconds / 2)["mpps"] * 1e6 / 2
             values = self.load(switch, "--rate", str(rate), "--latency", seconds=seconds)
@@ -105,13 +118,16 @@ class EqualLatencyRow(LatencyRow):
             return {**values, "rate": self.rate, "value": values["latency_ns"]["window_p999"] / 1e3}
 
 
-class FirstPacketRow(Row):
+class FirstPacketRow(FloorRow):
     """p99 in microseconds of frames that come one by one to a switch that has gone to sleep: 200 a second."""
+    quantile = "p99"
 
     def measure(self, contender, seconds):
+        if contender == "floor":
+            return self.floor("--wake", max(seconds * 2, 1))
         with self.start(contender) as switch:
             values = self.load(switch, "--rate", "200", "--latency", "--stamp-every", "1", seconds=max(seconds * 2, 1))
-            return {**values, "value": values["latency_ns"]["p99"] / 1e3}
+            return {**values, "value": values["latency_ns"][self.quantile] / 1e3}
 
 
 def take_precedence():
@@ -195,10 +211,12 @@ class NatRow(Row):
 
 
 class HostRow(Row):
-    """Goodput of one TCP connection between the guest and a socket of the host, counted where it arrives."""
+    """Goodput of one TCP connection between the guest and a socket of the host, counted where it arrives. The host's congestion
+    control is cubic, the kernel's default: bbr sends at the pace of a timer, which is the limit of any switch."""
     SERVER = """
 import socket, sys, time
-listener = socket.create_server(("192.168.56.1", 5001)); print("ready", flush=True)
+listener = socket.create_server(("192.168.56.1", 5001))
+listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic"); print("ready", flush=True)
 listener.settimeout(20); peer = listener.accept()[0]; peer.settimeout(10)
 space = bytearray(1 << 20); count, start = 0, time.monotonic(); end = start + float(sys.argv[2])
 while time.monotonic() < end:
@@ -214,7 +232,8 @@ print(count, time.monotonic() - start)
     def measure(self, contender, seconds):
         with self.start(contender) as switch:
             receive = "--receive" in self.arguments
-            server = subprocess.Popen([*switch.host, sys.executable, "-c", self.SERVER, "send" if receive else "receive", str(seconds)],
+            server = subprocess.Popen([*switch.host, *switch.host_prefix, sys.executable, "-c", self.SERVER,
+                                       "send" if receive else "receive", str(seconds)],
                                       stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
             guest = None
             try:
@@ -239,13 +258,14 @@ print(count, time.monotonic() - start)
 
 
 class WireRow(Row):
-    """What arrives at the far end of the uplink's cable of 64 KiB frames that the guest sends as fast as they are taken."""
+    """What arrives at the far end of the uplink's cable of frames, 64 KiB if nothing else is said, that the guest sends as fast as
+    they are taken."""
 
     def measure(self, contender, seconds):
         with self.start(contender) as switch:
             switch.announce()
             before = switch.arrived()
-            guest = switch.bulk("--blast", "--seconds", str(seconds))
+            guest = switch.bulk("--blast", "--seconds", str(seconds), *self.arguments)
             text, error = guest.communicate(timeout=seconds * 20 + 60)
             if guest.returncode:
                 raise peers.Unavailable(error.strip())
@@ -258,7 +278,7 @@ class WireRow(Row):
 
 
 CONTENDERS = {**peers.SWITCHES, "nftables": peers_nat.Nftables, "bridge": peers_bulk.BridgeHost, "weft-packet": peers_bulk.WeftPacketWire,
-              "weftd": peers.WeftDaemons, "memcpy": None}
+              "weftd": peers.WeftDaemons, "memcpy": None, "floor": None}
 SMALL, MEDIUM, FULL = ["--size", "60"], ["--size", "508"], ["--size", "1514"]
 ROWS = {row.name: row for row in (
     Row("64", "64 B", SMALL),
@@ -278,10 +298,14 @@ ROWS = {row.name: row for row in (
     HostRow("host-to-guest", "TCP, host to guest", ["--receive"], ("weft", "bridge"), "Gbit/s", weft=peers_bulk.WeftHost),
     WireRow("wire", "64 KiB TSO to the wire, MTU 1500", [], ("weft", "weft-packet", "bridge"), "Gbit/s", weft=peers_bulk.WeftWire,
             bridge=peers_bulk.BridgeWire),
-    LatencyRow("latency", "p99.9 at half of its own maximum, 64 B", SMALL, ("weft", "testpmd", "ovs"), "us"),
+    WireRow("wire-64", "64 B to the wire", ["--payload", "6"], ("weft", "weft-packet", "bridge"), "Gbit/s", weft=peers_bulk.WeftWire,
+            bridge=peers_bulk.BridgeWire),
+    WireRow("wire-1518", "1518 B to the wire", ["--payload", "1448"], ("weft", "weft-packet", "bridge"), "Gbit/s", weft=peers_bulk.WeftWire,
+            bridge=peers_bulk.BridgeWire),
+    LatencyRow("latency", "p99.9 at half of its own maximum, 64 B", SMALL, ("weft", "testpmd", "ovs", "floor"), "us"),
     EqualLatencyRow("latency-equal", "p99.9 at half of the slowest's maximum, 64 B", SMALL, ("weft", "testpmd", "ovs"), "us"),
     SameLatencyRow("latency-1m", "p99.9 at 1 Mpps, 64 B", SMALL, ("weft", "testpmd", "ovs"), "us"),
-    FirstPacketRow("first", "p99 of the first packet after idle", SMALL, ("weft",), "us"),
+    FirstPacketRow("first", "p99 of the first packet after idle", SMALL, ("weft", "floor"), "us"),
     IdleRow("idle", "idle CPU of all daemons", SMALL, ("weftd",), "% of a core"),
     ReconfigurationRow("reconfiguration", "frames lost while 100 ports come and go", SMALL, ("weft",), "frames"),
 )}

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <poll.h>
@@ -21,11 +22,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "counters.h"
+#include "frame.h"
 #include "port.h"
 #include "uplink.h"
 
-#define FRAME_MAX 1514u
-#define WAIT_MS   60000
+#define LONGEST 1514u /* bytes of a frame */
+#define WAIT_MS 60000
 
 static struct uplinks *uplinks;
 static struct port *port;
@@ -40,11 +42,12 @@ static void run(const char *command)
     assert_int_equal(system(command), 0);
 }
 
-static int open_far(void)
+static int listen_at(const char *interface, uint16_t protocol)
 {
-    struct sockaddr_ll address = {
-        .sll_family = AF_PACKET, .sll_protocol = htons(0x88b5), .sll_ifindex = (int)if_nametoindex("far")};
-    int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, htons(0x88b5));
+    struct sockaddr_ll address = {.sll_family = AF_PACKET,
+                                  .sll_protocol = htons(protocol),
+                                  .sll_ifindex = (int)if_nametoindex(interface)};
+    int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, htons(protocol));
     assert_true(fd >= 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     return fd;
@@ -89,7 +92,7 @@ static void set_up(enum dp_port_type type)
     object_set_clear(&objects);
     vector = aligned_alloc(64, sizeof(*vector));
     packet_vector_init(vector);
-    far = open_far();
+    far = listen_at("far", 0x88b5);
 }
 
 static int set_up_packet(void **state)
@@ -178,7 +181,7 @@ static void make_frame(uint8_t *frame, size_t size, const uint8_t destination[6]
 /* Every size around the ends of what is private, to a guest and to a group, tagged and not. */
 static void test_receive(void **state)
 {
-    static const size_t sizes[] = {14, 15, 60, 124, 127, 128, 129, 132, 133, 1000, 1513, FRAME_MAX};
+    static const size_t sizes[] = {14, 15, 60, 124, 127, 128, 129, 132, 133, 1000, 1513, LONGEST};
     uint8_t frame[2000], received[2000];
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
         for (unsigned way = 0; way < 4; way++) {
@@ -223,7 +226,7 @@ static struct vring_tx_result transmit(const uint8_t *frame, size_t size, unsign
 
 static void test_transmit(void **state)
 {
-    static const size_t sizes[] = {60, 128, 129, 500, FRAME_MAX};
+    static const size_t sizes[] = {60, 128, 129, 500, LONGEST};
     uint8_t frame[70000], received[2000];
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
         for (unsigned pieces = 1; pieces <= 7; pieces += 3) {
@@ -234,6 +237,63 @@ static void test_transmit(void **state)
         }
     make_frame(frame, 65000, guest, false);
     assert_int_equal(transmit(frame, 65000, 200).too_big, 1);
+}
+
+static struct cut *tcp_frame(const char *to, uint32_t payload, bool tso)
+{
+    static struct flat flat;
+    struct frame_info info;
+    put_ethernet(&flat, to, "\2\0\0\0\0\1", 0x0800);
+    put_ipv4(&flat, 6, 0x0a000001, 0x0a000002, 20 + payload, 0);
+    put_tcp(&flat, 0x10, 0);
+    put_payload(&flat, payload);
+    struct cut *cut = cut_frame(flat.bytes, flat.size, PACKET_HEADER_MAX, 3000);
+    if (tso) {
+        cut->packet.flags = VNET_F_NEEDS_CSUM;
+        cut->packet.gso_type = VNET_GSO_TCPV4;
+        cut->packet.gso_size = 1000;
+        cut->packet.csum_start = 34;
+        cut->packet.csum_offset = 16;
+        assert_true(parse_l2(&cut->packet, &info) && offload_validate(&cut->packet, &info));
+        assert_true(offload_fits(&cut->packet, port->offloads));
+    }
+    return cut;
+}
+
+static size_t next_size(int fd)
+{
+    static uint8_t received[70000];
+    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+    assert_int_equal(poll(&poll_fd, 1, WAIT_MS), 1);
+    ssize_t size = recv(fd, received, sizeof(received), 0);
+    assert_true(size > 0);
+    return (size_t)size;
+}
+
+/* Without zero-copy a TSO frame leaves whole by the packet socket, and so does what follows between the same
+ * addresses; nothing else does. The near end hears, at once, what leaves that way and not what takes the
+ * ring. */
+static void test_ways_out(void **state)
+{
+    struct cut *cuts[] = {tcp_frame("\2\0\0\0\0\2", 100, false), tcp_frame("\2\0\0\0\0\2", 20000, true),
+                          tcp_frame("\2\0\0\0\0\2", 200, false), tcp_frame("\2\0\0\0\0\3", 300, false)};
+    struct packet *packets[] = {&cuts[0]->packet, &cuts[1]->packet, &cuts[2]->packet, &cuts[3]->packet};
+    int near_ear = listen_at("near", ETH_P_ALL), far_ear = listen_at("far", ETH_P_IP);
+    struct vring_tx_result result;
+    size_t heard = 0;
+    port->ops->tx(port, 0, packets, 4, &io, &result);
+    assert_int_equal(result.sent, 4);
+    assert_int_equal(result.sent_bytes, 100 + 20000 + 200 + 300 + 4 * 54);
+    assert_int_equal(next_size(near_ear), 20054);
+    assert_int_equal(next_size(near_ear), 254);
+    assert_int_equal(recv(near_ear, NULL, 0, 0), -1);
+    for (unsigned i = 0; i < 4; i++)
+        heard += next_size(far_ear);
+    assert_int_equal(heard, result.sent_bytes);
+    for (unsigned i = 0; i < 4; i++)
+        cut_free(cuts[i]);
+    close(near_ear);
+    close(far_ear);
 }
 
 /* Empties the other end; true: a frame of that size was there. */
@@ -253,7 +313,7 @@ static bool far_hears(ssize_t size)
  */
 static void test_trouble(void **state)
 {
-    uint8_t frame[FRAME_MAX];
+    uint8_t frame[LONGEST];
     make_frame(frame, 60, guest, false);
     for (unsigned i = 0; i < 5000; i++)
         transmit(frame, 60, 1);
@@ -306,6 +366,7 @@ int main(void)
     {#test "_packet", test, set_up_packet, tear_down, NULL}, {#test "_xdp", test, set_up_xdp, tear_down, NULL}
         BOTH(test_receive),
         BOTH(test_transmit),
+        {"test_ways_out_xdp", test_ways_out, set_up_xdp, tear_down, NULL},
         BOTH(test_trouble),
         BOTH(test_wrong_descriptors),
     };

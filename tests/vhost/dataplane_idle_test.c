@@ -6,7 +6,7 @@
  * What it costs and how long the first frame takes is printed, not judged: other load on the machine decides
  * it as well (perf/ measures it). Judged is what no load changes. A lost wake-up: the frame does not arrive,
  * ever. Polling or a timed sleep in place of a kick: the worker's rounds rise in the silence. A frame that
- * something else than the kick brought: no sleep ended for it.
+ * something else than the kick brought: no sleep ended for it. A sleeper that is not urgent.
  *
  * The program's path is the first argument.
  */
@@ -208,6 +208,36 @@ static void test_first_frame(void **state)
                   (double)own[FRAMES * 99 / 100] / 1e3, (double)own[FRAMES - 1] / 1e3);
 }
 
+static pid_t worker_thread(void)
+{
+    char path[96];
+    int thread;
+    worker_path(path, sizeof(path));
+    /* NOLINTNEXTLINE(cert-err34-c): the kernel's own numbers */
+    assert_int_equal(sscanf(path, "/proc/%*d/task/%d/", &thread), 1);
+    return thread;
+}
+
+static bool send_and_receive(void)
+{
+    send_frame(1, 2);
+    wait_until(receive(2));
+    return true;
+}
+
+/* Where that is permitted, a worker is urgent while it sleeps, and an ordinary thread while it is awake. */
+static void test_urgent(void **state)
+{
+    const struct sched_param urgent = {.sched_priority = 1}, ordinary = {0};
+    pid_t worker = worker_thread();
+    if (sched_setscheduler(0, SCHED_FIFO, &urgent) != 0)
+        skip();
+    assert_int_equal(sched_setscheduler(0, SCHED_OTHER, &ordinary), 0);
+    wait_until(worker_asleep() && sched_getscheduler(worker) == SCHED_FIFO);
+    wait_until(send_and_receive() && sched_getscheduler(worker) == SCHED_OTHER);
+    wait_until(worker_asleep() && sched_getscheduler(worker) == SCHED_FIFO);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -217,6 +247,7 @@ int main(int argc, char **argv)
     program = argv[1];
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_first_frame),
+        cmocka_unit_test(test_urgent),
         cmocka_unit_test(test_silence),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
