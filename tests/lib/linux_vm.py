@@ -68,7 +68,7 @@ class LinuxVm:
         found = re.search(rf"^{key} (\S+)$", self.console(), re.MULTILINE)
         return found and found.group(1)
 
-    def wait(self, key, seconds=240.0):
+    def wait(self, key, seconds=600.0):
         """Waits for the line "KEY VALUE" (or KEY alone) and returns its value."""
         def seen():
             console = self.console()

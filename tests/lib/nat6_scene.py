@@ -57,7 +57,7 @@ s.sendto(bytes([134, 0, 0, 0, 64, 0, 7, 8]) + bytes(8) + prefix, ("ff02::1", 0, 
 CONNECT = """
 import errno, socket, sys
 try:
-    socket.create_connection((sys.argv[1], int(sys.argv[2])), 20)
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), 60)
 except OSError as error:
     print(errno.errorcode[error.errno])
 """
@@ -130,7 +130,7 @@ class Scene6(Scene):
     @staticmethod
     def ping(space, *arguments):
         """What ping says but times."""
-        text = space.run("ping", "-n", "-c", "1", "-W", "10", *arguments, check=False).stdout
+        text = space.run("ping", "-n", "-c", "1", "-W", "100", *arguments, check=False).stdout
         return re.findall(r"ttl=\d+|From \S+|Time exceeded: Hop limit|Packet too big: mtu=\d+"
                           r"|Destination unreachable: [A-Za-z ]+", text)
 

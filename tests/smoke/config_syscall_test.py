@@ -18,6 +18,7 @@ if not shutil.which("strace"):
     skip("needs the program strace")
 
 CALLS = ["openat", "write", "fsync", "renameat", "sendmsg", "recvfrom"]
+ASKS = ["sendmsg", "recvfrom"]  # made twice a second besides, to ask the dataplane: which one is the n-th is not certain
 LAST = 60  # more calls of one kind than an apply makes
 
 
@@ -57,13 +58,13 @@ def apply_killed_at(weft, call, number, text):
             skip(f"strace cannot attach: {line.decode().strip()}")
         result = subprocess.run([os.path.join(BUILD, "cli/weft"), "--run-dir", weft.run_dir, "config", "apply", "-f", "-"],
                                 input=text, capture_output=True, check=False, timeout=300)
-        killed = result.returncode != 0
-        if killed:
-            weft.daemon.wait()
-        else:
+        if result.returncode == 0:
             tracer.terminate()
+        else:
+            weft.daemon.wait()
         tracer.stderr.read()
-    return killed
+    # it may have been killed when the apply was over, at a call that it makes by itself
+    return result.returncode != 0 or weft.cli("status", check=False).returncode != 0
 
 
 def main():
@@ -88,7 +89,8 @@ def main():
                     break
             assert seen[call][-1] == "-", f"more than {LAST} times {call}"
             verdicts = seen[call][:-1]
-            assert verdicts == sorted(verdicts, reverse=True), f"{call}: old again after new: {verdicts}"
+            if call not in ASKS:
+                assert verdicts == sorted(verdicts, reverse=True), f"{call}: old again after new: {verdicts}"
             print(f"{call}: killed at {len(verdicts)} places, {verdicts.count('old')} times the old generation")
         assert sum(verdicts.count("old") for verdicts in seen.values()) > 10
         assert weft.dataplane_pid() == pid, "the dataplane did not go on"

@@ -86,6 +86,7 @@ def bounce(weft, probes, queues):
             wanted.add(ethernet(PROBE, PEER, 0x0800, body))
         frames = probe.receive(60, FRAMES) + probe.receive(0.002)
         assert len(frames) == FRAMES and set(frames) == wanted, f"{name}: {len(frames)} of {FRAMES} came back"
+    weft.check_counters()  # what is received may not be counted yet
     after = weft.counters()
     for name in probes:
         c, old = after["acme/pmd-" + name], before["acme/pmd-" + name]

@@ -66,7 +66,7 @@ def check_link(weft, vm1, vm2):
 
 
 def check_way(guest):
-    wait_for(lambda: guest.ping("10.0.0.1"), "the way out", 60)
+    wait_for(lambda: guest.ping("10.0.0.1"), "the way out")
     transfer(guest, Host, "10.0.0.1", 1 << 20)
     transfer(Host, guest, "10.0.0.2", 1 << 20)
 

@@ -74,7 +74,7 @@ def refusals(weft):
 
 def traffic(lan, guests):
     for guest, outside, inside in zip(guests, ("10.1.0.1", "10.2.0.1", "203.0.113.1"), ("10.1.0.2", "10.2.0.2", None)):
-        wait_for(lambda: guest.ping(outside), f"{outside} answers", 60)
+        wait_for(lambda: guest.ping(outside), f"{outside} answers")
         transfer(guest, lan, outside, SIZE)
         if inside:
             transfer(lan, guest, inside, SIZE)
