@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * weft-guest: a guest without a machine. Attaches to a vhost-user port as a virtual machine's network card
+ * weft-guest: a guest without a machine. Attaches to a vhost-user port as a virtual machine's NIC
  * would, answers ARP and ping for its address, and with --ping asks another guest. For demonstrations and
  * tests where no virtual machine can run; it says on standard output, one JSON object at its end, what it
  * heard.

@@ -61,7 +61,7 @@ with Weft(CONFIG, expect_warnings=True) as weft:
     assert again["pid"] != two["pid"]
     pings_go_on()
 
-    end(weft.dataplane_pid())  # the dataplane dies: the cards are connected to the next one
+    end(weft.dataplane_pid())  # the dataplane dies: the NICs are connected to the next one
     wait_for(lambda: weft.status()["dataplane"]["converged"], "another dataplane")
     pings_go_on()
     assert runs("vm1", link=True)["pid"] == one["pid"] and runs("vm2", link=True)["pid"] == again["pid"]
