@@ -131,6 +131,16 @@ class Weft:
     def dataplane_pid(self):
         return self.status()["dataplane"]["pid"]
 
+    def converged(self):
+        dataplane = self.status()["dataplane"]
+        return dataplane["state"] == "up" and dataplane["converged"]
+
+    def replace_dataplane(self):
+        """One that was adopted would outlive weftd; the next one ends with it."""
+        adopted = self.dataplane_pid()
+        os.kill(adopted, signal.SIGTERM)
+        wait_for(lambda: self.status()["dataplane"].get("pid", adopted) != adopted and self.converged(), "another dataplane")
+
     def stop(self):
         for guest in self.guests:
             guest.close()

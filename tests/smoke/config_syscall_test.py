@@ -1,11 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """kill -9 of weftd at each system call of an apply that touches the disk or the dataplane: the next weftd has the old
-generation up to the rename that commits, the new one after it, whole in both cases.
-"""
+generation up to the rename that commits, the new one after it, whole in both cases."""
 import os
 import shutil
-import signal
 import subprocess
 import sys
 
@@ -38,15 +36,10 @@ def what_is_there(weft):
     return len(items), mtus.pop()
 
 
-def converged(weft):
-    status = weft.status()["dataplane"]
-    return status["state"] == "up" and status["converged"]
-
-
 def start_again(weft):
     weft.daemon.wait()
     weft.start()
-    wait_for(lambda: converged(weft), "converged")
+    wait_for(weft.converged, "converged")
 
 
 def apply_killed_at(weft, call, number, text):
@@ -72,7 +65,7 @@ def main():
     texts = {choice: str(config(*choice)).replace("'", '"').encode() for choice in choices}
     seen = {}
     with Weft(config(*choices[0])) as weft:
-        wait_for(lambda: converged(weft), "converged")
+        wait_for(weft.converged, "converged")
         pid, now = weft.dataplane_pid(), choices[0]
         for call in CALLS:
             for number in range(1, LAST):
@@ -94,9 +87,7 @@ def main():
             print(f"{call}: killed at {len(verdicts)} places, {verdicts.count('old')} times the old generation")
         assert sum(verdicts.count("old") for verdicts in seen.values()) > 10
         assert weft.dataplane_pid() == pid, "the dataplane did not go on"
-        os.kill(pid, signal.SIGKILL)  # adopted: weftd would leave it
-        wait_for(lambda: weft.status()["dataplane"].get("pid", pid) != pid and converged(weft), "another dataplane")
+        weft.replace_dataplane()
 
 
-if __name__ == "__main__":
-    main()
+main()

@@ -4,7 +4,6 @@
 Bytes in both directions, the way out, who takes over from whom, the end; and that weftd's keeping of machines outlives weftd."""
 import os
 import pty
-import signal
 import subprocess
 import sys
 import termios
@@ -83,6 +82,5 @@ with Weft(CONFIG, arguments=("--keep-dataplane",)) as weft:
     last.ends(0)  # its input ended at once, its output with the machine
     off = weft.cli("vm", "console", "acme/vm1", check=False)
     assert off.returncode == 4 and "it has no console now" in off.stderr, off
-    os.kill(weft.dataplane_pid(), signal.SIGTERM)  # adopted: the next one is this weftd's, and ends with it
-    wait_for(lambda: weft.status()["dataplane"]["restarts"] == 1 and weft.status()["dataplane"]["converged"], "another")
+    weft.replace_dataplane()
 print("consoles are consoles")

@@ -3,7 +3,6 @@
 """A guest that does what no driver does: weft-vmm answers or stops the device, never itself; each pattern ends with the
 entropy device working again."""
 import os
-import sys
 from vm import run, wait_for
 
 SEED = 1

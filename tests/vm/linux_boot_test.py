@@ -14,7 +14,7 @@ TOP = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "
 sys.path.insert(0, os.path.join(TOP, "tests/lib"))
 import linux_vm  # noqa: E402
 import netns  # noqa: E402
-from vm import OFF, Bench, run, wait_for  # noqa: E402
+from vm import OFF, Bench, run  # noqa: E402
 from weft import BUILD, Weft, skip  # noqa: E402
 
 SECONDS = 600  # for a boot that QEMU interprets on a machine that does other things too
