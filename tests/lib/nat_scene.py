@@ -13,9 +13,6 @@ import sys
 from netns import run
 from weft import wait_for
 
-# hairpin: the kernel's masquerade gives the bridge's address as the source, weft the outside one (RFC 4787 REQ-9)
-FACTS_THAT_DIFFER = {"hairpin", "hairpin to one-to-one"}
-
 SERVE = """
 import hashlib, os, socket, sys, threading
 address, family = sys.argv[1], socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
@@ -138,6 +135,9 @@ class Stream:
 
 class Scene:
     """Everything but the guests and their gateway."""
+    # hairpin: the kernel's masquerade gives the bridge's address as the source, weft the outside one (RFC 4787 REQ-9)
+    may_differ = {"hairpin", "hairpin to one-to-one"}
+
     def __init__(self, net):
         self.net = net
         self.edge, self.far = net.namespace("edge"), net.namespace("far")
@@ -248,3 +248,10 @@ class Scene:
         }
         """)
         return self.facts(guest, peer)
+
+    def compare(self, facts):
+        """What was seen behind weft is what is seen behind masquerade."""
+        reference = self.masquerade()
+        print("weft      ", facts, "masquerade", reference, sep="\n")
+        differ = {name for name in reference if facts[name] != reference[name]}
+        assert differ <= self.may_differ, {name: (facts[name], reference[name]) for name in differ}

@@ -45,7 +45,6 @@ def main():
         with Weft(CONFIG):
             spaces = {}
             for name, (tap, low) in TAPS.items():
-                wait_for(lambda tap=tap: os.path.exists(f"/proc/sys/net/ipv4/conf/{tap}"), tap)
                 spaces[name] = net.namespace(name)
                 spaces[name].take(tap, "eth0")
                 spaces[name].run("ip", "addr", "add", f"10.0.1.{low}/24", "dev", "eth0")

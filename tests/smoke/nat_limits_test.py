@@ -62,7 +62,6 @@ def main():
         with Weft(CONFIG) as weft:
             spaces = {name: net.namespace(name) for name in TAPS}
             for name, tap in TAPS.items():
-                wait_for(lambda tap=tap: os.path.exists(f"/proc/sys/net/ipv4/conf/{tap}"), tap)
                 spaces[name].take(tap, "eth0")
                 udhcpc(spaces[name])
             streams = {name: scene.stream(spaces[name], "198.51.100.9", 80) for name in TAPS}

@@ -77,7 +77,7 @@ def backends(bench):
 
 def kvm(bench):
     refused(bench, "/dev/kvm: No such file", prefix=("unshare", "-m", "sh", "-c", 'mount -t tmpfs none /dev; exec "$0" "$@"'))
-    if os.geteuid() == 0:
+    if os.geteuid() == 0 and not os.stat("/dev/kvm").st_mode & 0o006:  # some hosts let everybody
         os.chmod(bench.directory, 0o755)
         refused(bench, "must be in the group kvm", prefix=("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"))
 
