@@ -138,6 +138,7 @@ if any(os.path.isdir(f"/sys/module/{name}") for name in ("kvm_intel", "kvm_amd")
 elif os.environ.get("WEFT_VMM_ARGUMENTS") or not os.path.exists(os.path.join(BUILD, "control/weftd")):
     skip("a sanitized build is not tried under QEMU")
 elif os.environ.get("WEFT_KVM_HOST") != "yes":
-    skip("no kvm_intel or kvm_amd; WEFT_KVM_HOST=yes boots on a host that QEMU makes (the tcg of QEMU 7.2 stalls now and then)")
+    skip("no kvm_intel or kvm_amd, as on every machine of CI; WEFT_KVM_HOST=yes boots on a host that QEMU makes "
+         "(the tcg of QEMU 7.2 stalls now and then)")
 else:
     on_host_by_qemu()
