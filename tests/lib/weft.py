@@ -174,8 +174,7 @@ class Weft:
                 self.stop()
                 if not self.expect_warnings:
                     self.check_log()
-                left = [pid for pid in os.listdir("/proc") if pid.isdigit() and self._mentions(pid)]
-                assert not left, f"processes left: {left}"
+                wait_for(lambda: not self.processes(), "no process is left")
         except BaseException:
             kind = True
             raise
@@ -183,13 +182,16 @@ class Weft:
             if kind is not None:
                 self.dump()
             self.stop()
-            for pid in filter(self._mentions, filter(str.isdigit, os.listdir("/proc"))):  # after a failure: an adopted one
-                os.kill(int(pid), signal.SIGKILL)
+            for pid in self.processes():  # after a failure: an adopted one
+                os.kill(pid, signal.SIGKILL)
             shutil.rmtree(self.directory, ignore_errors=True)
 
-    def _mentions(self, pid):
-        try:
-            with open(f"/proc/{pid}/cmdline", "rb") as text:
-                return self.run_dir.encode() in text.read()
-        except OSError:
-            return False
+    def processes(self):
+        """Those that have the run directory on their command line."""
+        def mentions(pid):
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as text:
+                    return self.run_dir.encode() in text.read()
+            except OSError:
+                return False
+        return [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and mentions(pid)]

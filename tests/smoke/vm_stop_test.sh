@@ -79,4 +79,4 @@ expect 0 weft vm start acme/deaf
 kill "$WEFTD_PID"
 wait_for '[[ $(state acme/deaf) == stopping ]]'
 weftd_stop
-[[ -z $(smoke_leftovers | grep -v "^$$\$" || true) ]]
+wait_for '[[ -z $(smoke_leftovers | grep -v "^$$\$" || true) ]]'
