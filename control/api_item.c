@@ -247,16 +247,16 @@ static void set_interface(json_t *item, const struct view *view, const struct mo
         json_object_set_new(item, "zero_copy", json_boolean(state->features & DP_XDP_F_ZEROCOPY));
 }
 
-/* What sysfs says of a card. */
+/* What sysfs says of a NIC. */
 static void set_card(json_t *item, const struct view *view, const struct model_uplink *uplink)
 {
     const struct dp_port_state *state = view_state(view, uplink->id);
     struct pci_facts facts;
     pci_read(&pci_this_host, uplink_argument(uplink->device), &facts);
     json_object_set_new(item, "link",
-                        json_string(!uplink->card_usable || !facts.present ? "absent"
-                                    : state && state->link                 ? "up"
-                                                                           : "down"));
+                        json_string(!uplink->nic_usable || !facts.present ? "absent"
+                                    : state && state->link                ? "up"
+                                                                          : "down"));
     if (facts.driver[0])
         json_object_set_new(item, "driver", json_string(facts.driver));
     if (facts.group >= 0)

@@ -112,7 +112,7 @@ static json_t *status_warnings(const struct controller *controller, const struct
     for (unsigned i = 0; i < model->port_count; i++) {
         const struct dp_port_state *state = view_state(view, model->ports[i].id);
         if (state && state->ring_errors)
-            warn(warnings, "port %s: %u broken rings; the guest has to reset its network card",
+            warn(warnings, "port %s: %u broken rings; the guest has to reset its NIC",
                  model->ports[i].full_name, state->ring_errors);
     }
     return warnings;

@@ -334,8 +334,8 @@ static void compile_uplink(const struct model *model, const struct model_uplink 
         object.flags = link->running ? 0 : DP_PORT_F_NO_LINK;
     }
     if (uplink_kind(uplink->device) == UPLINK_PCI) {
-        object.queues = worker_queues(model); /* the dataplane takes as many as the card has */
-        if (!uplink->card_usable) {           /* a port of the kind that lives without its interface */
+        object.queues = worker_queues(model); /* the dataplane takes as many as the NIC has */
+        if (!uplink->nic_usable) {            /* a port of the kind that lives without its interface */
             object.type = DP_PORT_PACKET;
             object.flags = DP_PORT_F_NO_LINK;
         }

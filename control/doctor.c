@@ -32,7 +32,7 @@
 #define AIO_WANTED       16384   /* requests: a context for each worker, counted for each CPU */
 #define FILES_WANTED     16384   /* descriptors: some thousand ports */
 #define UNHEARD          100     /* frames sent to a LAN that never answered */
-#define CARDS_MAX        32u     /* that are looked at */
+#define NICS_MAX         32u     /* that are looked at */
 #define CALL_MS          1000
 
 void doctor_report(struct doctor *doctor, const char *check, enum doctor_state state, const char *way_out,
@@ -218,21 +218,21 @@ static void check_device(struct doctor *doctor, const char *check, const char *p
     doctor_report(doctor, check, OK, NULL, "%s can be used", path);
 }
 
-/* Which network cards an uplink could take, and what keeps the others. */
+/* Which NICs an uplink could take, and what keeps the others. */
 static void check_cards(struct doctor *doctor)
 {
-    char cards[CARDS_MAX][PCI_ADDRESS_SIZE], device[PCI_ADDRESS_SIZE + 4], reason[400];
-    unsigned count = pci_cards(&pci_this_host, cards, CARDS_MAX);
+    char nics[NICS_MAX][PCI_ADDRESS_SIZE], device[PCI_ADDRESS_SIZE + 4], reason[400];
+    unsigned count = pci_nics(&pci_this_host, nics, NICS_MAX);
     for (unsigned i = 0; i < count; i++) {
         struct model_uplink uplink = {.device = device};
         struct pci_facts facts;
-        snprintf(device, sizeof(device), "pci:%.12s", cards[i]);
-        pci_read(&pci_this_host, cards[i], &facts);
+        snprintf(device, sizeof(device), "pci:%.12s", nics[i]);
+        pci_read(&pci_this_host, nics[i], &facts);
         if (uplink_pci_check(&uplink, reason, sizeof(reason)) < 0)
             doctor_report(doctor, "pci", NOTE, NULL, "%s", reason);
         else
             doctor_report(doctor, "pci", OK, NULL, "%s (driver %s%s%s) can be an uplink: device: \"%s\"",
-                          cards[i], facts.driver[0] ? facts.driver : "none",
+                          nics[i], facts.driver[0] ? facts.driver : "none",
                           facts.interface_count ? ", interface " : "",
                           facts.interface_count ? facts.interfaces[0] : "", device);
     }

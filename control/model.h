@@ -52,8 +52,8 @@ struct model_uplink {
     uint32_t mtu;           /* as configured; 0: the interface's */
     bool looked;            /* link is known */
     struct link_facts link; /* of its interface, as last looked at (uplink.h); all zero: not there */
-    bool take_over;         /* pci: whatever the host uses the card for */
-    bool card_usable;       /* pci: as last looked at */
+    bool take_over;         /* pci: whatever the host uses the NIC for */
+    bool nic_usable;        /* pci: as last looked at */
     bool no_link;           /* pci, vdev: so the dataplane says */
     char netdev[MODEL_INTERFACE_SIZE];        /* the kernel's interface that the device shares; "": none */
     struct model_prefix own[2];               /* its own addresses where the kernel has none: IPv4, IPv6 */

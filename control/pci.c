@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A card changes hands by its driver_override: the one driver that may bind to it (Documentation/ABI/testing/
- * sysfs-bus-pci). Set to vfio-pci before the kernel's driver is unbound, it lets nothing else have the card
+ * A NIC changes hands by its driver_override: the one driver that may bind to it (Documentation/ABI/testing/
+ * sysfs-bus-pci). Set to vfio-pci before the kernel's driver is unbound, it lets nothing else have the NIC
  * meanwhile; emptied, the kernel picks the driver as at boot.
  *
- * vfio-pci is the only way: it needs an IOMMU, which is what keeps a card (whose rings a fault of ours could
+ * vfio-pci is the only way: it needs an IOMMU, which is what keeps a NIC (whose rings a fault of ours could
  * spoil) from writing memory that is not the dataplane's. uio_pci_generic and VFIO without IOMMU have no such
- * protection and would take CAP_SYS_ADMIN and CAP_SYS_RAWIO as well. Cards whose DPDK driver works beside the
+ * protection and would take CAP_SYS_ADMIN and CAP_SYS_RAWIO as well. NICs whose DPDK driver works beside the
  * kernel's (mlx4, mlx5) are refused rather than taken from a driver that they need.
  *
- * Unbinding vfio-pci waits for whoever has the card open. So it is only done when the group can be opened,
+ * Unbinding vfio-pci waits for whoever has the NIC open. So it is only done when the group can be opened,
  * which one process at a time can.
  */
 #include "pci.h"
@@ -100,7 +100,7 @@ static void driver_read(const struct pci_host *host, const char *address, char d
     link_name(path, driver, PCI_DRIVER_SIZE);
 }
 
-/* Of the card itself, or of the virtio device that it is. */
+/* Of the NIC itself, or of the virtio device that it is. */
 static void interfaces_read(const struct pci_host *host, const char *address, struct pci_facts *facts)
 {
     static const char *const places[] = {"net/*", "virtio*/net/*"};
@@ -116,7 +116,7 @@ static void interfaces_read(const struct pci_host *host, const char *address, st
     }
 }
 
-/* A virtio card whose accesses do not pass the IOMMU: VIRTIO_F_ACCESS_PLATFORM (virtio 1.1, 6.1) is not among
+/* A virtio NIC whose accesses do not pass the IOMMU: VIRTIO_F_ACCESS_PLATFORM (virtio 1.1, 6.1) is not among
  * the features that its driver took, a text of one digit a bit. */
 static bool bypasses_iommu(const struct pci_host *host, const char *address)
 {
@@ -175,7 +175,7 @@ void pci_read(const struct pci_host *host, const char *address, struct pci_facts
     group_read(host, address, facts);
 }
 
-unsigned pci_cards(const struct pci_host *host, char (*addresses)[PCI_ADDRESS_SIZE], unsigned count)
+unsigned pci_nics(const struct pci_host *host, char (*addresses)[PCI_ADDRESS_SIZE], unsigned count)
 {
     char path[PATH_SIZE];
     glob_t found = {0};
@@ -213,11 +213,11 @@ int pci_usable(const struct pci_facts *facts, const char *address, char *text, s
         return -ENODEV;
     }
     if (facts->class >> 16 != CLASS_NETWORK) {
-        snprintf(text, size, "%s is not a network card (PCI class 0x%06" PRIx32 ")", address, facts->class);
+        snprintf(text, size, "%s is not a NIC (PCI class 0x%06" PRIx32 ")", address, facts->class);
         return -EINVAL;
     }
     if (strncmp(facts->driver, "mlx", 3) == 0) {
-        snprintf(text, size, "%s: cards of driver %s cannot leave the kernel; use af_xdp:%s", address,
+        snprintf(text, size, "%s: NICs of driver %s cannot leave the kernel; use af_xdp:%s", address,
                  facts->driver, facts->interface_count ? facts->interfaces[0] : "IF");
         return -EOPNOTSUPP;
     }
@@ -230,7 +230,7 @@ int pci_usable(const struct pci_facts *facts, const char *address, char *text, s
     }
     if (facts->bypasses_iommu) {
         snprintf(text, size,
-                 "%s is a virtio card whose accesses pass by the IOMMU: the hypervisor must give it "
+                 "%s is a virtio NIC whose accesses pass by the IOMMU: the hypervisor must give it "
                  "iommu_platform=on",
                  address);
         return -ENXIO;
@@ -288,7 +288,7 @@ int pci_take(const struct pci_host *host, const char *address, char *text, size_
     return error;
 }
 
-/* Whether nobody has the card's group open. */
+/* Whether nobody has the NIC's group open. */
 static bool group_free(const struct pci_host *host, int32_t group)
 {
     char path[PATH_SIZE];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * PCI network cards of this host, as sysfs shows them, and handing one from the kernel's driver to vfio-pci
- * and back. What a card needs for that is said by pci_usable(); whether the host can do without it is not
+ * PCI NICs of this host, as sysfs shows them, and handing one from the kernel's driver to vfio-pci
+ * and back. What a NIC needs for that is said by pci_usable(); whether the host can do without it is not
  * looked at here (uplink_pci.h).
  *
  * Threads: weftd has one. Reads and writes files of the kernel; nothing is kept.
@@ -39,11 +39,11 @@ struct pci_facts {
 /* 0000:03:00.0 or 03:00.0; `address` is the full form, in lower case. */
 bool pci_address(const char *text, char address[PCI_ADDRESS_SIZE]);
 void pci_read(const struct pci_host *host, const char *address, struct pci_facts *facts);
-/* Addresses of network cards, sorted; how many, at most `count`. */
-unsigned pci_cards(const struct pci_host *host, char (*addresses)[PCI_ADDRESS_SIZE], unsigned count);
+/* Addresses of NICs, sorted; how many, at most `count`. */
+unsigned pci_nics(const struct pci_host *host, char (*addresses)[PCI_ADDRESS_SIZE], unsigned count);
 /* 2 MiB or larger pages that are reserved. */
 int64_t pci_hugepages(const struct pci_host *host);
-/* Whether the card can be taken. 0, or -errno with what is missing and the way out in `text`. */
+/* Whether the NIC can be taken. 0, or -errno with what is missing and the way out in `text`. */
 int pci_usable(const struct pci_facts *facts, const char *address, char *text, size_t size);
 /* Binds it to vfio-pci; after an error it is as before. 0 or -errno with the reason. */
 int pci_take(const struct pci_host *host, const char *address, char *text, size_t size);

@@ -150,15 +150,15 @@ static void report(struct events *events, const struct model_uplink *uplink, con
 static bool look_at_card(struct model_uplink *uplink, struct events *events)
 {
     char reason[400] = "";
-    bool before = uplink->card_usable, known = uplink->looked;
-    uplink->card_usable = uplink_pci_check(uplink, reason, sizeof(reason)) == 0;
+    bool before = uplink->nic_usable, known = uplink->looked;
+    uplink->nic_usable = uplink_pci_check(uplink, reason, sizeof(reason)) == 0;
     uplink->looked = true;
-    if (events && known && before != uplink->card_usable)
+    if (events && known && before != uplink->nic_usable)
         events_add(events, "uplink-changed", uplink->name, 0, "%s",
-                   reason[0] ? reason : "the card can be used");
-    else if (!known && !uplink->card_usable && events)
-        log_warning("uplink %s has no card: %s", uplink->name, reason);
-    return before != uplink->card_usable;
+                   reason[0] ? reason : "the NIC can be used");
+    else if (!known && !uplink->nic_usable && events)
+        log_warning("uplink %s has no NIC: %s", uplink->name, reason);
+    return before != uplink->nic_usable;
 }
 
 void uplinks_inherit(struct model *candidate, const struct model *current)

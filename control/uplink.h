@@ -20,7 +20,7 @@ void uplinks_free(struct uplinks *uplinks);
 
 /* Bytes of IP packet that it carries: what is configured, but not more than the interface does. */
 uint32_t uplink_mtu(const struct model_uplink *uplink);
-/* Fills in model->uplinks[].link and card_usable: what the interfaces and cards are like now. True: something
+/* Fills in model->uplinks[].link and nic_usable: what the interfaces and NICs are like now. True: something
  * is not as it was; `events` (NULL: nobody) hear of it, but for the link, which the port's state tells. */
 bool uplinks_look(struct model *model, struct events *events);
 /* What an uplink that `current` (NULL: none) does not have cannot work on. 0 or -errno with the reason. */

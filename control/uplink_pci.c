@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation. A card is bound to vfio-pci before the dataplane is told to plug it in, and goes back
+ * Theory of operation. A NIC is bound to vfio-pci before the dataplane is told to plug it in, and goes back
  * to the kernel's driver once the dataplane has unplugged it, or has ended with weftd. RUN-DIR/pci/ADDR is
- * written before a card is taken, with the name of the driver that had it: whatever is killed in between, the
- * next weftd finds there what it has to give back, and keeps the name if it takes a card without a driver. A
- * card that was bound to vfio-pci already is its owner's to unbind: there is no such file for it.
+ * written before a NIC is taken, with the name of the driver that had it: whatever is killed in between, the
+ * next weftd finds there what it has to give back, and keeps the name if it takes a NIC without a driver. A
+ * NIC that was bound to vfio-pci already is its owner's to unbind: there is no such file for it.
  *
- * A card that the host uses (its interface has an address, the default route, a bridge above it) is not
+ * A NIC that the host uses (its interface has an address, the default route, a bridge above it) is not
  * taken, unless the uplink says take-over: that is how one does not lose the machine one is logged in to. A
  * link-local address is no use: the kernel gives one to every interface that is up.
  *
- * A card that is missing, or cannot be taken after a boot, keeps nothing else from working: its port is
+ * A NIC that is missing, or cannot be taken after a boot, keeps nothing else from working: its port is
  * one without a link until it is there (compile.c).
  */
 #include "uplink_pci.h"
@@ -77,7 +77,7 @@ int uplink_pci_check(const struct model_uplink *uplink, char *text, size_t size)
     if (!use[0])
         return 0;
     snprintf(text, size,
-             "%s is used by the host: %s; the uplink takes the whole card (take-over: true: all the same)",
+             "%s is used by the host: %s; the uplink takes the whole NIC (take-over: true: all the same)",
              address, use);
     return -EBUSY;
 }
@@ -87,7 +87,7 @@ static void note_path(const char *run_dir, const char *address, char path[PATH_S
     snprintf(path, PATH_SIZE, "%s/" DIRECTORY "/%s", run_dir, address);
 }
 
-/* Which driver had the card. 0 or -errno. */
+/* Which driver had the NIC. 0 or -errno. */
 static int note_write(const char *run_dir, const char *address, const char *driver)
 {
     char path[PATH_SIZE];
@@ -138,7 +138,7 @@ static int take(const char *run_dir, const char *address, char *text, size_t siz
     return error;
 }
 
-/* The address, if the port's device is a card. */
+/* The address, if the port's device is a NIC. */
 static bool port_card(const struct dp_port *port, char address[PCI_ADDRESS_SIZE])
 {
     return port->type == DP_PORT_ETHDEV && pci_address(port->device, address);

@@ -43,7 +43,7 @@ static void mix(uint64_t *hash, const char *text)
         *hash = (*hash ^ (unsigned char)*text) * FNV_PRIME;
 }
 
-/* The port's address; for a port without one, always the same on this host: systems inside know their card by
+/* The port's address; for a port without one, always the same on this host: systems inside know their NIC by
  * it. */
 static void mac_of(const struct model_port *port, uint8_t mac[6])
 {

@@ -96,11 +96,6 @@ void api_session_free(struct api_session *session)
     free(session);
 }
 
-bool api_session_owner(const struct api_session *session)
-{
-    return session->api->owner == session;
-}
-
 static int handle_hello(struct api_session *session, const struct request *request, char *text)
 {
     const struct dp_hello *hello = request->body;

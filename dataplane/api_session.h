@@ -52,5 +52,3 @@ size_t api_session_handle(struct api_session *session, const void *message, size
  * handled. */
 bool api_session_dumping(const struct api_session *session);
 size_t api_session_continue(struct api_session *session, void *reply);
-/* The peer owns the open transaction. */
-bool api_session_owner(const struct api_session *session);

@@ -29,14 +29,44 @@ static struct fdb_source source_of(const struct program *program, const struct f
     };
 }
 
-static inline bool source_allowed(struct program *program, const struct frame *frame, uint64_t hash,
-                                  const struct fdb_source *source)
+/* Rows of frames with the same address: the hash stands in the first one of a row only. */
+struct row {
+    uint64_t address, hash;
+};
+
+static inline uint64_t row_hash(struct row *row, uint64_t address, uint64_t hash)
 {
-    enum fdb_learned learned = fdb_learn(program->snapshot->fdb, program->table, frame->source, hash, source);
-    if (__builtin_expect(learned == FDB_LEARNED, 1))
+    if (address != row->address)
+        *row = (struct row){.address = address, .hash = hash};
+    return row->hash;
+}
+
+/* The sender that was last allowed. */
+struct sender {
+    uint64_t address;         /* 0: none yet */
+    struct fdb_source source; /* for frames of this segment with this tag; segment 0: none yet */
+    uint64_t segment;
+    uint16_t vid;
+};
+
+static inline bool sender_allowed(struct program *program, const struct frame *frame, uint64_t hash,
+                                  struct sender *sender)
+{
+    if (frame->source == sender->address)
         return true;
-    program_drop(program, learned == FDB_LIMIT ? DP_DROP_MAC_LIMIT : DP_DROP_RX_PROTECTED);
-    return false;
+    if (frame->source >> 48 != sender->segment || frame->vid != sender->vid) {
+        sender->source = source_of(program, frame);
+        sender->segment = frame->source >> 48;
+        sender->vid = frame->vid;
+    }
+    enum fdb_learned learned =
+        fdb_learn(program->snapshot->fdb, program->table, frame->source, hash, &sender->source);
+    if (__builtin_expect(learned != FDB_LEARNED, 0)) {
+        program_drop(program, learned == FDB_LIMIT ? DP_DROP_MAC_LIMIT : DP_DROP_RX_PROTECTED);
+        return false;
+    }
+    sender->address = frame->source;
+    return true;
 }
 
 /* The port must be a member of this bridge by that tag in this very configuration: an entry from before a
@@ -110,13 +140,11 @@ static void frame_complete(struct frame *frame)
 
 void bridge_forward(struct program *program, unsigned count)
 {
-    uint64_t last_source = 0, last_destination = 0, source_hash = 0, destination_hash = 0;
-    uint64_t row_source = 0, row_destination = 0;
-    unsigned forwarded = 0, flooded = 0;
+    struct row sources = {0}, destinations = {0};
+    struct sender sender = {0};
     struct way way = {0};
-    struct fdb_source source = {0};
-    uint64_t source_segment = 0; /* `source` is for frames of this segment with this tag; 0: none yet */
-    uint16_t source_vid = 0;
+    uint64_t last_destination = 0;
+    unsigned forwarded = 0, flooded = 0;
     bool open = false; /* the frame before this one went by `way`, without a change of its header */
 
     for (unsigned i = 0; i < count; i++) {
@@ -129,25 +157,11 @@ void bridge_forward(struct program *program, unsigned count)
             }
             frame_complete(frame);
         }
-        if (frame->source != row_source) {
-            row_source = frame->source;
-            source_hash = frame->source_hash;
-        }
-        if (frame->destination != row_destination) {
-            row_destination = frame->destination;
-            destination_hash = frame->destination_hash;
-        }
-        if (frame->source != last_source) {
-            if (frame->source >> 48 != source_segment || frame->vid != source_vid) {
-                source = source_of(program, frame);
-                source_segment = frame->source >> 48;
-                source_vid = frame->vid;
-            }
-            if (!source_allowed(program, frame, source_hash, &source)) {
-                open = false;
-                continue;
-            }
-            last_source = frame->source;
+        uint64_t source_hash = row_hash(&sources, frame->source, frame->source_hash);
+        uint64_t destination_hash = row_hash(&destinations, frame->destination, frame->destination_hash);
+        if (!sender_allowed(program, frame, source_hash, &sender)) {
+            open = false;
+            continue;
         }
         if (frame->destination & GROUP_BIT) {
             open = false;
@@ -169,8 +183,9 @@ void bridge_forward(struct program *program, unsigned count)
             bool addressed = output_known(program, frame, &way);
             forwarded += addressed;
             open = addressed && way.batch && !way.vid;
-        } else if (flood_allowed(program))
+        } else if (flood_allowed(program)) {
             program->flooded[flooded++] = frame;
+        }
     }
     output_flush(&program->output);
     if (forwarded)

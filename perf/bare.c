@@ -23,7 +23,7 @@
 #include <unistd.h>
 #include "bare_nat.h"
 
-#define TIMEOUT_MS   20000
+#define TIMEOUT_MS   60000
 #define EXTRA_FIRST  1000u /* ids of the ports of `add` */
 #define EXTRA_MAX    1000u
 #define EXTRA_TENANT 4000u

@@ -152,7 +152,7 @@ static bool open_pair(struct run *run, json_t *pair, char error[256])
         .mac_prefix = {{0x06, 0x57, (uint8_t)(index << 1), 0, 0, 0},
                        {0x06, 0x58, (uint8_t)(index << 1), 0, 0, 0}},
         .ip = {RUN_IP, RUN_IP + 0x10000},
-        .timeout_ms = 5000,
+        .timeout_ms = 60000,
     };
     memcpy(config.sizes, run->size.sizes, sizeof(config.sizes));
     if (!config.paths[0] || !config.paths[1]) {

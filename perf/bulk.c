@@ -18,6 +18,7 @@
 #include <string.h>
 #include "bulk_port.h"
 #include "host.h"
+#include "wire.h"
 
 #define IP           14u /* offsets in a frame, bytes */
 #define TCP          34u
@@ -31,7 +32,7 @@
 #define RST          4u
 #define ACK          16u
 #define SILENCE_NS   200000000u
-#define CONNECT_NS   20000000000u
+#define CONNECT_NS   60000000000u
 #define OUR_PORT     5001u
 
 struct bulk {
@@ -49,43 +50,6 @@ struct bulk {
     uint64_t sent, again, received; /* bytes of payload */
     bool open, closed;
 };
-
-static uint32_t get32(const uint8_t *at)
-{
-    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
-}
-
-static void put32(uint8_t *at, uint32_t value)
-{
-    value = htonl(value);
-    memcpy(at, &value, sizeof(value));
-}
-
-static uint16_t get16(const uint8_t *at)
-{
-    return (uint16_t)(at[0] << 8 | at[1]);
-}
-
-static void put16(uint8_t *at, uint32_t value)
-{
-    at[0] = (uint8_t)(value >> 8);
-    at[1] = (uint8_t)value;
-}
-
-static uint32_t sum(const uint8_t *bytes, unsigned size)
-{
-    uint32_t total = 0;
-    for (unsigned i = 0; i + 1 < size; i += 2)
-        total += get16(bytes + i);
-    return total;
-}
-
-static uint16_t fold(uint32_t total)
-{
-    while (total >> 16)
-        total = (total & 0xffff) + (total >> 16);
-    return (uint16_t)total;
-}
 
 /* A frame with `size` bytes of payload behind `options` bytes of options, the checksum left to the device.
  * Returns its size. */
@@ -105,7 +69,7 @@ static uint32_t build(const struct bulk *bulk, uint8_t *frame, uint8_t flags, un
     ip[9] = 6;
     memcpy(ip + 12, &bulk->ip, 4);
     memcpy(ip + 16, &bulk->peer_ip, 4);
-    put16(ip + 10, (uint16_t)~fold(sum(ip, 20)));
+    put16(ip + 10, (uint16_t)~sum_fold(sum16(ip, 20)));
     put16(tcp, OUR_PORT);
     put16(tcp + 2, bulk->peer_port);
     put32(tcp + 4, bulk->next);
@@ -113,7 +77,7 @@ static uint32_t build(const struct bulk *bulk, uint8_t *frame, uint8_t flags, un
     tcp[12] = (uint8_t)((20 + options) / 4 << 4);
     tcp[13] = flags;
     put16(tcp + 14, flags & SYN ? 65535 : WINDOW >> WINDOW_SHIFT);
-    put16(tcp + 16, fold(sum(ip + 12, 8) + 6 + l4_size));
+    put16(tcp + 16, sum_fold(sum16(ip + 12, 8) + 6 + l4_size));
     *header = (struct virtio_net_header){.flags = VNET_F_NEEDS_CSUM, .csum_start = TCP, .csum_offset = 16};
     if (size > MSS) {
         header->gso_type = VNET_GSO_TCPV4;

@@ -15,7 +15,7 @@
 
 #define RING       256u
 #define BATCH      64u
-#define TIMEOUT_MS 20000
+#define TIMEOUT_MS 60000
 #define BUFFER     (BULK_FRAME_MAX + VIRTIO_NET_HEADER_SIZE) /* bytes */
 
 struct bulk_port {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * The network card of weft-bulk, with segmentation and checksum offload: on a vhost-user socket, or a tap
+ * The NIC of weft-bulk, with segmentation and checksum offload: on a vhost-user socket, or a tap
  * interface that it reads and writes itself, as a machine without a switch would have it.
  *
  * Threads: one. Errors: 0 or -errno, NULL and errno.

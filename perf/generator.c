@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <x86intrin.h>
 #include "generator_private.h"
+#include "wire.h"
 
 double generator_tsc_hz(void)
 {
@@ -31,16 +32,6 @@ double generator_tsc_hz(void)
         hz = (double)(__rdtsc() - tsc) * 1e9 / (double)(now_ns() - start);
     }
     return hz;
-}
-
-static uint16_t ip_checksum(const uint8_t *header)
-{
-    uint32_t sum = 0;
-    for (unsigned i = 0; i < 20; i += 2)
-        sum += ((uint32_t)header[i] << 8) | header[i + 1];
-    while (sum >> 16)
-        sum = (sum & 0xffff) + (sum >> 16);
-    return (uint16_t)~sum;
 }
 
 void generator_mac(const struct generator *generator, unsigned port, uint32_t i, uint8_t mac[6])
@@ -76,7 +67,7 @@ static void build_frame(const struct generator *generator, const struct directio
     ip[9] = tso ? 6 : 17;
     write_be32(ip + 12, config->ip[from]);
     write_be32(ip + 16, config->ip[to]);
-    write_be16(ip + 10, ip_checksum(ip));
+    write_be16(ip + 10, (uint16_t)~sum_fold(sum16(ip, 20)));
     write_be16(l4, 1024);
     write_be16(l4 + 2, 9);
     if (tso) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * weft-guest: a guest without a machine. Attaches to a vhost-user port as a virtual machine's network card
+ * weft-guest: a guest without a machine. Attaches to a vhost-user port as a virtual machine's NIC
  * would, answers ARP and ping for its address, and with --ping asks another guest. For demonstrations and
  * tests where no virtual machine can run; it says on standard output, one JSON object at its end, what it
  * heard.
@@ -14,13 +14,14 @@
 #include <string.h>
 #include "driver.h"
 #include "host.h"
+#include "wire.h"
 
 #define FRAME_MAX        65600u
 #define ETHERTYPE_IPV4   0x0800u
 #define ETHERTYPE_ARP    0x0806u
 #define PING_SIZE        98u /* bytes: Ethernet, IPv4, ICMP and 56 bytes of data, as ping(8) sends */
 #define PING_INTERVAL_NS 100000000u
-#define PING_TIMEOUT_NS  1000000000u
+#define PING_TIMEOUT_NS  3000000000u
 
 struct guest {
     struct driver_device *device;
@@ -39,29 +40,6 @@ static void on_signal(int number)
 {
     (void)number;
     stopping = 1;
-}
-
-static uint16_t get16(const uint8_t *at)
-{
-    return (uint16_t)(at[0] << 8 | at[1]);
-}
-
-static void put16(uint8_t *at, uint16_t value)
-{
-    at[0] = (uint8_t)(value >> 8);
-    at[1] = (uint8_t)value;
-}
-
-static uint16_t checksum(const uint8_t *data, uint32_t size)
-{
-    uint32_t sum = 0;
-    for (uint32_t i = 0; i + 1 < size; i += 2)
-        sum += get16(data + i);
-    if (size & 1)
-        sum += (uint32_t)data[size - 1] << 8;
-    while (sum >> 16)
-        sum = (sum & 0xffff) + (sum >> 16);
-    return (uint16_t)~sum;
 }
 
 static void send_frame(struct guest *guest, const uint8_t *frame, uint32_t size)
@@ -108,11 +86,11 @@ static void send_echo(struct guest *guest, const uint8_t *to)
     ip[9] = 1;
     memcpy(ip + 12, &guest->ip, 4);
     memcpy(ip + 16, &guest->ping, 4);
-    put16(ip + 10, checksum(ip, 20));
+    put16(ip + 10, ~sum_fold(sum16(ip, 20)));
     icmp[0] = 8;
     put16(icmp + 6, (uint16_t)guest->sent);
     memcpy(icmp + 8, &now, sizeof(now));
-    put16(icmp + 2, checksum(icmp, PING_SIZE - 34));
+    put16(icmp + 2, ~sum_fold(sum16(icmp, PING_SIZE - 34)));
     guest->sent++;
     send_frame(guest, frame, sizeof(frame));
 }
@@ -144,7 +122,7 @@ static void on_ipv4(struct guest *guest, uint8_t *frame, uint32_t size)
         memcpy(ip + 12, &guest->ip, 4);
         icmp[0] = 0;
         put16(icmp + 2, 0);
-        put16(icmp + 2, checksum(icmp, length - 20));
+        put16(icmp + 2, ~sum_fold(sum16(icmp, length - 20)));
         guest->echoed++;
         send_frame(guest, frame, size);
     }
@@ -278,7 +256,7 @@ int main(int argc, char **argv)
         .ring_size = 256,
         .buffer_size = 2048,
         .features = FEATURES_PLAIN,
-        .timeout_ms = 5000,
+        .timeout_ms = 60000,
     };
     struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGTERM, &action, NULL);

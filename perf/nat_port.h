@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * One end of a device that translates addresses, as weft-natload drives it: a guest's network card on a
+ * One end of a device that translates addresses, as weft-natload drives it: a guest's NIC on a
  * vhost-user socket, or a packet socket on an interface. Frames to be sent lie in a ring of buffers that
  * are written once and published again and again.
  *

@@ -217,7 +217,7 @@ class HostRow(Row):
 import socket, sys, time
 listener = socket.create_server(("192.168.56.1", 5001))
 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic"); print("ready", flush=True)
-listener.settimeout(20); peer = listener.accept()[0]; peer.settimeout(10)
+listener.settimeout(60); peer = listener.accept()[0]; peer.settimeout(60)
 space = bytearray(1 << 20); count, start = 0, time.monotonic(); end = start + float(sys.argv[2])
 while time.monotonic() < end:
     if sys.argv[1] == "send":

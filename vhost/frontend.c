@@ -340,11 +340,6 @@ int vhost_frontend_set_ring(struct vhost_frontend *frontend, unsigned index,
     return result;
 }
 
-int vhost_frontend_set_call(struct vhost_frontend *frontend, unsigned index, int call_fd)
-{
-    return command_fd(frontend, VHOST_SET_VRING_CALL, index, call_fd);
-}
-
 int vhost_frontend_enable_ring(struct vhost_frontend *frontend, unsigned index, bool enabled)
 {
     if (!(frontend->offered >> VHOST_USER_F_PROTOCOL_FEATURES & 1))

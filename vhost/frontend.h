@@ -52,7 +52,6 @@ int vhost_frontend_set_memory(struct vhost_frontend *frontend, const struct vhos
 /* SET_VRING_NUM, _BASE, _ADDR, _CALL, _KICK. The ring starts disabled. */
 int vhost_frontend_set_ring(struct vhost_frontend *frontend, unsigned index,
                             const struct vhost_frontend_ring *ring);
-int vhost_frontend_set_call(struct vhost_frontend *frontend, unsigned index, int call_fd);
 int vhost_frontend_enable_ring(struct vhost_frontend *frontend, unsigned index, bool enabled);
 /* GET_VRING_BASE: stops the ring; *base as in vhost_frontend_ring, packed: used position in *base_used. */
 int vhost_frontend_stop_ring(struct vhost_frontend *frontend, unsigned index, uint16_t *base,

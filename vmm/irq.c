@@ -55,12 +55,6 @@ void irq_line(struct irq *irq, unsigned gsi, bool high)
         ioctl(irq->vm_fd, KVM_IRQ_LINE, &level);
 }
 
-void irq_pulse(struct irq *irq, unsigned gsi)
-{
-    irq_line(irq, gsi, true);
-    irq_line(irq, gsi, false);
-}
-
 int irq_msi_reserve(struct irq *irq, unsigned count)
 {
     if (count > IRQ_MSI_MAX - irq->msi_count)

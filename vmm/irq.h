@@ -27,8 +27,6 @@ void irq_free(struct irq *irq);
 
 /* Pin of the I/O APIC, level triggered. */
 void irq_line(struct irq *irq, unsigned gsi, bool high);
-/* A pulse on an edge triggered pin (serial port). */
-void irq_pulse(struct irq *irq, unsigned gsi);
 
 /* Reserves `count` MSIs; returns the first GSI or -ENOSPC. */
 int irq_msi_reserve(struct irq *irq, unsigned count);

@@ -79,12 +79,6 @@ static const struct ram_range *range_of(const struct ram *ram, uint64_t address)
     return NULL;
 }
 
-uint64_t ram_room(const struct ram *ram, uint64_t address)
-{
-    const struct ram_range *range = range_of(ram, address);
-    return range ? range->size - (address - range->guest_address) : 0;
-}
-
 void *ram_at(const struct ram *ram, uint64_t address, uint64_t size)
 {
     const struct ram_range *range = range_of(ram, address);

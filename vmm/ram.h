@@ -38,7 +38,5 @@ void ram_free(struct ram *ram);
 
 /* Pointer to [address, address + size) if the whole of it is RAM of one range, else NULL. size > 0. */
 void *ram_at(const struct ram *ram, uint64_t address, uint64_t size);
-/* Bytes of RAM in one piece from `address`; 0: no RAM there. */
-uint64_t ram_room(const struct ram *ram, uint64_t address);
 /* Gives the pages back to the host; they read as zeros afterwards. 0 or -errno. */
 int ram_discard(const struct ram *ram, uint64_t address, uint64_t size);

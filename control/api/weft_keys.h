@@ -50,10 +50,10 @@
     X("uplinks", NAMED, 0, 0, NULL, NULL, NULL, "ways to the physical network")                              \
     X("uplinks.*", TABLE, 0, 0, NULL, NULL, NULL, "an uplink")                                               \
     X("uplinks.*.device", DEVICE, 0, 0, "af_packet|af_xdp|pci|vdev|vlan", NULL, NULL,                        \
-      "af_xdp:IF or af_packet:IF, an interface shared with the host; pci:ADDRESS, a whole network card; "    \
+      "af_xdp:IF or af_packet:IF, an interface shared with the host; pci:ADDRESS, a whole NIC; "             \
       "vdev:DEVARGS, a DPDK device; vlan:UPLINK.NUMBER, a VLAN of another uplink, for mode nat")             \
     X("uplinks.*.take-over", BOOL, 0, 0, NULL, "false", NULL,                                                \
-      "pci: take the card although the host uses it (an address, the default route, a bridge)")              \
+      "pci: take the NIC although the host uses it (an address, the default route, a bridge)")               \
     X("uplinks.*.mtu", INTEGER, 68, 9216, NULL, "the interface's, else 1500", NULL,                          \
       "bytes of IP packet that the uplink carries")                                                          \
     X("uplinks.*.address", PREFIXES, 0, 2, NULL, NULL, NULL,                                                 \
@@ -125,8 +125,7 @@
       "the segment's overlay id")                                                                            \
     X("tenants.*.segments.*.peers", ANY, 0, 0, NULL, NULL, "VXLAN tunnels to other hosts",                   \
       "the other hosts")                                                                                     \
-    X("tenants.*.ports", NAMED, 0, 0, NULL, NULL, NULL,                                                      \
-      "the tenant's ports: one network card of a guest each")                                                \
+    X("tenants.*.ports", NAMED, 0, 0, NULL, NULL, NULL, "the tenant's ports: one NIC of a guest each")       \
     X("tenants.*.ports.*", TABLE, 0, 0, NULL, NULL, NULL, "a port")                                          \
     X("tenants.*.ports.*.segment", NAME, 0, 0, NULL, NULL, NULL, "the segment of an access port")            \
     X("tenants.*.ports.*.trunk", NAMES, 1, 4094, NULL, NULL, NULL,                                           \

@@ -63,23 +63,3 @@ const char *dp_op_name(enum dp_op op)
     };
     return (unsigned)op < DP_OP_COUNT && names[op] ? names[op] : "?";
 }
-
-const char *dp_drop_name(enum dp_drop drop)
-{
-    static const char *const names[DP_DROP_COUNT] = {
-#define X(symbol, name, text) [DP_DROP_##symbol] = (name),
-        DP_DROPS(X)
-#undef X
-    };
-    return (unsigned)drop < DP_DROP_COUNT ? names[drop] : "?";
-}
-
-const char *dp_drop_text(enum dp_drop drop)
-{
-    static const char *const texts[DP_DROP_COUNT] = {
-#define X(symbol, name, text) [DP_DROP_##symbol] = (text),
-        DP_DROPS(X)
-#undef X
-    };
-    return (unsigned)drop < DP_DROP_COUNT ? texts[drop] : "?";
-}

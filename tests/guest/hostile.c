@@ -121,17 +121,29 @@ static bool open_any(struct device *device, struct queue *queue, uint32_t type)
     return true;
 }
 
+/* What a descriptor is told to be. The balloon takes what is in a buffer for numbers of pages to give up,
+ * which must not be ours: its buffers are a page of zeros, of which it gives up the first one of RAM, or
+ * wild. */
+static struct descriptor nonsense(uint32_t type, const struct descriptor *inner)
+{
+    static const uint8_t zeros[4096];
+    uint16_t flags = (uint16_t)(random_number() & (random_number() & 7 ? 7 : 0xffff));
+    bool pages = type == 5 && !(flags & DESC_INDIRECT);
+    const void *own = pages ? (const void *)zeros : inner;
+    uint32_t size = random_number() & 3 ? 16 * (1 + (uint32_t)random_number() % 64) : wild_size();
+    bool wild = (random_number() & 3) == 0;
+    return (struct descriptor){wild ? wild_address() : (uint64_t)(uintptr_t)own,
+                               pages && !wild ? size % sizeof(zeros) : size, flags,
+                               (uint16_t)(random_number() & 3 ? random_number() % 64 : random_number())};
+}
+
 /* A ring of nonsense: addresses, lengths, flags, next, heads, index jumps. */
-static void scribble(struct queue *queue)
+static void scribble(struct queue *queue, uint32_t type)
 {
     struct descriptor *inner = allocate(64 * 16, 4096);
     for (uint16_t i = 0; i < queue->size; i++) {
         struct descriptor *table = random_number() & 1 ? queue->desc : inner;
-        table[i] =
-            (struct descriptor){random_number() & 3 ? (uint64_t)(uintptr_t)inner : wild_address(),
-                                random_number() & 3 ? 16 * (1 + (uint32_t)random_number() % 64) : wild_size(),
-                                (uint16_t)(random_number() & (random_number() & 7 ? 7 : 0xffff)),
-                                (uint16_t)(random_number() & 3 ? random_number() % 64 : random_number())};
+        table[i] = nonsense(type, inner);
         queue->driver[2 + i] =
             (uint16_t)(random_number() & 7 ? random_number() % queue->size : random_number());
     }
@@ -146,10 +158,11 @@ static void pattern_rings(void)
     for (uint64_t i = 0; i < rounds / 50 + 1; i++) {
         struct device device;
         struct queue queue;
-        if (!open_any(&device, &queue, types[random_number() % 4]))
+        uint32_t type = types[random_number() % 4];
+        if (!open_any(&device, &queue, type))
             continue;
         for (unsigned n = 0; n < 4; n++)
-            scribble(&queue);
+            scribble(&queue, type);
         delay_us(200);
         virtio_reset(&device);
     }

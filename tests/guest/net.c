@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The network card (virtio 5.1), and as much of Ethernet, ARP, IPv4, ICMP and UDP as the modes need. */
+/* The NIC (virtio 5.1), and as much of Ethernet, ARP, IPv4, ICMP and UDP as the modes need. */
 #include "net.h"
 
 #define TYPE_NET       1

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
-/* What the network card and its small IP stack (net.c) share with the modes that use them (net_modes.c). */
+/* What the NIC and its small IP stack (net.c) share with the modes that use them (net_modes.c). */
 #include "guest.h"
 
 #define NET_HEADER 12u /* virtio_net_hdr with num_buffers */

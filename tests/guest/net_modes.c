@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the guest does with its network card: the modes of README.md. */
+/* What the guest does with its NIC: the modes of README.md. */
 #include "net.h"
 
 /* Round trip times, nanoseconds: the newest of so many. */

@@ -12,7 +12,7 @@ def query(name, number):
     labels = b"".join(bytes([len(l)]) + l.encode() for l in name.split("."))
     message = struct.pack("!6H", number, 0x100, 1, 0, 0, 0) + labels + b"\\0\\0\\1\\0\\1"
     return struct.pack("!H", len(message)) + message
-s = socket.create_connection(("10.0.1.1", 53), 20); s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+s = socket.create_connection(("10.0.1.1", 53), 60); s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 both = query("peer.acme.internal", 7) + query("big.example.net", 8)
 for at in range(0, len(both), 5): s.sendall(both[at:at + 5])
 s.shutdown(socket.SHUT_WR)
@@ -28,7 +28,7 @@ print(*counts)
 HOLD = """
 import socket
 def connect():
-    try: return socket.create_connection(("10.0.1.1", 53), 20)
+    try: return socket.create_connection(("10.0.1.1", 53), 60)
     except ConnectionRefusedError: return None
 held = [connect() for _ in range(10)]
 print(sum(s is not None for s in held), flush=True)
@@ -41,7 +41,7 @@ print("closed by weft")
 LEAVE = """
 import socket, struct
 for _ in range(10):
-    s = socket.create_connection(("10.0.1.1", 53), 20)
+    s = socket.create_connection(("10.0.1.1", 53), 60)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # ends by a reset
     s.sendall(struct.pack("!7H", 19, 7, 0x100, 1, 0, 0, 0) + b"\\1x\\0\\0\\1\\0\\1")
     s.close()

@@ -147,7 +147,7 @@ def udp_listener(place, port, interface):
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
     listener.bind(("0.0.0.0", port))
-    listener.settimeout(20)
+    listener.settimeout(60)
     return listener
 
 
@@ -174,7 +174,7 @@ class Capture:
         self.read(0)
         return any(condition(frame) for frame in self.frames)
 
-    def wait(self, condition, seconds=20.0):
+    def wait(self, condition, seconds=60.0):
         deadline = time.monotonic() + seconds
         while not self.any(condition):
             if time.monotonic() > deadline:

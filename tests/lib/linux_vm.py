@@ -64,17 +64,20 @@ class LinuxVm:
         with open(self.log_path, encoding="utf-8", errors="replace") as log:
             return log.read().replace("\r", "")
 
-    def value(self, key):
-        found = re.search(rf"^{key} (\S+)$", self.console(), re.MULTILINE)
-        return found and found.group(1)
+    def lines(self):
+        return self.console().split("\n")[:-1]  # the last one may still be on its way
 
-    def wait(self, key, seconds=240.0):
+    def value(self, key):
+        found = (re.fullmatch(rf"{key} (\S+)", line) for line in self.lines())
+        return next((match.group(1) for match in found if match), None)
+
+    def wait(self, key, seconds=600.0):
         """Waits for the line "KEY VALUE" (or KEY alone) and returns its value."""
         def seen():
             console = self.console()
             if self.process.poll() is not None and key not in console:
                 raise AssertionError(f"{self.port}: QEMU ended\n{console}")
-            return self.value(key) or (key in console.splitlines() and key)
+            return self.value(key) or (key in self.lines() and key)
         try:
             return wait_for(seen, f"{self.port}: {key}", seconds)
         except AssertionError as error:

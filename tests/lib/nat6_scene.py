@@ -10,10 +10,6 @@ from nat_scene import CLOSED, Scene
 from netns import run
 from weft import wait_for
 
-# hairpin: as in nat_scene.py
-# nobody near: the kernel reports what it has translated already, by its outside address, weft the packet as it came
-FACTS_THAT_DIFFER = {"hairpin", "nobody near"}
-
 SOLICIT = """
 import socket, struct, sys
 s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
@@ -57,7 +53,7 @@ s.sendto(bytes([134, 0, 0, 0, 64, 0, 7, 8]) + bytes(8) + prefix, ("ff02::1", 0, 
 CONNECT = """
 import errno, socket, sys
 try:
-    socket.create_connection((sys.argv[1], int(sys.argv[2])), 20)
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), 60)
 except OSError as error:
     print(errno.errorcode[error.errno])
 """
@@ -85,14 +81,12 @@ def connect(space, address, port):
     return space.python(CONNECT, address, port).strip()
 
 
-def compare(facts, reference):
-    print("weft      ", facts, "masquerade", reference, sep="\n")
-    differ = {name for name in reference if facts[name] != reference[name]}
-    assert differ <= FACTS_THAT_DIFFER, {name: (facts[name], reference[name]) for name in differ}
-
-
 class Scene6(Scene):
     """Everything but the guests and their gateway."""
+    # hairpin: as in nat_scene.py
+    # nobody near: the kernel reports what it has translated already, by its outside address, weft the packet as it came
+    may_differ = {"hairpin", "nobody near"}
+
     def __init__(self, net):
         super().__init__(net)
         run("ip", "addr", "add", "2001:db8:1::2/64", "dev", "lan0", "nodad")
@@ -130,7 +124,7 @@ class Scene6(Scene):
     @staticmethod
     def ping(space, *arguments):
         """What ping says but times."""
-        text = space.run("ping", "-n", "-c", "1", "-W", "10", *arguments, check=False).stdout
+        text = space.run("ping", "-n", "-c", "1", "-W", "100", *arguments, check=False).stdout
         return re.findall(r"ttl=\d+|From \S+|Time exceeded: Hop limit|Packet too big: mtu=\d+"
                           r"|Destination unreachable: [A-Za-z ]+", text)
 

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 
-from weft import skip
+from weft import skip, wait_for
 
 
 def enter(argv, resolv_conf=None):
@@ -108,14 +108,16 @@ class Namespace:
         with self.entered():
             return socket.socket(*arguments)
 
-    def take(self, interface, name=None, mac=None):
-        """Moves an interface of the test's namespace here."""
+    def take(self, interface, name=None, mac=None, up=True):
+        """Moves an interface of the test's namespace here, once there is one."""
+        wait_for(lambda: os.path.exists(f"/proc/sys/net/ipv4/conf/{interface}"), interface)
         run("ip", "link", "set", interface, "netns", self.pid)
         if name:
             self.run("ip", "link", "set", interface, "name", name)
         if mac:
             self.run("ip", "link", "set", name or interface, "address", mac)
-        self.run("ip", "link", "set", name or interface, "up")
+        if up:
+            self.run("ip", "link", "set", name or interface, "up")
 
 
 class Network:

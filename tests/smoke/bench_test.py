@@ -12,6 +12,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+from processes import alive, children  # noqa: E402
 from weft import BUILD, Weft, skip, wait_for  # noqa: E402
 
 CONFIG = {"version": 1, "tenants": {
@@ -49,20 +50,7 @@ def killed(weft, how):
     process.send_signal(how)
     process.wait()
     wait_for(lambda: sockets(weft) == ["acme.vm1"], f"no port left after {how.name}")
-    wait_for(lambda: not os.path.exists(f"/proc/{child}/exe") or not alive(child), "weft-bench ended")
-
-
-def children(pid):
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as text:
-        return [int(word) for word in text.read().split()]
-
-
-def alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as text:
-            return text.read().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
+    wait_for(lambda: not alive(child), "weft-bench ended")
 
 
 if os.geteuid() != 0:

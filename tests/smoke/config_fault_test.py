@@ -31,11 +31,6 @@ def on_disk(weft):
         return int(text.read())
 
 
-def converged(weft):
-    dataplane = weft.status()["dataplane"]
-    return dataplane["state"] == "up" and dataplane["converged"]
-
-
 def ports(weft):
     return sorted(item["name"] for item in weft.items("port", "list"))
 
@@ -52,7 +47,7 @@ def check_fault(weft, dataplane, fault, code):
     dataplane.fault = fault
     result = weft.cli("port", "add", "acme/vm9", "--segment", "web", check=False)
     assert result.returncode == code, f"{fault}: exit code {result.returncode}: {result.stdout}{result.stderr}"
-    wait_for(lambda: converged(weft), f"{fault}: converged again")
+    wait_for(weft.converged, f"{fault}: converged again")
     if code == 0:
         assert generation(weft) == on_disk(weft) == before + 1, fault
         assert dataplane.names() == ports(weft) == sorted(names + ["acme/vm9"]), fault

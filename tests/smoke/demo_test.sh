@@ -21,12 +21,13 @@ else
     expect_text "$OUT" "No /dev/kvm here"
 fi
 [[ -z $(find "$SMOKE_DIR" -mindepth 1 -name 'weft-demo.*') ]]
-[[ -z $(smoke_leftovers) ]] || smoke_fail "processes are left: $(smoke_leftovers)"
+wait_for '[[ -z $(smoke_leftovers) ]]'
 
 # ended in its middle it leaves none either
 WEFT_NO_KVM=1 smoke_start half "$SMOKE_SOURCE/packaging/demo"
-wait_for 'grep -q "Who reaches whom" "$SMOKE_DIR/half.log"' 60
+wait_for 'grep -q "Who reaches whom" "$SMOKE_DIR/half.log"'
 kill "$STARTED"
 wait "$STARTED" || [[ $? == 130 ]]
 expect_text "$(< "$SMOKE_DIR/half.log")" "No /dev/kvm here"
-[[ -z $(find "$SMOKE_DIR" -mindepth 1 -name 'weft-demo.*') && -z $(smoke_leftovers) ]]
+[[ -z $(find "$SMOKE_DIR" -mindepth 1 -name 'weft-demo.*') ]]
+wait_for '[[ -z $(smoke_leftovers) ]]'

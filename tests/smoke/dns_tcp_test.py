@@ -42,10 +42,9 @@ def main():
         dnsmasq = edge.popen("dnsmasq", "-k", "-C", "/dev/null", "-R", "-h", "--pid-file=", "-H", hosts.name)
         reference = ("dig", "+tcp", "+short", "@192.0.2.1", "big.example.net")
         wait_for(lambda: set(edge.run(*reference, check=False).stdout.split()) == MANY, "dnsmasq")
-        with Weft(CONFIG) as weft:
+        with Weft(CONFIG):
             spaces = {}
             for name, (tap, low) in TAPS.items():
-                wait_for(lambda tap=tap: os.path.exists(f"/proc/sys/net/ipv4/conf/{tap}"), tap)
                 spaces[name] = net.namespace(name)
                 spaces[name].take(tap, "eth0")
                 spaces[name].run("ip", "addr", "add", f"10.0.1.{low}/24", "dev", "eth0")

@@ -64,7 +64,7 @@ def main():
             with Capture("lan1") as seen, guest.socket(family, socket.SOCK_DGRAM) as outward, \
                     Host.socket(family, socket.SOCK_DGRAM) as own:
                 own.bind((inside, 0))
-                own.settimeout(20)
+                own.settimeout(60)
                 outward.sendto(b"leaks", (outside, 9))
                 outward.sendto(b"comes after it", own.getsockname()[:2])
                 assert own.recv(100) == b"comes after it"
@@ -78,7 +78,7 @@ def main():
         weft.start()
         os.kill(weft.dataplane_pid(), 9)
         wait_for(lambda: weft.status()["dataplane"]["restarts"] == 1 and weft.status()["dataplane"]["converged"],
-                 "the dataplane is back", 30)
+                 "the dataplane is back")
         after = link()
         for key in ("ifindex", "address", "mtu"):
             assert before[key] == after[key], (before, after)

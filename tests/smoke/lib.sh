@@ -201,6 +201,15 @@ print("\n".join(wrong))
 sys.exit(bool(wrong))'
 }
 
+# The same of ports that rest; until then a batch may be half counted.
+counters_settle()
+{
+    local end=$((SECONDS + SMOKE_WAIT_S)) wrong
+    until wrong=$(counters_balance); do
+        ((SECONDS < end)) || { echo "$wrong"; return 1; }
+    done
+}
+
 smoke_log_is_clean()
 {
     local allowed pattern='^<[0-4]>|: (error|warning): |Sanitizer|runtime error:|Segmentation fault'
@@ -238,7 +247,7 @@ smoke_end()
     trap - EXIT
     set +e
     if [[ $code == 0 && -n $WEFTD_PID && $SMOKE_BALANCE == yes ]]; then
-        counters_balance >&2 || { echo "FAILED: counters do not balance" >&2; code=1; }
+        counters_settle >&2 || { echo "FAILED: counters do not balance" >&2; code=1; }
     fi
     if [[ $code == 0 && -n $WEFTD_PID ]]; then
         kill "$WEFTD_PID"

@@ -9,8 +9,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import netns  # noqa: E402
-from nat6_scene import ADVERTISE, Scene6, compare, configured, connect, look, solicit  # noqa: E402
-from netns import run  # noqa: E402
+from nat6_scene import ADVERTISE, Scene6, configured, connect, look, solicit  # noqa: E402
 from weft import Weft, wait_for  # noqa: E402
 
 MACS = {name: f"52:54:00:00:06:{i:02x}" for i, name in enumerate(("guest", "peer", "store", "other", "lone"))}
@@ -39,8 +38,7 @@ ADDRESSES = {"guest": "fd00:1::10", "peer": "fd00:1::20", "store": "fd00:2::5054
 def attach(spaces):
     """The tap ports go into namespaces, whose kernels make their addresses of weft's advertisements."""
     for name, tap in TAPS.items():
-        wait_for(lambda tap=tap: os.path.exists(f"/proc/sys/net/ipv6/conf/{tap}"), tap)
-        run("ip", "link", "set", tap, "netns", spaces[name].pid, "name", "eth0", "address", MACS[name])
+        spaces[name].take(tap, "eth0", MACS[name], up=False)
         if name in ("guest", "peer"):
             spaces[name].run("ip", "token", "set", ADDRESSES[name].replace("fd00:1", ""), "dev", "eth0")
         spaces[name].run("ip", "link", "set", "eth0", "up")
@@ -93,8 +91,7 @@ def main():
             check_changes(weft, scene, spaces)
             weft.check_counters()
             assert scene.leaked() == [0, 0]
-        reference = scene.masquerade()
-    compare(facts, reference)
+        scene.compare(facts)
 
 
 main()

@@ -40,7 +40,6 @@ def main():
                             stderr=subprocess.DEVNULL)
             spaces = {name: net.namespace(name) for name in TAPS}
             for name, tap in TAPS.items():
-                wait_for(lambda tap=tap: os.path.exists(f"/proc/sys/net/ipv4/conf/{tap}"), tap)
                 spaces[name].take(tap, "eth0")
                 udhcpc(spaces[name])
             wait_for(lambda: "reflexive" in discover(spaces["guest"], "-m"), "the STUN server")

@@ -39,7 +39,7 @@ def used(s, call, *arguments):
 for _ in range(int(sys.argv[1])):
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(("198.51.100.9", 80)); sockets.append(s)
 silent = set(sockets)
-for attempt in range(8):
+for attempt in range(60):
     for s in list(silent): used(s, s.send, b"hello")
     end = time.monotonic() + 1
     while silent and time.monotonic() < end:
@@ -62,16 +62,14 @@ def main():
         with Weft(CONFIG) as weft:
             spaces = {name: net.namespace(name) for name in TAPS}
             for name, tap in TAPS.items():
-                wait_for(lambda tap=tap: os.path.exists(f"/proc/sys/net/ipv4/conf/{tap}"), tap)
                 spaces[name].take(tap, "eth0")
                 udhcpc(spaces[name])
             limits = {item["name"]: item["limits"] for item in json.loads(weft.cli("tenant", "-o", "json").stdout)["items"]}
             assert limits == {"acme": {"sessions-per-guest": LIMIT}, "bolt": {"sessions-per-guest": 250000}}, limits
             streams = {name: scene.stream(spaces[name], "198.51.100.9", 80) for name in TAPS}
             got = {"guest": spaces["guest"].python(OPEN, 2 * LIMIT).split()}
-            refused = drops(weft, "nat_session_limit")
             assert got["guest"] == [str(LIMIT - 1), str(LIMIT + 1)], f"the stream and {got['guest']} more, of {LIMIT}"
-            assert refused >= LIMIT + 1, f"{refused} frames dropped at the limit"
+            refused = wait_for(lambda: drops(weft, "nat_session_limit") > LIMIT and drops(weft, "nat_session_limit"), "drops at the limit")
             shown = json.loads(weft.cli("sessions", "--port", "acme/guest", "--limit", "30", "-o", "json").stdout)
             assert (len(shown["items"]), shown["left_out"]) == (30, LIMIT - 30), shown["left_out"]
             for name in ("peer", "other"):
@@ -79,7 +77,7 @@ def main():
                 assert got[name] == [str(LIMIT - 1), "0"], f"{name}: {got[name]} of {LIMIT - 1} sessions"
             for name, stream in streams.items():
                 stream.exchange(1 << 20)
-            assert wait_for(lambda: "sessions" in weft.cli("events").stdout, "an event")
+            wait_for(lambda: "sessions" in weft.cli("events").stdout, "an event")
             print(f"sessions opened: {got}; frames refused: {refused}")
 
 

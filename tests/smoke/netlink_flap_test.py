@@ -68,7 +68,7 @@ def dataplane(weft):
 
 def settles(weft, what):
     began = time.monotonic()
-    wait_for(lambda: dataplane(weft) == kernel(), f"{what}: the dataplane holds what the kernel shows", 60)
+    wait_for(lambda: dataplane(weft) == kernel(), f"{what}: the dataplane holds what the kernel shows")
     print(f"{what}: equal {time.monotonic() - began:.2f} s after the last change")
 
 

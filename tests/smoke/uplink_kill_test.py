@@ -30,13 +30,13 @@ def check_steering():
 
 
 def check_guest(lan, guest):
-    wait_for(lambda: lan.ping("10.0.0.2"), "the guest answers", 30)
+    wait_for(lambda: lan.ping("10.0.0.2"), "the guest answers")
     transfer(lan, guest, "10.0.0.2", MIB)
     transfer(guest, lan, "10.0.0.1", MIB)
 
 
 def check_host(lan):
-    assert lan.ping("10.0.0.9", wait=10)
+    assert lan.ping("10.0.0.9", wait=60)
     transfer(lan, Host, "10.0.0.9", MIB)
 
 
@@ -61,7 +61,7 @@ def main():
 
             os.kill(pid, signal.SIGKILL)
             check_host(lan)
-            wait_for(lambda: weft.ready() and weft.dataplane_pid() != pid, "another dataplane", 30)
+            wait_for(lambda: weft.ready() and weft.dataplane_pid() != pid, "another dataplane")
             check_guest(lan, guest)
             check_host(lan)
             program, pid = check_steering(), weft.dataplane_pid()
@@ -76,7 +76,7 @@ def main():
             weft.start()
             assert weft.dataplane_pid() == pid and check_steering() == program, "not adopted"
             check_guest(lan, guest)
-            wait_for(lambda: lan.ping("10.0.1.8"), "the host's second address", 20)
+            wait_for(lambda: lan.ping("10.0.1.8"), "the host's second address")
             assert nic("mv0")["address"] in lan.run("ip", "neigh", "show", "10.0.1.8").stdout
             ip("link", "del", "mv0")
             print("controller killed: adopted")

@@ -32,7 +32,7 @@ def lease(weft, lan, guest):
     lan.popen("dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--port=0", "--interface=lan0", "--bind-interfaces",
               "--dhcp-range=10.0.0.50,10.0.0.60,255.255.255.0,1h", f"--dhcp-leasefile={leases}", "--user=root",
               "--pid-file=", "--no-ping", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    guest.run("busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-t", "20", "-T", "1", "-s", script)
+    guest.run("busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-t", "60", "-T", "1", "-s", script)
     with open(leases, encoding="utf-8") as text:
         return text.read().split()[2]
 
@@ -51,11 +51,11 @@ def broadcast(sender, listeners, silent):
         try:
             raise AssertionError(f"heard {listener.recv(100)}")
         except BlockingIOError:
-            listener.settimeout(20)
+            listener.settimeout(60)
 
 
 def check_ping(lan, address):
-    answer = lan.run("ping", "-n", "-c", "20", "-i", "0.01", "-W", "5", address).stdout
+    answer = lan.run("ping", "-n", "-c", "20", "-i", "0.01", "-W", "60", address).stdout
     assert "20 received" in answer and "DUP" not in answer, answer
 
 

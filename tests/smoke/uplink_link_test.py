@@ -26,7 +26,7 @@ def uplink(weft):
 
 
 def wait_uplink(weft, **values):
-    wait_for(lambda: all(uplink(weft).get(key) == value for key, value in values.items()), f"uplink {values}", 20)
+    wait_for(lambda: all(uplink(weft).get(key) == value for key, value in values.items()), f"uplink {values}")
 
 
 def event(weft, kind, text, port="lan"):
@@ -35,7 +35,7 @@ def event(weft, kind, text, port="lan"):
 
 
 def check_way(lan, guest):
-    wait_for(lambda: lan.ping("10.0.0.2"), "the guest answers", 30)
+    wait_for(lambda: lan.ping("10.0.0.2"), "the guest answers")
     transfer(lan, guest, "10.0.0.2", 1 << 20)
 
 

@@ -39,8 +39,9 @@ def main():
     with Namespace() as here, Namespace() as there, Weft(CONFIG) as weft:
         here.guest(TAPS["acme"], "10.0.0.1/24", "fd00::1/64")
         there.guest(TAPS["beta"], "10.0.0.2/24", "fd00::2/64")
+        here.run("sysctl", "-qw", "net.ipv4.tcp_min_tso_segs=44")  # segments as long as they get, whatever the pace
         for address in ("10.0.0.2", "fd00::2"):
-            wait_for(lambda to=address: here.ping(to), "ping", 30)
+            wait_for(lambda to=address: here.ping(to), "ping")
             before = weft.items("uplink", "show", "near")[0]
             transfer(here, there, address, SIZE)
             after = weft.items("uplink", "show", "near")[0]

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Uplinks on DPDK devices, as far as a host without cards to spare shows them (tests/vm/pci_test.py has cards): which devices
+"""Uplinks on DPDK devices, as far as a host without NICs to spare shows them (tests/vm/pci_test.py has NICs): which devices
 pci: refuses, and that guests follow a link that only the dataplane sees, here of DPDK's tap device.
 
   wd0 10.0.0.1 ── the device net_tap, uplink "lan" ── acme/web ──┬─ acme/g: the kernel's stack on a tap port, 10.0.0.2
@@ -23,7 +23,7 @@ CONFIG = {"version": 1, "uplinks": {"lan": {"device": f"vdev:net_tap0,iface={DEV
 
 
 def devices(network):
-    """PCI addresses of this host: network cards, or everything else."""
+    """PCI addresses of this host: NICs, or everything else."""
     for path in glob.glob("/sys/bus/pci/devices/*/class"):
         with open(path, encoding="ascii") as text:
             if (int(text.read(), 16) >> 16 == 2) == network:
@@ -42,7 +42,7 @@ def check_refusals(weft):
     refused("pci:" + absent, f"uplink x: {absent} is no PCI device of this host")
     refused("pci:" + absent[5:].upper(), f"uplink x: {absent} is no PCI device of this host")
     for address in list(devices(False))[:2]:
-        refused("pci:" + address, f"uplink x: {address} is not a network card (PCI class 0x")
+        refused("pci:" + address, f"uplink x: {address} is not a NIC (PCI class 0x")
     refused("pci:eth0", "\"eth0\" is not a PCI address, like 0000:03:00.0 or 03:00.0")
     refused("pci:0000:03:00", "is not a PCI address")
     refused("vdev:0000:03:00.0", "is a PCI device: pci:ADDRESS takes it")
@@ -66,7 +66,7 @@ def check_link(weft, vm1, vm2):
 
 
 def check_way(guest):
-    wait_for(lambda: guest.ping("10.0.0.1"), "the way out", 60)
+    wait_for(lambda: guest.ping("10.0.0.1"), "the way out")
     transfer(guest, Host, "10.0.0.1", 1 << 20)
     transfer(Host, guest, "10.0.0.2", 1 << 20)
 

@@ -32,7 +32,7 @@ def runs(name, **also):
     def there():
         item = show(name)
         return item if item["state"] == "running" and all(item[key] == also[key] for key in also) else None
-    return wait_for(there, f"{name} runs {also}", 30)
+    return wait_for(there, f"{name} runs {also}")
 
 
 def answers():
@@ -42,13 +42,13 @@ def answers():
 
 def pings_go_on():
     seen = answers()
-    wait_for(lambda: answers() >= seen + 5, "answers to pings", 30)
+    wait_for(lambda: answers() >= seen + 5, "answers to pings")
 
 
 def end(pid, number=signal.SIGKILL):
     descriptor = os.pidfd_open(pid)
     os.kill(pid, number)
-    assert select.select([descriptor], [], [], 30)[0], f"{pid} does not end"
+    assert select.select([descriptor], [], [], 120)[0], f"{pid} does not end"
     os.close(descriptor)
 
 
@@ -61,8 +61,8 @@ with Weft(CONFIG, expect_warnings=True) as weft:
     assert again["pid"] != two["pid"]
     pings_go_on()
 
-    end(weft.dataplane_pid())  # the dataplane dies: the cards are connected to the next one
-    wait_for(lambda: weft.status()["dataplane"]["converged"], "another dataplane", 30)
+    end(weft.dataplane_pid())  # the dataplane dies: the NICs are connected to the next one
+    wait_for(lambda: weft.status()["dataplane"]["converged"], "another dataplane")
     pings_go_on()
     assert runs("vm1", link=True)["pid"] == one["pid"] and runs("vm2", link=True)["pid"] == again["pid"]
 
@@ -70,7 +70,7 @@ with Weft(CONFIG, expect_warnings=True) as weft:
     end(weft.daemon.pid)  # weftd dies: nobody notices; the next one adopts all
     with open(log, encoding="latin-1") as text:
         wait_for(lambda: text.readline() == "", "the end of the log")
-        wait_for(lambda: "us=" in text.readline(), "answers without weftd", 30)
+        wait_for(lambda: "us=" in text.readline(), "answers without weftd")
     weft.start()
     assert runs("vm1")["pid"] == one["pid"] and runs("vm2", restarts=1)["pid"] == again["pid"]
     assert answers() > seen
@@ -88,7 +88,7 @@ with Weft(CONFIG, expect_warnings=True) as weft:
     end(weft.dataplane_pid())  # so that it is this weftd's, and ends with it
     weft.cli("port", "del", "acme/vm2")  # the port goes: the machine is powered off and forgotten
     directory = os.path.join(weft.run_dir, "vm")
-    wait_for(lambda: os.listdir(directory) == ["acme.vm1"], "end of vm2", 30)
+    wait_for(lambda: os.listdir(directory) == ["acme.vm1"], "end of vm2")
 
     weft.stop()  # an orderly stop powers the other one off, which does not make it off
     assert sorted(os.listdir(weft.run_dir)) == ["dataplane.lock", "vhost", "vm", "weftd.lock"], os.listdir(weft.run_dir)
@@ -96,5 +96,5 @@ with Weft(CONFIG, expect_warnings=True) as weft:
     weft.start()
     runs("vm1")
     weft.cli("vm", "del", "acme/vm1")
-    wait_for(lambda: not os.listdir(directory), "an empty directory", 30)
+    wait_for(lambda: not os.listdir(directory), "an empty directory")
 print("machines lived and died as they should")

@@ -24,7 +24,7 @@ tenants:
       deaf: { segment: web, vm: { kernel: $GUEST, memory: 32M, cmdline: "mode=console lines=1000000000" } }
       bad: { segment: web }
 END
-wait_for '[[ $(state acme/deaf) == running ]]' 20
+wait_for '[[ $(state acme/deaf) == running ]]'
 
 # accepted, not in time; the state says so; by force it goes at once
 expect 8 weft vm stop acme/deaf --timeout 1
@@ -44,24 +44,24 @@ expect 0 weft vm stop acme/deaf
 (($(stat -c %s "$WEFT_RUN_DIR/vm/acme.deaf/console.log") <= 16 << 20))
 
 # taken away and brought back before its guest has ended: it comes again
-expect 0 weft vm set acme/deaf --stop-timeout 2s
+expect 0 weft vm set acme/deaf --stop-timeout 15s # so long that it is there yet when it is asked for
 expect 0 weft vm start acme/deaf
 before=$(pid)
 expect 0 weft vm del acme/deaf
 [[ $(json 'x["items"][0]["state"]' weft vm list -o json) == stopping && $(pid) == "$before" ]]
 expect 0 weft config rollback
-wait_for '[[ $(state acme/deaf) == running && $(pid) != "$before" ]]' 20
+wait_for '[[ $(state acme/deaf) == running && $(pid) != "$before" ]]'
 expect 0 weft vm stop acme/deaf --force
 
 # what cannot be started says why, to the one who asked, in the list, once as an event; a change is tried at once
 expect 1 weft vm run acme/bad --kernel "$SMOKE_DIR/text"
 expect_text "$ERR" "neither a Linux bzImage nor an ELF"
-wait_for '(($(json "x[\"items\"][0][\"restarts\"]" weft vm show acme/bad -o json) >= 3))' 20
+wait_for '(($(json "x[\"items\"][0][\"restarts\"]" weft vm show acme/bad -o json) >= 3))'
 [[ $(state acme/bad) =~ ^(failed|starting)$ ]] # between two attempts, or in one
 [[ $(events vm-failed bad "neither a Linux bzImage") == 1 ]]
-wait_for '[[ $(weft status) == *"machine acme/bad does not run"*"neither a Linux bzImage"* ]]' 20
+wait_for '[[ $(weft status) == *"machine acme/bad does not run"*"neither a Linux bzImage"* ]]'
 expect 0 weft vm set acme/bad --kernel "$GUEST" --cmdline "stay=1" --disk "$SMOKE_DIR/disk.img,$SMOKE_DIR/other.img"
-wait_for '[[ $(state acme/bad) == running ]]' 20
+wait_for '[[ $(state acme/bad) == running ]]'
 expect 4 weft vm run acme/deaf --kernel "$GUEST"
 expect 6 weft vm set acme/deaf --disk "$SMOKE_DIR/disk.img"
 expect_text "$ERR" "is a disk of machine acme/deaf already"
@@ -77,6 +77,6 @@ expect 0 weft vm stop acme/bad
 expect 0 weft vm set acme/deaf --stop-timeout 1h
 expect 0 weft vm start acme/deaf
 kill "$WEFTD_PID"
-wait_for '[[ $(state acme/deaf) == stopping ]]' 10
+wait_for '[[ $(state acme/deaf) == stopping ]]'
 weftd_stop
-[[ -z $(smoke_leftovers | grep -v "^$$\$" || true) ]]
+wait_for '[[ -z $(smoke_leftovers | grep -v "^$$\$" || true) ]]'

@@ -23,8 +23,8 @@ tenants:
     segments: { web: { mode: isolated } }
     ports: { vm1: { segment: web, client: true } }
 END
-wait_for '[[ $(state acme/vm1) == running ]]' 20
-wait_for 'says acme/vm1 "echo ready"' 20
+wait_for '[[ $(state acme/vm1) == running ]]'
+wait_for 'says acme/vm1 "echo ready"'
 
 # run: dry, relative paths, the pings arrive; again: unchanged and started; with other values: conflict
 cd "$(dirname "$GUEST")"
@@ -34,7 +34,7 @@ expect_text "$OUT" "vm.kernel none -> $GUEST"
 expect 3 weft vm show acme/vm2
 expect_text "$ERR" "weft vm run"
 expect 0 "${run[@]}"
-wait_for 'says acme/vm2 "ping-result sent=3 received=3"' 20
+wait_for 'says acme/vm2 "ping-result sent=3 received=3"'
 expect 0 weft vm stop acme/vm2
 [[ $OUT == "acme/vm2 off" && ! -e $WEFT_RUN_DIR/vm/acme.vm2/console ]]
 expect 0 "${run[@]}"
@@ -57,7 +57,7 @@ expect 0 weft vm pause acme/vm1
 [[ $OUT == "acme/vm1 paused" ]]
 expect 0 weft vm resume acme/vm1
 expect 0 weft vm reset acme/vm1
-wait_for '[[ $(json "x[\"items\"][0][\"resets\"]" weft vm show acme/vm1 -o json) == 1 ]]' 10
+wait_for '[[ $(json "x[\"items\"][0][\"resets\"]" weft vm show acme/vm1 -o json) == 1 ]]'
 expect 3 weft vm start acme/none
 expect 3 weft vm pause beta/vm1
 expect 6 weft vm run beta/vm1 --kernel "$GUEST"
@@ -77,7 +77,7 @@ expect 0 weft vm restart acme/vm1
 # the guest powers off by itself: off, and so it stays until somebody starts it
 expect 0 weft vm set acme/vm2 --cmdline "mode=ping ip=10.0.0.2 peer=10.0.0.1 count=1"
 expect 0 weft vm restart acme/vm2
-wait_for '[[ $(state acme/vm2) == off ]]' 20
+wait_for '[[ $(state acme/vm2) == off ]]'
 expect 4 weft vm pause acme/vm2
 expect_text "$ERR" "weft vm start"
 expect 0 weft vm stop acme/vm2
@@ -87,5 +87,5 @@ expect 0 weft vm del acme/vm2
 # the port goes, and with it the machine
 expect 0 weft port del acme/vm1
 expect_text "$ERR" "machine acme/vm1 is powered off"
-wait_for '[[ -z $(ls "$WEFT_RUN_DIR/vm") ]]' 20
+wait_for '[[ -z $(ls "$WEFT_RUN_DIR/vm") ]]'
 [[ $(weft vm -o name) == "" && $(json 'len(x["items"])' weft vm -o json) == 0 ]]

@@ -36,7 +36,7 @@ tenants:
     segments: { web: { mode: isolated } }
     ports: { vm1: { segment: web, vm: { kernel: $SMOKE_DIR/kernel, memory: 32M, cmdline: mode=typed } } }
 END
-wait_for 'grep -q "typed ready" "$WEFT_RUN_DIR/vm/acme.vm1/console.log"' 20
+wait_for 'grep -q "typed ready" "$WEFT_RUN_DIR/vm/acme.vm1/console.log"'
 directory=$WEFT_RUN_DIR/vm/acme.vm1
 pid=$(json 'x["items"][0]["pid"]' weft vm show acme/vm1 -o json)
 ids() { awk -v key="$1:" '$1 == key { $1 = ""; print }' "/proc/$pid/status"; }
@@ -47,7 +47,7 @@ ids() { awk -v key="$1:" '$1 == key { $1 = ""; print }' "/proc/$pid/status"; }
 # group weft uses the console and reads what was said; weft-ro sees that there is a machine; a stranger nothing
 echo "from a member" > "$SMOKE_DIR/typed"
 smoke_start said as 64001 bash -c '"$0" vm console acme/vm1 < "$1"' "$program" "$SMOKE_DIR/typed"
-wait_for 'grep -q "typed text=from a member" "$SMOKE_DIR/said.log"' 20
+wait_for 'grep -q "typed text=from a member" "$SMOKE_DIR/said.log"'
 expect 0 as 64001 cat "$directory/console.log"
 expect 0 as 64002 "$program" vm show acme/vm1
 expect 7 as 64002 "$program" vm console acme/vm1

@@ -176,8 +176,8 @@ static void trunks_and_uplinks(void **state)
     object_set_clear(&set);
 }
 
-/* A card that cannot be used is a port without link; guests follow the link that the dataplane tells. */
-static void cards(void **state)
+/* A NIC that cannot be used is a port without link; guests follow the link that the dataplane tells. */
+static void nics(void **state)
 {
     struct object_set set = {0};
     struct model *model = build(
@@ -194,7 +194,7 @@ static void cards(void **state)
     assert_int_equal(port_named(&set, "a/q")->flags, 0);
     object_set_clear(&set);
     model->uplinks[0].no_link = false;
-    model->uplinks[0].card_usable = true;
+    model->uplinks[0].nic_usable = true;
     compile_model(model, 7, 42, &set);
     assert_int_equal(port_named(&set, "lan")->type, DP_PORT_ETHDEV);
     assert_int_equal(port_named(&set, "lan")->flags, 0);
@@ -320,7 +320,7 @@ int main(void)
         cmocka_unit_test(guests_do_not_serve),
         cmocka_unit_test(spoof_allow_lifts_everything),
         cmocka_unit_test(trunks_and_uplinks),
-        cmocka_unit_test(cards),
+        cmocka_unit_test(nics),
         cmocka_unit_test(isolation),
         cmocka_unit_test(a_tenants_addresses_are_shared_out),
         cmocka_unit_test(statics_of_a_segment),

@@ -171,7 +171,7 @@ static void test_reservation_is_the_ports(void **state)
     assert_int_equal(ask_for(&thief, REQUEST, reservations[0].address, false), NAK);
     assert_int_equal(lease(&owner), ACK);
     assert_memory_equal(owner.yours, reservations[0].address, 4);
-    owner.mac[5] = 99; /* another network card at the same port */
+    owner.mac[5] = 99; /* another NIC at the same port */
     assert_int_equal(lease(&owner), ACK);
     assert_memory_equal(owner.yours, reservations[0].address, 4);
     /* the same MAC at another port is another client */

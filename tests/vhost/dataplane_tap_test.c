@@ -86,14 +86,8 @@ static void check_counters(void)
 {
     struct dp_port_counters ports[4];
     for (uint32_t id = 1; id <= 3; id++) {
-        uint64_t rx_drops = 0, tx_drops = 0;
+        wait_until(switch_balanced(&sw, id));
         ports[id] = switch_counters(&sw, id);
-        for (unsigned i = 0; i < DP_DROP_COUNT; i++) {
-            rx_drops += ports[id].rx_drops[i];
-            tx_drops += ports[id].tx_drops[i];
-        }
-        assert_int_equal(ports[id].rx_packets, ports[id].rx_forwarded + ports[id].rx_flooded + rx_drops);
-        assert_int_equal(ports[id].tx_offered, ports[id].tx_packets + tx_drops);
         assert_int_equal(ports[id].tx_segments, 0);
     }
     print_message("port 2 was sent %llu frames of %llu bytes each\n", (unsigned long long)ports[2].tx_packets,
@@ -112,7 +106,7 @@ static void test_tcp(void **state)
     check_counters();
     struct dp_port_counters before = switch_counters(&sw, 2);
     transfer(AF_INET, PING_ROUNDS * 64, 64, true); /* sleeping and woken each time */
-    assert_true(switch_counters(&sw, 2).tx_packets >= before.tx_packets + PING_ROUNDS);
+    wait_until(switch_counters(&sw, 2).tx_packets >= before.tx_packets + PING_ROUNDS);
     switch_end(&sw, 0);
     switch_remove(&sw, NULL);
     close(namespaces[0]);

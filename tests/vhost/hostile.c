@@ -12,9 +12,7 @@
 #include <unistd.h>
 #include "hostile.h"
 
-#define FEATURE(bit)     (1ull << (bit))
-#define REPLY_TIMEOUT_MS 60000
-#define TAKEN_TIMEOUT_MS 60000
+#define FEATURE(bit) (1ull << (bit))
 #define PROTOCOL                                                                                             \
     (FEATURE(VHOST_PROTOCOL_F_MQ) | FEATURE(VHOST_PROTOCOL_F_CONFIG) | FEATURE(VHOST_PROTOCOL_F_STATUS) |    \
      FEATURE(VHOST_PROTOCOL_F_BACKEND_REQ) | FEATURE(VHOST_PROTOCOL_F_CONFIGURE_MEM_SLOTS) |                 \
@@ -99,7 +97,7 @@ bool hostile_send(struct hostile *h, uint32_t request, uint32_t flags, const voi
     int result;
     while ((result = vhost_send(h->fd, &message, fds, fd_count)) == -EAGAIN) {
         struct pollfd item = {.fd = h->fd, .events = POLLOUT};
-        if (poll(&item, 1, REPLY_TIMEOUT_MS) <= 0)
+        if (poll(&item, 1, HOSTILE_TIMEOUT_MS) <= 0)
             return hostile_fail(h, "the switch does not read");
     }
     return result == 0 ||
@@ -151,7 +149,7 @@ bool hostile_query(struct hostile *h, uint32_t request, uint64_t *value)
 {
     if (!hostile_send(h, request, 0, NULL, 0, NULL, 0))
         return false;
-    if (hostile_reply(h, request, value, sizeof(*value), REPLY_TIMEOUT_MS) != sizeof(*value))
+    if (hostile_reply(h, request, value, sizeof(*value), HOSTILE_TIMEOUT_MS) != sizeof(*value))
         return hostile_fail(h, "%s is not answered", vhost_request_name(request));
     return true;
 }
@@ -308,7 +306,7 @@ bool hostile_frame_taken(struct hostile *h)
     }
     hostile_put(h, HOSTILE_TX, slot, GUEST_BUFFER + 0x80000, VIRTIO_NET_HEADER_SIZE + 100, 0, 0);
     hostile_give(h, HOSTILE_TX, (uint16_t)slot);
-    for (int waited = 0; waited < TAKEN_TIMEOUT_MS; waited++) {
+    for (int waited = 0; waited < HOSTILE_TIMEOUT_MS; waited++) {
         if (h->packed ? slot_used(h, HOSTILE_TX, slot) : hostile_outstanding(h, HOSTILE_TX) == 0)
             return true;
         if (hostile_closed(h, 0))

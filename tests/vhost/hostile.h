@@ -18,6 +18,8 @@
 #define HOSTILE_RX        0u /* the switch gives us frames */
 #define HOSTILE_TX        1u /* we give the switch frames */
 
+#define HOSTILE_TIMEOUT_MS 60000 /* for what a loaded machine does late: ends a hang, judges nothing */
+
 /* Where things are, as guest addresses. The memory is two regions of one file. */
 #define GUEST_BASE     0x100000000ull
 #define REGION_SIZE    0x200000ull

@@ -170,7 +170,7 @@ static bool error_filled(struct hostile *h, const void *argument)
     bool right = hostile_start(h, 0) && fill_eventfd(h, error);
     hostile_put(h, HOSTILE_TX, 0, GUEST_WILD, 112, 0, 0);
     hostile_give(h, HOSTILE_TX, 0);
-    uint64_t end = now_ms() + 5000;
+    uint64_t end = now_ms() + HOSTILE_TIMEOUT_MS;
     while (right && !(status & VIRTIO_CONFIG_S_NEEDS_RESET) && now_ms() < end)
         right = hostile_query(h, VHOST_GET_STATUS, &status);
     empty_eventfd(error);
@@ -222,7 +222,8 @@ static bool stop_and_start(struct hostile *h, const void *argument)
         return false;
     for (unsigned i = 0; i < 200; i++) {
         if (!hostile_send_state(h, VHOST_GET_VRING_BASE, HOSTILE_TX, 0) ||
-            hostile_reply(h, VHOST_GET_VRING_BASE, &state, sizeof(state), 5000) != sizeof(state))
+            hostile_reply(h, VHOST_GET_VRING_BASE, &state, sizeof(state), HOSTILE_TIMEOUT_MS) !=
+                sizeof(state))
             return hostile_fail(h, "GET_VRING_BASE is not answered");
         if (state.num != (i & 0xffff))
             return hostile_fail(h, "the ring stopped at %u after %u frames", state.num, i);
@@ -264,7 +265,7 @@ static bool leave_running(struct hostile *h, const void *argument)
 {
     for (unsigned i = 0; i < 50; i++) {
         /* The switch may still see the old connection's end. */
-        uint64_t end = now_ms() + 5000;
+        uint64_t end = now_ms() + HOSTILE_TIMEOUT_MS;
         while (!hostile_start(h, 0)) {
             if (now_ms() > end || !hostile_connect(h))
                 return false;

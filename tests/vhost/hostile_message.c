@@ -136,7 +136,7 @@ static bool replies_not_read(struct hostile *h, const void *argument)
             continue;
         if (errno != EAGAIN)
             return true;
-        if (poll(&item, 1, 5000) == 0)
+        if (poll(&item, 1, HOSTILE_TIMEOUT_MS) == 0)
             return hostile_fail(h, "the switch stopped reading without closing");
     }
     return hostile_fail(h, "a million replies were kept for us");

@@ -7,10 +7,6 @@
 #include <unistd.h>
 #include "hostile.h"
 
-#define CLOSED_TIMEOUT_MS 60000
-#define BROKEN_TIMEOUT_MS 60000
-#define GUEST_TIMEOUT_MS  60000
-
 const struct pattern *hostile_pattern(unsigned index)
 {
     const struct {
@@ -45,7 +41,7 @@ static bool answers(struct hostile *h)
 static bool check_broken(struct hostile *h)
 {
     uint64_t status;
-    if (!ring_reported(h, BROKEN_TIMEOUT_MS))
+    if (!ring_reported(h, HOSTILE_TIMEOUT_MS))
         return hostile_fail(h, "no ring was reported as broken");
     if (!hostile_query(h, VHOST_GET_STATUS, &status))
         return false;
@@ -66,7 +62,7 @@ static bool check(struct hostile *h, enum outcome expected)
 {
     switch (expected) {
     case CLOSED:
-        return hostile_closed(h, CLOSED_TIMEOUT_MS) || hostile_fail(h, "the connection was not closed");
+        return hostile_closed(h, HOSTILE_TIMEOUT_MS) || hostile_fail(h, "the connection was not closed");
     case BROKEN:
         return check_broken(h);
     case ALIVE:
@@ -87,10 +83,10 @@ static bool recovers(struct hostile *h)
                                    .ring_size = 64,
                                    .buffer_size = 2048,
                                    .features = 1ull << VIRTIO_F_VERSION_1,
-                                   .timeout_ms = GUEST_TIMEOUT_MS};
+                                   .timeout_ms = HOSTILE_TIMEOUT_MS};
     struct virtio_net_header header = {0};
     uint8_t frame[60];
-    time_t end = time(NULL) + GUEST_TIMEOUT_MS / 1000;
+    time_t end = time(NULL) + HOSTILE_TIMEOUT_MS / 1000;
     struct driver_device *device;
     while (!(device = driver_open(&config))) {
         if (time(NULL) > end)
@@ -102,7 +98,7 @@ static bool recovers(struct hostile *h)
     bool sent = true;
     for (unsigned i = 0; i < 10; i++)
         sent = driver_transmit(queue, &header, frame, sizeof(frame)) == 0 && sent;
-    while (driver_in_flight(queue) > 0 && time(NULL) <= end + GUEST_TIMEOUT_MS / 1000) {
+    while (driver_in_flight(queue) > 0 && time(NULL) <= end + HOSTILE_TIMEOUT_MS / 1000) {
         driver_kick(queue);
         sched_yield();
     }

@@ -129,7 +129,7 @@ static bool config_offset(struct hostile *h, const void *argument)
     uint8_t reply[sizeof(config)];
     return hostile_start(h, 0) &&
            hostile_send(h, VHOST_GET_CONFIG, 0, &config, VHOST_CONFIG_HEADER_SIZE + 32, NULL, 0) &&
-           (hostile_reply(h, VHOST_GET_CONFIG, reply, sizeof(reply), 5000) == 0 ||
+           (hostile_reply(h, VHOST_GET_CONFIG, reply, sizeof(reply), HOSTILE_TIMEOUT_MS) == 0 ||
             hostile_fail(h, "config space beyond its end was answered"));
 }
 
@@ -139,7 +139,7 @@ static bool config_size_lie(struct hostile *h, const void *argument)
     uint8_t reply[sizeof(config)];
     return hostile_start(h, 0) &&
            hostile_send(h, VHOST_GET_CONFIG, 0, &config, VHOST_CONFIG_HEADER_SIZE + 4, NULL, 0) &&
-           (hostile_reply(h, VHOST_GET_CONFIG, reply, sizeof(reply), 5000) == 0 ||
+           (hostile_reply(h, VHOST_GET_CONFIG, reply, sizeof(reply), HOSTILE_TIMEOUT_MS) == 0 ||
             hostile_fail(h, "a config request of another size than it says was answered"));
 }
 
@@ -149,7 +149,8 @@ static bool config_written(struct hostile *h, const void *argument)
     if (!hostile_start(h, 0) ||
         !hostile_send(h, VHOST_SET_CONFIG, 0, &config, VHOST_CONFIG_HEADER_SIZE + 6, NULL, 0) ||
         !hostile_send(h, VHOST_GET_CONFIG, 0, &now, VHOST_CONFIG_HEADER_SIZE + 6, NULL, 0) ||
-        hostile_reply(h, VHOST_GET_CONFIG, &now, sizeof(now), 5000) != (int)(VHOST_CONFIG_HEADER_SIZE + 6))
+        hostile_reply(h, VHOST_GET_CONFIG, &now, sizeof(now), HOSTILE_TIMEOUT_MS) !=
+            (int)(VHOST_CONFIG_HEADER_SIZE + 6))
         return false;
     return memcmp(now.data, config.data, 6) != 0 ||
            hostile_fail(h, "the MAC in the config space was overwritten");

@@ -13,7 +13,7 @@
 
 static bool baseline_holds(struct hostile *h, struct harness *harness, unsigned fds, unsigned maps)
 {
-    if (!harness_wait(harness, harness_disconnected, 5000))
+    if (!harness_wait(harness, harness_disconnected, HOSTILE_TIMEOUT_MS))
         return hostile_fail(h, "the backend still has a connection");
     unsigned fds_now = harness_fd_count(), maps_now = harness_map_count();
     return (fds_now == fds && maps_now == maps) ||

@@ -101,12 +101,12 @@ static void exchange(struct traffic *traffic, double seconds)
 {
     struct driver_queue *tx = driver_tx_queue(traffic->device, 0);
     double end = now() + seconds;
-    while (now() < end) {
+    do {
         for (unsigned i = 0; i < 32 && traffic->sent - traffic->expected < 100 && transmit(traffic); i++)
             continue;
         driver_kick(tx);
         receive(traffic);
-    }
+    } while (now() < end);
 }
 
 /* Everything that was given comes back, and a new frame comes through. */

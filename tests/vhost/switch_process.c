@@ -159,6 +159,18 @@ struct dp_port_counters switch_counters(struct switch_process *sw, uint32_t port
     return counters;
 }
 
+bool switch_balanced(struct switch_process *sw, uint32_t port)
+{
+    struct dp_port_counters counters = switch_counters(sw, port);
+    uint64_t rx_drops = 0, tx_drops = 0;
+    for (unsigned i = 0; i < DP_DROP_COUNT; i++) {
+        rx_drops += counters.rx_drops[i];
+        tx_drops += counters.tx_drops[i];
+    }
+    return counters.rx_packets == counters.rx_forwarded + counters.rx_flooded + rx_drops &&
+           counters.tx_offered == counters.tx_packets + tx_drops;
+}
+
 struct dp_port_state switch_port_state(struct switch_process *sw, uint32_t port)
 {
     struct dp_port_state state;

@@ -40,6 +40,9 @@ unsigned switch_descriptors(const struct switch_process *sw);
 unsigned switch_mappings(const struct switch_process *sw);
 
 struct dp_port_counters switch_counters(struct switch_process *sw, uint32_t port);
+/* What the port received and what it was offered is all accounted for; not so while a batch is half counted.
+ */
+bool switch_balanced(struct switch_process *sw, uint32_t port);
 struct dp_port_state switch_port_state(struct switch_process *sw, uint32_t port);
 
 /* A guest on the port. */

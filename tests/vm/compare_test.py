@@ -6,9 +6,8 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
-from vm import GUEST, VMM, fields, run
+from vm import GUEST, VMM, fields, run, skip
 
 QEMU = "qemu-system-x86_64"
 # What differs, and why. Everything else must be the same.
@@ -118,6 +117,5 @@ def beside_microvm(bench):
 
 
 if not shutil.which(QEMU):
-    print("SKIP: no qemu-system-x86_64")
-    sys.exit(77)
+    skip("no qemu-system-x86_64")
 run(registers, beside_microvm)

@@ -14,7 +14,7 @@ TOP = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "
 sys.path.insert(0, os.path.join(TOP, "tests/lib"))
 import linux_vm  # noqa: E402
 import netns  # noqa: E402
-from vm import OFF, Bench, run, wait_for  # noqa: E402
+from vm import OFF, Bench, run  # noqa: E402
 from weft import BUILD, Weft, skip  # noqa: E402
 
 SECONDS = 600  # for a boot that QEMU interprets on a machine that does other things too
@@ -138,6 +138,7 @@ if any(os.path.isdir(f"/sys/module/{name}") for name in ("kvm_intel", "kvm_amd")
 elif os.environ.get("WEFT_VMM_ARGUMENTS") or not os.path.exists(os.path.join(BUILD, "control/weftd")):
     skip("a sanitized build is not tried under QEMU")
 elif os.environ.get("WEFT_KVM_HOST") != "yes":
-    skip("no kvm_intel or kvm_amd; WEFT_KVM_HOST=yes boots on a host that QEMU makes (the tcg of QEMU 7.2 stalls now and then)")
+    skip("no kvm_intel or kvm_amd, as on every machine of CI; WEFT_KVM_HOST=yes boots on a host that QEMU makes "
+         "(the tcg of QEMU 7.2 stalls now and then)")
 else:
     on_host_by_qemu()

@@ -5,11 +5,9 @@ the bzImage is followed into its decompressor, and its vmlinux, unpacked here, b
 map, ACPI tables and command line. On any other KVM it boots: linux_boot_test.py."""
 import os
 import struct
-import subprocess
-import sys
-from vm import KILLED, run
+from vm import KILLED, run, skip
+import linux_vm
 
-TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 FEATURES = "-cx16,-xsave"  # instructions that such a KVM does not emulate
 
 
@@ -49,16 +47,6 @@ def unpack_lz4(data):
     return bytes(out)
 
 
-def prepare(bench):
-    cache = os.environ.get("WEFT_LINUX_GUEST", bench.path("linux"))
-    result = subprocess.run([os.path.join(TOP, "tests/lib/linux_guest"), "prepare", cache], capture_output=True, text=True,
-                            timeout=900, check=False)
-    if result.returncode != 0:
-        print(result.stdout.strip() or f"SKIP: {result.stderr.strip()}")
-        sys.exit(77)
-    return cache
-
-
 def as_far_as_it_goes(bench, kernel, initrd):
     with open(kernel, "rb") as file:
         data = file.read()
@@ -87,12 +75,10 @@ def as_far_as_it_goes(bench, kernel, initrd):
 
 
 def linux(bench):
-    cache = prepare(bench)
-    kernel, initrd = os.path.join(cache, "vmlinuz"), os.path.join(cache, "initrd")
-    as_far_as_it_goes(bench, kernel, initrd)
+    linux_vm.prepare()
+    as_far_as_it_goes(bench, os.path.join(linux_vm.CACHE, "vmlinuz"), os.path.join(linux_vm.CACHE, "initrd"))
 
 
 if any(os.path.isdir(f"/sys/module/{name}") for name in ("kvm_intel", "kvm_amd")):
-    print("SKIP: kvm_intel or kvm_amd: see linux_boot_test.py, where the kernel boots")
-    sys.exit(77)
+    skip("kvm_intel or kvm_amd: see linux_boot_test.py, where the kernel boots")
 run(linux)

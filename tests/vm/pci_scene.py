@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Runs on the host that pci_test.py makes; its whole system is the test's.
 
-  lan namespace                       cards that weft takes                                       guests (tap ports)
+  lan namespace                       NICs that weft takes                                        guests (tap ports)
   10.1.0.1 ──────────────── hub 0 ─── 0000:00:10.0 e1000e,  "em"  ── acme/web ── acme/g      10.1.0.2
   10.2.0.1 in VLAN 12 ───── hub 1 ─── 0000:00:11.0 vmxnet3, "vmx" ── acme/lab ── acme/h      10.2.0.2
   203.0.113.1 ───────────── hub 2 ─── 0000:00:12.0 virtio,  "out" ── acme/app (nat) ── acme/n 10.3.0.2
@@ -21,7 +21,7 @@ from weft import Weft, wait_for  # noqa: E402
 EM, VMX, OUT = "0000:00:10.0", "0000:00:11.0", "0000:00:12.0"
 DRIVERS = {EM: "", VMX: "vmxnet3", OUT: "virtio-pci"}  # of Debian's cloud kernel
 NONE = {"version": 1, "dataplane": {"cores": [1]}}
-EMPTY = {**NONE, "uplinks": {"null": {"device": "vdev:net_null0"}}}  # the dataplane need not be restarted for the cards
+EMPTY = {**NONE, "uplinks": {"null": {"device": "vdev:net_null0"}}}  # the dataplane need not be restarted for the NICs
 CONFIG = {**NONE, "uplinks": {**EMPTY["uplinks"],
     "em": {"device": "pci:00:10.0"}, "vmx": {"device": "pci:" + VMX},
     "out": {"device": "pci:" + OUT, "address": "203.0.113.2/24", "gateway": "203.0.113.1"}}, "tenants": {"acme": {
@@ -36,15 +36,15 @@ def done(what):
     print(f"pci scene: {what}, {time.monotonic() - BEGIN:.0f} s", flush=True)
 
 
-def driver(card):
-    link = f"/sys/bus/pci/devices/{card}/driver"
+def driver(nic):
+    link = f"/sys/bus/pci/devices/{nic}/driver"
     return os.path.basename(os.readlink(link)) if os.path.exists(link) else ""
 
 
-def interface(card):
+def interface(nic):
     """Of the kernel, once it has one."""
-    places = f"/sys/bus/pci/devices/{card}/net/*", f"/sys/bus/pci/devices/{card}/virtio*/net/*"
-    return os.path.basename(wait_for(lambda: sum(map(glob.glob, places), []), f"an interface of {card}")[0])
+    places = f"/sys/bus/pci/devices/{nic}/net/*", f"/sys/bus/pci/devices/{nic}/virtio*/net/*"
+    return os.path.basename(wait_for(lambda: sum(map(glob.glob, places), []), f"an interface of {nic}")[0])
 
 
 def apply(weft, config, code=0):
@@ -63,18 +63,18 @@ def refusals(weft):
         assert reason in apply(weft, CONFIG, 6), reason
         ip("addr", "flush", "dev", name)
         ip("link", "set", name, "down")
-    for device, reason in (("pci:00:1f.2", "is not a network card"), ("pci:00:1e.0", "no PCI device of this host"),
+    for device, reason in (("pci:00:1f.2", "is not a NIC"), ("pci:00:1e.0", "no PCI device of this host"),
                            ("pci:00:14.0", "pass by the IOMMU")):
         result = weft.cli("uplink", "add", "x", "--device", device, check=False)
         assert result.returncode == 6 and reason in result.stderr, result.stderr
-    assert {card: driver(card) for card in DRIVERS} == DRIVERS
+    assert {nic: driver(nic) for nic in DRIVERS} == DRIVERS
     said = {item["text"] for item in weft.items("doctor") if item["check"] == "pci"}
     assert any(f"{VMX} (driver vmxnet3, interface {name}) can be an uplink" in text for text in said), said
 
 
 def traffic(lan, guests):
     for guest, outside, inside in zip(guests, ("10.1.0.1", "10.2.0.1", "203.0.113.1"), ("10.1.0.2", "10.2.0.2", None)):
-        wait_for(lambda: guest.ping(outside), f"{outside} answers", 60)
+        wait_for(lambda: guest.ping(outside), f"{outside} answers")
         transfer(guest, lan, outside, SIZE)
         if inside:
             transfer(lan, guest, inside, SIZE)
@@ -132,10 +132,10 @@ def main():
         done("refusals")
         set_up(lan, guests)
         apply(weft, CONFIG)
-        assert all(driver(card) == "vfio-pci" for card in DRIVERS)
+        assert all(driver(nic) == "vfio-pci" for nic in DRIVERS)
         take_taps(guests)
         traffic(lan, guests)
-        done("three cards forward")
+        done("three NICs forward")
         link(weft, lan, guests)
         done("link followed")
         pid = weft.dataplane_pid()
@@ -147,7 +147,7 @@ def main():
         del without["uplinks"]["vmx"]
         without["tenants"]["acme"]["segments"]["lab"] = {"mode": "isolated"}
         apply(weft, without)
-        assert driver(VMX) == "vmxnet3" and driver(EM) == "vfio-pci", "the card is the host's again"
+        assert driver(VMX) == "vmxnet3" and driver(EM) == "vfio-pci", "the NIC is the host's again"
         interface(VMX)
         apply(weft, CONFIG)
         assert driver(VMX) == "vfio-pci"
@@ -163,10 +163,10 @@ def main():
         kill(weft)
         done("all killed")
         start(weft, NONE)
-        wait_for(lambda: {card: driver(card) for card in DRIVERS} == DRIVERS, "what a killed weftd took goes back")
+        wait_for(lambda: {nic: driver(nic) for nic in DRIVERS} == DRIVERS, "what a killed weftd took goes back")
         apply(weft, CONFIG)
         assert driver(EM) == "vfio-pci"
-    assert {card: driver(card) for card in DRIVERS} == DRIVERS, "weftd gives back what it took when it ends"
+    assert {nic: driver(nic) for nic in DRIVERS} == DRIVERS, "weftd gives back what it took when it ends"
     done("the end")
 
 

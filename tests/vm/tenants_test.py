@@ -8,7 +8,7 @@ import sys
 from vm import need_kvm, run, wait_for
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
-from weft import BUILD, Weft  # noqa: E402
+from weft import BUILD, Weft, skip  # noqa: E402
 
 MACS = {"acme/vm1": "52:54:00:00:05:01", "acme/vm2": "52:54:00:00:05:02", "beta/vm1": "52:54:00:00:05:03"}
 CONFIG = {"version": 1, "tenants": {
@@ -79,6 +79,5 @@ def dataplane_killed(bench):
 
 need_kvm()
 if not os.path.exists(os.path.join(BUILD, "control/weftd")):
-    print("SKIP: no weftd in this build")
-    sys.exit(77)
+    skip("no weftd in this build")
 run(reach_and_isolation, throughput_and_latency, dataplane_killed)

@@ -11,6 +11,9 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
+from weft import skip, wait_for  # noqa: E402
+
 VMM, GUEST, HUB = (os.environ[name] for name in ("WEFT_VMM", "WEFT_VM_GUEST", "WEFT_VM_HUB"))
 OFF, FAILED, USAGE, RESET, KILLED, CRASHED = 0, 1, 2, 16, 17, 18
 
@@ -19,18 +22,7 @@ def need_kvm():
     try:
         os.close(os.open("/dev/kvm", os.O_RDWR))
     except OSError as error:
-        print(f"SKIP: /dev/kvm: {error.strerror}")
-        sys.exit(77)
-
-
-def wait_for(condition, what, seconds=120.0):
-    deadline = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
-        time.sleep(0.005)
+        skip(f"/dev/kvm: {error.strerror}")
 
 
 def fields(line):
