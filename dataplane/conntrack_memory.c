@@ -9,9 +9,9 @@
  * Pages are touched here, so no worker faults.
  *
  * The index is sized for the sessions that have memory. A larger one is published together with the old one
- * (one pointer), then every stripe is taken once: from there on nobody enters anything into the old one.
- * Entries move over object by object, a bounded number a call; then the old one is taken out of sight and
- * freed after a grace period.
+ * (one pointer), then the writer's lock is taken once: from there on nobody enters anything into the old
+ * one. Entries move over a few objects at a time, a bounded number a call; then the old one is taken out of
+ * sight and freed after a grace period.
  */
 #include "conntrack.h"
 
@@ -21,11 +21,12 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 
-#define HUGEPAGE     (2u << 20) /* bytes */
-#define PAGE_OBJECTS 1024u      /* whole pages of each kind of object: a small table has no more */
-#define MOVED        131072u    /* objects that change to the new index a step */
-#define GROW_STEPS   4u /* of a call: some 0.1 s of the control thread's time, while a table grows fast */
-#define FIRST        131072u /* sessions there is room for at once */
+#define HUGEPAGE      (2u << 20) /* bytes */
+#define PAGE_OBJECTS  1024u      /* whole pages of each kind of object: a small table has no more */
+#define MOVED         131072u    /* objects that change to the new index a step */
+#define MOVED_AT_ONCE 16u        /* with the lock held: workers wait for it */
+#define GROW_STEPS    4u /* of a call: some 0.1 s of the control thread's time, while a table grows fast */
+#define FIRST         131072u /* sessions there is room for at once */
 
 _Static_assert(SESSIONS_CHUNK * sizeof(struct guest) % HUGEPAGE == 0, "memory comes in whole huge pages");
 _Static_assert(SESSIONS_CHUNK * sizeof(struct session_cold) % HUGEPAGE == 0, "");
@@ -149,9 +150,12 @@ static void index_finish(struct nat *nat, struct index *index)
     free(before);
 }
 
-/* Under its stripe. */
-static bool session_move_locked(struct nat *nat, uint32_t id, const struct index_tables *tables)
+static bool session_move(struct nat *nat, uint32_t id)
 {
+    const struct index_tables *tables = nat->index.tables;
+    /* of another epoch and alive: made before the barrier */
+    if (!(nat->sessions[id].generation & 1) || nat->cold[id].epoch == tables->epoch)
+        return true;
     uint64_t hashes[SESSION_ENTRIES];
     session_hashes(nat, &nat->sessions[id], hashes);
     unsigned count = nat->cold[id].flags & SESSION_F_HEAD ? SESSION_ENTRIES : SESSION_ENTRIES - 1, done = 0;
@@ -165,39 +169,31 @@ static bool session_move_locked(struct nat *nat, uint32_t id, const struct index
     return done == count;
 }
 
-static bool session_move(struct nat *nat, uint32_t id)
-{
-    struct session *session = &nat->sessions[id];
-    struct session_view view;
-    if (!conntrack_read(nat, id, &view))
-        return true;
-    uint32_t *stripe = conntrack_stripe(nat, view.inside, ports_inside(view.ports), view.interface,
-                                        __atomic_load_n(&session->protocol, __ATOMIC_RELAXED));
-    bool moved = true;
-    spin_lock(stripe);
-    /* Of another generation: made after the barrier, in the new index. */
-    if (session->generation == view.generation && nat->cold[id].epoch != nat->index.tables->epoch)
-        moved = session_move_locked(nat, id, nat->index.tables);
-    spin_unlock(stripe);
-    return moved;
-}
-
 static void index_move(struct nat *nat, struct index *index, const struct pool *pool,
                        bool (*move)(struct nat *nat, uint32_t id))
 {
     uint32_t end = __atomic_load_n(&pool->fresh, __ATOMIC_RELAXED);
-    for (unsigned i = 0; i < MOVED && index->moved < end; i++, index->moved++)
-        if (!move(nat, index->moved))
+    bool moved = true;
+    for (unsigned i = 0; i < MOVED && index->moved < end; i += MOVED_AT_ONCE) {
+        spin_lock(&nat->writer);
+        for (unsigned j = 0; j < MOVED_AT_ONCE && index->moved < end && moved; j++) {
+            moved = move(nat, index->moved);
+            index->moved += moved;
+        }
+        spin_unlock(&nat->writer);
+        if (!moved)
             return; /* no room in the larger one; not seen to happen: stays in the old one until there is */
+    }
     if (index->moved >= end)
         index_finish(nat, index);
 }
 
-static void pool_extend(struct pool *pool, uint32_t capacity)
+/* From here on nobody enters anything into an older index. */
+static void pool_extend(struct nat *nat, struct pool *pool, uint32_t capacity)
 {
-    spin_lock(&pool->lock);
+    spin_lock(&nat->writer);
     __atomic_store_n(&pool->capacity, capacity, __ATOMIC_RELAXED);
-    spin_unlock(&pool->lock);
+    spin_unlock(&nat->writer);
 }
 
 /* Pages for the objects up to `capacity`. Those that have some are left alone. */
@@ -217,11 +213,7 @@ static int extend_sessions(struct nat *nat, uint32_t capacity)
         pool_commit(pool, nat->free_sessions, sizeof(uint32_t), capacity) < 0 ||
         index_begin(nat, &nat->index, capacity * SESSION_ENTRIES) < 0)
         return -ENOMEM;
-    pool_extend(pool, capacity);
-    for (unsigned i = 0; i < ENDPOINT_STRIPES; i++) {
-        spin_lock(&nat->endpoints[i].lock);
-        spin_unlock(&nat->endpoints[i].lock);
-    }
+    pool_extend(nat, pool, capacity);
     return 0;
 }
 
@@ -231,8 +223,7 @@ static int extend_guests(struct nat *nat, uint32_t capacity)
     if (pool_commit(pool, nat->guests, sizeof(struct guest), capacity) < 0 ||
         index_begin(nat, &nat->guest_index, capacity) < 0)
         return -ENOMEM;
-    pool_extend(pool, capacity);
-    guest_barrier(nat);
+    pool_extend(nat, pool, capacity);
     return 0;
 }
 

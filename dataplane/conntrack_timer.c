@@ -12,16 +12,15 @@
  * Memory of a session is given back here only, by its wheel: whoever else ends a session takes it out of the
  * index and leaves it in its slot.
  *
- * A worker turns its wheel a bounded number of visits at a time. One that sleeps does not; then the control
- * thread does it (nat_maintain), for the wheel's lock, which is its worker's alone at all other times.
+ * A worker turns its wheel a bounded number of visits at a time, a few with the lock held. One that sleeps
+ * does not; then the control thread does it (nat_maintain).
  */
 #include "nat_private.h"
 
-#define TICK_VISITS      256u /* sessions a nat_tick */
-#define TICK_STRIPES     8u   /* of fragments, a second */
-#define MAINTAIN_VISITS  4096u
-#define MAINTAIN_AT_ONCE 64u /* with the lock held */
-#define POOL_BATCH       32u
+#define TICK_VISITS     256u /* sessions a nat_tick */
+#define TICK_STRIPES    8u   /* of fragments, a second */
+#define MAINTAIN_VISITS 4096u
+#define VISITS_AT_ONCE  16u /* with the lock held: others wait for it */
 
 /* Under its lock; control reads it without. */
 static void wheel_set_now(struct wheel *wheel, uint32_t now_s)
@@ -50,58 +49,17 @@ void wheel_add(struct nat *nat, struct wheel *wheel, uint32_t id, uint32_t now_s
     *slot = id;
 }
 
-static bool pool_refill(struct nat *nat, struct wheel *wheel)
-{
-    struct pool *pool = &nat->session_pool;
-    uint32_t taken = 0;
-    spin_lock(&pool->lock);
-    uint32_t left = pool->free;
-    while (taken < POOL_BATCH && left)
-        wheel->free[taken++] = nat->free_sessions[--left];
-    __atomic_store_n(&pool->free, left, __ATOMIC_RELAXED);
-    while (taken < POOL_BATCH && pool->fresh < pool->capacity) {
-        wheel->free[taken++] = pool->fresh;
-        __atomic_store_n(&pool->fresh, pool->fresh + 1, __ATOMIC_RELAXED);
-    }
-    spin_unlock(&pool->lock);
-    wheel->free_count = taken;
-    return taken;
-}
-
-uint32_t wheel_take_free(struct nat *nat, struct wheel *wheel)
-{
-    if (!wheel->free_count && !pool_refill(nat, wheel)) {
-        __atomic_store_n(&nat->grow_wanted, 1, __ATOMIC_RELAXED);
-        return 0;
-    }
-    return wheel->free[--wheel->free_count];
-}
-
-void wheel_give_free(struct nat *nat, struct wheel *wheel, uint32_t id)
-{
-    struct pool *pool = &nat->session_pool;
-    if (wheel->free_count == WHEEL_CACHE) {
-        spin_lock(&pool->lock);
-        uint32_t count = pool->free;
-        for (unsigned i = 0; i < POOL_BATCH; i++)
-            nat->free_sessions[count++] = wheel->free[--wheel->free_count];
-        __atomic_store_n(&pool->free, count, __ATOMIC_RELAXED);
-        spin_unlock(&pool->lock);
-    }
-    wheel->free[wheel->free_count++] = id;
-}
-
 static void visit(struct nat *nat, struct wheel *wheel, uint32_t id, uint32_t now_s)
 {
     uint32_t generation = __atomic_load_n(&nat->sessions[id].generation, __ATOMIC_ACQUIRE);
     if (generation & 1) {
-        conntrack_end(nat, id, generation, true, now_s);
+        conntrack_end_locked(nat, id, generation, true, now_s);
         generation = __atomic_load_n(&nat->sessions[id].generation, __ATOMIC_ACQUIRE);
     }
     if (generation & 1)
         wheel_add(nat, wheel, id, now_s);
     else
-        wheel_give_free(nat, wheel, id);
+        conntrack_give(nat, id);
 }
 
 /* Up to `budget` sessions that are due. True: there are more. */
@@ -129,10 +87,15 @@ bool wheel_turn(struct nat *nat, struct wheel *wheel, uint32_t now_s, unsigned b
 void nat_tick(const struct nat_context *context)
 {
     struct wheel *wheel = &context->nat->wheels[context->worker];
-    if (__atomic_load_n(&wheel->now, __ATOMIC_RELAXED) == context->now_s || !spin_trylock(&wheel->lock))
+    bool more = true;
+    if (__atomic_load_n(&wheel->now, __ATOMIC_RELAXED) == context->now_s)
         return;
-    bool more = wheel_turn(context->nat, wheel, context->now_s, TICK_VISITS);
-    spin_unlock(&wheel->lock);
+    for (unsigned visits = 0; more && visits < TICK_VISITS; visits += VISITS_AT_ONCE) {
+        if (!spin_trylock(&context->nat->writer))
+            return;
+        more = wheel_turn(context->nat, wheel, context->now_s, VISITS_AT_ONCE);
+        spin_unlock(&context->nat->writer);
+    }
     if (!more)
         fragments_expire(context->nat, context->now_s, TICK_STRIPES);
 }
@@ -142,12 +105,12 @@ void conntrack_turn_late(struct nat *nat, uint32_t now_s)
     for (unsigned i = 0; i < DP_WORKERS_MAX; i++) {
         struct wheel *wheel = &nat->wheels[i];
         bool more = true;
-        for (unsigned visits = 0; more && visits < MAINTAIN_VISITS; visits += MAINTAIN_AT_ONCE) {
+        for (unsigned visits = 0; more && visits < MAINTAIN_VISITS; visits += VISITS_AT_ONCE) {
             uint32_t now = __atomic_load_n(&wheel->now, __ATOMIC_RELAXED);
-            if (!now || (int32_t)(now_s - now) < 3 || !spin_trylock(&wheel->lock))
+            if (!now || (int32_t)(now_s - now) < 3 || !spin_trylock(&nat->writer))
                 break;
-            more = wheel_turn(nat, wheel, now_s, MAINTAIN_AT_ONCE);
-            spin_unlock(&wheel->lock);
+            more = wheel_turn(nat, wheel, now_s, VISITS_AT_ONCE);
+            spin_unlock(&nat->writer);
         }
     }
 }

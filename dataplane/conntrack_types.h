@@ -17,14 +17,11 @@
 #define SESSION_ENTRIES  3u  /* index entries of a session: outbound, inbound, inside endpoint */
 #define SESSION_IDS_MASK (NAT_SESSIONS_MAX - 1)
 
-#define ENDPOINT_STRIPES 1024u /* power of two */
-#define GUEST_STRIPES    256u
-#define WHEEL_SLOTS      64u /* seconds; power of two */
-#define WHEEL_DELAY_MAX  60u /* seconds: a session is looked at so often, < WHEEL_SLOTS */
-#define WHEEL_CACHE      64u /* free sessions a worker keeps */
-#define TENANTS_MAX      8192u
-#define ADDRESSES_MAX    65536u
-#define SESSIONS_CHUNK   65536u /* sessions; memory is prepared in multiples of it */
+#define WHEEL_SLOTS     64u /* seconds; power of two */
+#define WHEEL_DELAY_MAX 60u /* seconds: a session is looked at so often, < WHEEL_SLOTS */
+#define TENANTS_MAX     8192u
+#define ADDRESSES_MAX   65536u
+#define SESSIONS_CHUNK  65536u /* sessions; memory is prepared in multiples of it */
 
 /* session.state: low nibble enum session_phase, and */
 #define SESSION_INBOUND   0x80u /* opened from outside */
@@ -44,9 +41,9 @@ enum session_phase {
 };
 
 /*
- * What a packet needs. Written by whoever holds the session's endpoint stripe while `generation` is even;
- * read by any worker, which checks the generation afterwards. last_seen, state and packets change without a
- * lock. Ports are in network order, as loaded.
+ * What a packet needs. Written by the writer (nat->writer) while `generation` is even; read by any worker,
+ * which checks the generation afterwards. last_seen, state and packets change without a lock. Ports are in
+ * network order, as loaded.
  */
 struct session {
     uint64_t inside[2]; /* address */
@@ -66,7 +63,7 @@ struct session {
 #define SESSION_F_OWNS_PORT 2u /* translated port is allocated from the address's range, for the endpoint */
 #define SESSION_F_INBOUND   4u /* counted as opened from outside, for as long as it lives */
 
-/* The rest: under the endpoint stripe, but wheel_next under the wheel's lock. */
+/* The rest: the writer's. */
 struct session_cold {
     uint32_t wheel_next;     /* in its slot */
     uint32_t next, previous; /* sessions of the same inside endpoint, a ring */
@@ -84,21 +81,21 @@ _Static_assert((sizeof(struct session) + sizeof(struct session_cold) + sizeof(ui
                    128 * INDEX_FILL,
                "a session has 128 bytes, index included");
 
-/* An inside address with sessions. Under its guest stripe; `interface` 0: free. */
+/* An inside address with sessions: the writer's. `interface` 0: free. */
 struct guest {
     uint64_t address[2];
     uint16_t interface;
     uint8_t epoch;
     uint8_t pad;
     uint32_t sessions;
-    uint32_t inbound;   /* of them, opened from outside */
-    uint32_t next_free; /* under the pool's lock */
+    uint32_t inbound; /* of them, opened from outside */
+    uint32_t next_free;
 };
 _Static_assert(sizeof(struct guest) == 32, "two a cache line");
 
 struct index_bucket {
-    uint32_t slots[INDEX_SLOTS]; /* tag << 24 | id; 0: free. Compare and swap */
-    uint32_t overflow;           /* entries that wanted this bucket or passed it and are further on; atomic */
+    uint32_t slots[INDEX_SLOTS]; /* tag << 24 | id; 0: free. Writer: w, workers: r */
+    uint32_t overflow; /* entries that wanted this bucket or passed it and are further on; likewise */
 } __attribute__((aligned(64)));
 
 struct index_table {
@@ -119,26 +116,24 @@ struct index {
     uint32_t moved;              /* objects before this one are in `current`; control */
 };
 
-/* Free objects of a fixed address range, of which the first `capacity` have memory. */
+/* Free objects of a fixed address range, of which the first `capacity` have memory. The writer's; all but
+ * `free` are read by anyone. */
 struct pool {
-    uint32_t lock;
-    uint32_t free;  /* sessions: count in nat->free_sessions, read by anyone; guests: list; under the lock */
-    uint32_t fresh; /* never used before: from here on; under the lock, read by anyone */
-    uint32_t capacity; /* control: w under the lock */
+    uint32_t free;     /* sessions: count in nat->free_sessions, read by anyone; guests: list */
+    uint32_t fresh;    /* never used before: from here on */
+    uint32_t capacity; /* control */
     uint32_t limit;    /* control */
 };
 
 struct wheel {
-    uint32_t lock; /* its worker's, and control's when the worker sleeps */
-    uint32_t now;  /* second whose slot is next; 0: not started */
-    uint32_t free_count;
-    uint32_t slots[WHEEL_SLOTS]; /* lists */
-    uint32_t free[WHEEL_CACHE];  /* sessions */
+    uint32_t now;                /* second whose slot is next; 0: not started. Writer: w, anyone: r */
+    uint32_t slots[WHEEL_SLOTS]; /* lists; the writer's */
     struct held *release;        /* worker: fragments that nat_release is to give out */
     struct held *released;       /* worker: given out, to be freed at the next call */
 } __attribute__((aligned(64)));
 
-/* State of a tenant. Lives while it is configured or has sessions; id: control: w, counters: any, atomic. */
+/* State of a tenant. Lives while it is configured or has sessions; id: control: w, counters: writer: w, any:
+ * r; fragments, held and refused: any, atomic. */
 struct tenant_state {
     uint32_t id;   /* dp_router.id */
     uint32_t used; /* control */
@@ -162,12 +157,12 @@ struct nat_address {
     uint32_t outside; /* interface, port id */
     uint16_t id;
     bool configured;                  /* control */
-    uint32_t sessions;                /* any, atomic */
-    uint32_t used[NAT_PROTOCOLS];     /* ports; any, atomic */
+    uint32_t sessions;                /* writer: w, any: r, and so are the rest */
+    uint32_t used[NAT_PROTOCOLS];     /* ports */
     uint32_t *used_by[NAT_PROTOCOLS]; /* PORT_SHARERS: of them, by tenant; NULL: no ports */
-    uint64_t refused;                 /* any, atomic */
-    uint64_t *bitmap[NAT_PROTOCOLS];  /* PORT_WORDS, set: taken; any, atomic. NULL: no ports */
-    /* Endpoint-independent filter only: by port, the session that has SESSION_F_HEAD; any, atomic. */
+    uint64_t refused;
+    uint64_t *bitmap[NAT_PROTOCOLS]; /* PORT_WORDS, set: taken. NULL: no ports */
+    /* Endpoint-independent filter only: by port, the session that has SESSION_F_HEAD. */
     uint32_t *heads[NAT_PROTOCOLS];
 };
 
@@ -175,7 +170,7 @@ struct nat {
     struct session *sessions; /* by id; 0 is none */
     struct session_cold *cold;
     struct guest *guests;
-    uint32_t *free_sessions; /* a stack; under the pool's lock */
+    uint32_t *free_sessions; /* a stack; the writer's */
     struct index index, guest_index;
     uint64_t seed[6];
     struct pool session_pool, guest_pool;
@@ -188,7 +183,5 @@ struct nat {
     uint32_t grow_wanted;  /* a worker found no memory; any: w */
     uint32_t fresh_before; /* session_pool.fresh at the last conntrack_grow; control */
     struct wheel wheels[DP_WORKERS_MAX];
-    struct {
-        uint32_t lock;
-    } __attribute__((aligned(64))) endpoints[ENDPOINT_STRIPES], guest_stripes[GUEST_STRIPES];
+    uint32_t writer __attribute__((aligned(64))); /* lock: whoever has it may create and end sessions */
 };

@@ -13,7 +13,7 @@
  * are neither preserved nor kept in parity. Tenants that share an address cannot take each other's part of
  * its ports (share_allows).
  *
- * Everything here is done under the endpoint's stripe; bitmaps are shared by all and change atomically.
+ * Everything here is the writer's.
  */
 #include "nat_private.h"
 #include "tsc.h"
@@ -32,15 +32,12 @@ bool mapping_find(const struct nat *nat, const struct nat_key *endpoint, uint64_
 /* A free one of the 64, claimed; -1: none. */
 static int claim(uint64_t *taken, uint64_t blocked)
 {
-    for (;;) {
-        uint64_t free = ~(__atomic_load_n(taken, __ATOMIC_RELAXED) | blocked);
-        if (!free)
-            return -1;
-        int bit = __builtin_ctzll(free);
-        uint64_t mask = UINT64_C(1) << bit;
-        if (!(__atomic_fetch_or(taken, mask, __ATOMIC_RELAXED) & mask))
-            return bit;
-    }
+    uint64_t free = ~(*taken | blocked);
+    if (!free)
+        return -1;
+    int bit = __builtin_ctzll(free);
+    *taken |= UINT64_C(1) << bit;
+    return bit;
 }
 
 static uint32_t *used_by(const struct nat_address *address, unsigned kind, uint16_t tenant)
@@ -66,8 +63,8 @@ uint16_t mapping_allocate(struct nat *nat, const struct nat_pool *pool, uint16_t
     for (unsigned count = 0; count <= last - first + 1; count++) {
         int bit = claim(&address->bitmap[kind][word], pool->blocked[kind][word] | before);
         if (bit >= 0) {
-            count_add(&address->used[kind], 1);
-            count_add(own, 1);
+            writer_add(&address->used[kind], 1);
+            writer_add(own, 1);
             return __builtin_bswap16((uint16_t)(word * 64 + (unsigned)bit));
         }
         before = 0;
@@ -80,10 +77,9 @@ void mapping_release(struct nat *nat, uint16_t id, uint16_t tenant, uint8_t prot
 {
     struct nat_address *address = nat->addresses[id];
     unsigned kind = nat_protocol_of(protocol), number = __builtin_bswap16(port);
-    __atomic_fetch_and(&address->bitmap[kind][number / 64], ~(UINT64_C(1) << (number & 63)),
-                       __ATOMIC_RELAXED);
-    count_add(&address->used[kind], -1);
-    count_add(used_by(address, kind, tenant), -1);
+    address->bitmap[kind][number / 64] &= ~(UINT64_C(1) << (number & 63));
+    writer_add(&address->used[kind], -1);
+    writer_add(used_by(address, kind, tenant), -1);
 }
 
 /* Who finds the port from outside finds this session (endpoint-independent filter). */
@@ -111,7 +107,7 @@ bool mapping_join(struct nat *nat, uint32_t id, const struct mapping *mapping, u
         return false;
     cold->flags |= SESSION_F_HEAD;
     mapping_set_head(nat, &nat->sessions[id], id);
-    count_add(&nat->tenants[cold->tenant].mappings, 1);
+    writer_add(&nat->tenants[cold->tenant].mappings, 1);
     return true;
 }
 
@@ -150,5 +146,5 @@ void mapping_leave(struct nat *nat, uint32_t id, uint64_t hash)
     mapping_set_head(nat, session, 0);
     mapping_release(nat, ports_address(session->ports), cold->tenant, session->protocol,
                     ports_translated(session->ports));
-    count_add(&nat->tenants[cold->tenant].mappings, -1);
+    writer_add(&nat->tenants[cold->tenant].mappings, -1);
 }
