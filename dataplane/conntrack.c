@@ -36,6 +36,8 @@
 #include "conntrack.h"
 #include "parse.h"
 
+#define AHEAD 8u /* sessions */
+
 static inline uint64_t load(const uint64_t *word)
 {
     return __atomic_load_n(word, __ATOMIC_RELAXED);
@@ -174,6 +176,11 @@ void conntrack_set_state(struct nat *nat, const struct session_view *view, uint8
 uint32_t conntrack_take(struct nat *nat)
 {
     struct pool *pool = &nat->session_pool;
+    /* of one that is taken soon */
+    uint32_t ahead =
+        pool->free > AHEAD ? nat->free_sessions[pool->free - 1 - AHEAD] : pool->fresh + AHEAD - pool->free;
+    __builtin_prefetch(&nat->sessions[ahead], 1);
+    __builtin_prefetch(&nat->cold[ahead], 1);
     if (pool->free) {
         writer_add(&pool->free, -1);
         return nat->free_sessions[pool->free];

@@ -123,6 +123,8 @@ struct session_request {
 };
 /* conntrack_create.c; worker, without the lock. DP_DROP_COUNT: it is there (or was: another worker came
  * first). */
+/* worker, without the lock. Brings near what conntrack_create will touch. */
+void conntrack_prefetch(const struct nat_context *context, const struct session_request *request);
 enum dp_drop conntrack_create(const struct nat_context *context, const struct session_request *request,
                               struct session_view *view);
 
@@ -141,8 +143,13 @@ struct mapping {
 };
 bool mapping_find(const struct nat *nat, const struct nat_key *endpoint, uint64_t hash,
                   struct mapping *mapping);
-/* A port of the pool's address, network order; 0: none is free, or the rest is others'. */
-uint16_t mapping_allocate(struct nat *nat, const struct nat_pool *pool, uint16_t tenant, uint8_t protocol);
+/* A port of the pool's address, network order; 0: none is free, or the rest is others'. `endpoint`: its
+ * hash. */
+uint16_t mapping_allocate(const struct nat_context *context, const struct nat_pool *pool, uint16_t tenant,
+                          uint8_t protocol, uint64_t endpoint);
+/* worker, without the lock. The port that would be, if nothing comes before it; 0: not known. */
+uint16_t mapping_foresee(const struct nat_context *context, const struct nat_pool *pool, uint8_t protocol,
+                         uint64_t endpoint);
 void mapping_release(struct nat *nat, uint16_t address, uint16_t tenant, uint8_t protocol, uint16_t port);
 /* The session becomes the first or a further one of its endpoint. False: no room in the index. */
 bool mapping_join(struct nat *nat, uint32_t id, const struct mapping *mapping, uint64_t hash);

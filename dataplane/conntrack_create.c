@@ -73,7 +73,8 @@ static bool session_enter(struct nat *nat, const struct session_request *request
 }
 
 /* The outside endpoint. False: no port. */
-static bool claim_mapping(struct nat *nat, const struct session_request *request, struct claim *claim)
+static bool claim_mapping(const struct nat_context *context, const struct session_request *request,
+                          struct claim *claim)
 {
     if (!request->pool) {
         claim->mapping = (struct mapping){0, request->address->id, request->translated_port};
@@ -81,13 +82,13 @@ static bool claim_mapping(struct nat *nat, const struct session_request *request
     }
     struct nat_key key = key_endpoint(request->inside, request->inside_port,
                                       (uint16_t)request->interface->port, request->protocol);
-    if (mapping_find(nat, &key, claim->hashes[2], &claim->mapping))
+    if (mapping_find(context->nat, &key, claim->hashes[2], &claim->mapping))
         return true;
     if (request->inbound)
         return false; /* the mapping it was let in by is gone */
-    claim->mapping =
-        (struct mapping){0, request->pool->address->id,
-                         mapping_allocate(nat, request->pool, request->interface->tenant, request->protocol)};
+    claim->mapping = (struct mapping){0, request->pool->address->id,
+                                      mapping_allocate(context, request->pool, request->interface->tenant,
+                                                       request->protocol, claim->hashes[2])};
     if (claim->mapping.port)
         return true;
     writer_total_add(&request->pool->address->refused);
@@ -99,7 +100,7 @@ static enum dp_drop create_claimed(const struct nat_context *context, const stru
 {
     struct nat *nat = context->nat;
     struct wheel *wheel = &nat->wheels[context->worker];
-    if (!claim_mapping(nat, request, claim))
+    if (!claim_mapping(context, request, claim))
         return request->inbound ? DP_DROP_NAT_NO_SESSION : DP_DROP_NAT_NO_PORT;
     claim->id = conntrack_take(nat);
     if (claim->id) {
@@ -178,16 +179,25 @@ no_session:
     return drop;
 }
 
-/* What a new session touches beside the bucket that its packet missed in: all of it
- * cold, as a rule, and one miss at a time if it were not for this. */
-static void prefetch(const struct nat *nat, const struct claim *claim)
+/* What a new session touches beside the bucket that its packet missed in: all of it cold, as a rule, and one
+ * miss at a time if it were not for this. */
+void conntrack_prefetch(const struct nat_context *context, const struct session_request *request)
 {
-    const struct pool *pool = &nat->session_pool;
-    uint32_t id = pool->free ? nat->free_sessions[pool->free - 1] : pool->fresh;
-    __builtin_prefetch(index_home(&index_tables(&nat->index)->current, claim->hashes[2]), 1);
-    __builtin_prefetch(index_home(&index_tables(&nat->guest_index)->current, claim->guest_hash), 1);
-    __builtin_prefetch(&nat->sessions[id], 1);
-    __builtin_prefetch(&nat->cold[id], 1);
+    const struct nat *nat = context->nat;
+    uint16_t interface = (uint16_t)request->interface->port, port = request->translated_port;
+    const struct index_table *table = &index_tables(&nat->index)->current;
+    uint64_t guest = guest_hash(nat, request->inside, interface);
+    __builtin_prefetch(index_home(&index_tables(&nat->guest_index)->current, guest), 1);
+    if (request->pool) {
+        struct nat_key key =
+            key_endpoint(request->inside, request->inside_port, interface, request->protocol);
+        uint64_t endpoint = nat_hash(nat, &key);
+        __builtin_prefetch(index_home(table, endpoint), 1);
+        port = mapping_foresee(context, request->pool, request->protocol, endpoint);
+    }
+    struct nat_key inbound =
+        key_inbound(request->address->id, port, request->remote, request->remote_port, request->protocol);
+    __builtin_prefetch(index_home(table, nat_hash(nat, &inbound)), 1);
 }
 
 enum dp_drop conntrack_create(const struct nat_context *context, const struct session_request *request,
@@ -204,7 +214,6 @@ enum dp_drop conntrack_create(const struct nat_context *context, const struct se
     enum dp_drop drop = DP_DROP_COUNT;
 
     spin_lock(&nat->writer);
-    prefetch(nat, &claim);
     if (!conntrack_find(nat, &outbound, claim.hashes[0], view))
         drop = create_locked(context, request, &claim, view);
     else if (request->inbound && (ports_translated(view->ports) != request->translated_port ||

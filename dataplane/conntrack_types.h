@@ -128,6 +128,8 @@ struct pool {
 struct wheel {
     uint32_t now;                /* second whose slot is next; 0: not started. Writer: w, anyone: r */
     uint32_t slots[WHEEL_SLOTS]; /* lists; the writer's */
+    uint64_t salt;               /* worker: of the ports it allocates */
+    uint32_t allocated;          /* worker: ports, modulo 2^32 */
     struct held *release;        /* worker: fragments that nat_release is to give out */
     struct held *released;       /* worker: given out, to be freed at the next call */
 } __attribute__((aligned(64)));

@@ -349,15 +349,27 @@ uint64_t nat_prefetch(const struct nat_context *context, uint32_t port, bool out
     return hash;
 }
 
-void nat_prefetch_session(const struct nat_context *context, uint64_t hash)
+bool nat_prefetch_session(const struct nat_context *context, uint64_t hash)
 {
     const struct index_tables *tables = index_tables(&context->nat->index);
     if (!hash || !tables)
-        return;
+        return true; /* or none that this is about */
     const struct index_bucket *bucket = index_home(&tables->current, hash);
     uint32_t matches = index_matches(bucket, index_tag(hash));
     if (!matches)
-        return;
+        return false;
     uint32_t id = __atomic_load_n(&bucket->slots[__builtin_ctz(matches)], __ATOMIC_RELAXED);
     __builtin_prefetch(&context->nat->sessions[id & SESSION_IDS_MASK], 1);
+    return true;
+}
+
+void nat_prefetch_new(const struct nat_context *context, uint32_t port, const struct packet *packet,
+                      const struct frame_info *info)
+{
+    struct session_request request;
+    struct tuple tuple;
+    if (nat_serves(context->config, port) && tuple_read(packet, info, true, &tuple) == DP_DROP_COUNT &&
+        !tuple.error &&
+        request_outbound(context, context->config->interfaces[port], &tuple, &request) == DP_DROP_COUNT)
+        conntrack_prefetch(context, &request);
 }

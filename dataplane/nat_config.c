@@ -339,6 +339,15 @@ static int add_sources(struct nat_config *config, const struct objects *objects)
     return 0;
 }
 
+static int pool_tables(const struct nat *nat, const struct nat_config *config)
+{
+    int error = 0;
+    for (unsigned port = 0; port < DP_PORTS_MAX && !error; port++)
+        for (unsigned family = 0; family < 2 && config->interfaces[port] && !error; family++)
+            error = nat_pool_table(nat, config->interfaces[port], family);
+    return error;
+}
+
 static int compare_tenants(const void *a, const void *b)
 {
     const struct nat_interface *x = *(struct nat_interface *const *)a, *y = *(struct nat_interface *const *)b;
@@ -403,6 +412,8 @@ static int compile(struct nat *nat, struct nat_config *config, const struct obje
         error = add_forwards(nat, config, objects);
     if (!error)
         error = add_sources(config, objects);
+    if (!error)
+        error = pool_tables(nat, config);
     return error ? error : count_sharers(config);
 }
 
@@ -426,6 +437,8 @@ void nat_config_free(struct nat_config *config)
             continue;
         free(interface->pools[0]);
         free(interface->pools[1]);
+        free(interface->pool_slots[0]);
+        free(interface->pool_slots[1]);
         free(interface->forwards);
         free(interface->one_to_ones);
         free(interface);

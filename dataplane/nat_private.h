@@ -43,6 +43,8 @@ struct nat_interface {
     bool serves;
     unsigned pool_count[2]; /* IPv4, IPv6 */
     struct nat_pool *pools[2];
+    uint16_t *pool_slots[2]; /* which pool, by a hash of the guest; NULL: there is one, or none */
+    uint32_t pool_mask[2];
     unsigned forward_count;
     const struct nat_forward **forwards; /* by protocol, inside address, to_first */
     unsigned one_to_one_count;
@@ -85,6 +87,10 @@ const struct nat_forward *nat_config_forward(const struct nat_config_address *ad
                                              uint16_t port);
 const struct nat_forward *nat_config_forward_of(const struct nat_interface *interface, uint8_t protocol,
                                                 const uint64_t inside[2], uint16_t port);
+
+/* nat_pool.c */
+/* control, once the interface's pools are there: 0 or -errno */
+int nat_pool_table(const struct nat *nat, struct nat_interface *interface, unsigned family);
 /* The pool of a guest: always the same one (RFC 4787 REQ-2, "paired"). NULL: none of its family. */
 const struct nat_pool *nat_config_pool(const struct nat *nat, const struct nat_interface *interface,
                                        const uint64_t inside[2]);

@@ -139,7 +139,8 @@ static uint64_t run(struct table *table, bool outbound, bool prefetch)
         for (unsigned i = 0; i < BATCH; i++)
             hashes[i] = nat_prefetch(&table->context, port, outbound, &frames.packets[i], &frames.infos[i]);
         for (unsigned i = 0; i < BATCH; i++)
-            nat_prefetch_session(&table->context, hashes[i]);
+            if (!nat_prefetch_session(&table->context, hashes[i]) && outbound)
+                nat_prefetch_new(&table->context, port, &frames.packets[i], &frames.infos[i]);
     }
     enum dp_drop worst = DP_DROP_COUNT;
     for (unsigned i = 0; i < BATCH; i++) {
