@@ -3,10 +3,11 @@
  * Memory of the session table, which is the control thread's affair.
  *
  * Theory of operation. Addresses for the most sessions there may be are reserved at the start and cost
- * nothing. Sessions (both halves) get pages from the low end on, 65,536 at first, then as many again as are
- * there, when half of them are in use. Guests the same, by their own use: they are few as a rule. A worker
- * that is faster than that is refused (NAT_TABLE_FULL) until the next call, and says that it wants more.
- * Pages are touched here, so no worker faults.
+ * nothing. Sessions (both halves) get pages from the low end on, 131,072 at first, or as many as nat_new was
+ * told where huge pages are plenty, then as many again as are there, when half of them are in use. Guests the
+ * same, by their own use: they are few as a rule. A worker that is faster than that is refused
+ * (NAT_TABLE_FULL) until the next call, and says that it wants more. Pages are touched here, so no worker
+ * faults.
  *
  * The index is sized for the sessions that have memory. A larger one is published together with the old one
  * (one pointer), then the writer's lock is taken once: from there on nobody enters anything into the old
@@ -22,14 +23,24 @@
 #include <sys/random.h>
 
 #define HUGEPAGE      (2u << 20) /* bytes */
-#define PAGE_OBJECTS  1024u      /* whole pages of each kind of object: a small table has no more */
-#define MOVED         131072u    /* objects that change to the new index a step */
-#define MOVED_AT_ONCE 16u        /* with the lock held: workers wait for it */
+#define PAGE          4096u
+#define PAGE_OBJECTS  1024u   /* whole pages of each kind of object: a small table has no more */
+#define MOVED         131072u /* objects that change to the new index a step */
+#define MOVED_AT_ONCE 16u     /* with the lock held: workers wait for it */
 #define GROW_STEPS    4u /* of a call: some 0.1 s of the control thread's time, while a table grows fast */
 #define FIRST         131072u /* sessions there is room for at once */
+#define SESSION_SIZE  128u    /* at most */
+#define PLENTY        4u      /* times what a larger first table takes has to be free */
 
 _Static_assert(SESSIONS_CHUNK * sizeof(struct guest) % HUGEPAGE == 0, "memory comes in whole huge pages");
 _Static_assert(SESSIONS_CHUNK * sizeof(struct session_cold) % HUGEPAGE == 0, "");
+
+/* Now, so that no worker faults. The kernel gives zeroed pages. */
+static void touch(void *memory, size_t size)
+{
+    for (size_t i = 0; i < size; i += PAGE)
+        ((volatile uint8_t *)memory)[i] = 0;
+}
 
 void *conntrack_map(size_t size)
 {
@@ -44,7 +55,7 @@ void *conntrack_map(size_t size)
             return NULL;
         madvise(memory, size, MADV_HUGEPAGE); /* a wish */
     }
-    memset(memory, 0, size);
+    touch(memory, size);
     return memory;
 }
 
@@ -69,7 +80,7 @@ static int commit(void *base, size_t size, uint32_t first, uint32_t count)
             return -ENOMEM;
         madvise(memory, bytes, MADV_HUGEPAGE); /* a wish */
     }
-    memset(memory, 0, bytes); /* touched now, so that no worker faults */
+    touch(memory, bytes);
     return 0;
 }
 
@@ -279,12 +290,28 @@ void conntrack_grow(struct nat *nat)
         ;
 }
 
+/* Are so many bytes of huge pages free? Reserved, not touched, and given back. */
+static bool hugepages_free(size_t size)
+{
+    void *memory = mmap(NULL, (size + HUGEPAGE - 1) / HUGEPAGE * HUGEPAGE, PROT_NONE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+    if (memory == MAP_FAILED)
+        return false;
+    conntrack_unmap(memory, size);
+    return true;
+}
+
 int conntrack_prepare(struct nat *nat)
 {
-    uint32_t limit = nat->session_pool.limit, first = limit < FIRST ? limit : FIRST;
-    if (!nat->guest_index.tables && extend_guests(nat, first) < 0)
+    uint32_t limit = nat->session_pool.limit, guests = limit < FIRST ? limit : FIRST, sessions = guests;
+    if (!nat->guest_index.tables && extend_guests(nat, guests) < 0)
         return -ENOMEM;
-    return nat->index.tables ? 0 : extend_sessions(nat, first);
+    if (nat->index.tables)
+        return 0;
+    if (nat->first > sessions && nat->first <= limit &&
+        hugepages_free((size_t)nat->first * SESSION_SIZE * PLENTY))
+        sessions = nat->first;
+    return extend_sessions(nat, sessions);
 }
 
 int conntrack_new(struct nat *nat, uint32_t sessions)

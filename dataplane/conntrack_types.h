@@ -182,6 +182,7 @@ struct nat {
     struct fragments *fragments;    /* NULL until something is configured */
     void (*quiesce)(void);
     size_t reserved[4];    /* bytes of address space */
+    uint32_t first;        /* nat_new */
     uint32_t grow_wanted;  /* a worker found no memory; any: w */
     uint32_t fresh_before; /* session_pool.fresh at the last conntrack_grow; control */
     struct wheel wheels[DP_WORKERS_MAX];

@@ -24,9 +24,10 @@ struct nat;        /* all sessions of the process; lives as long as it does */
 struct nat_config; /* immutable, part of a snapshot: the NAT_* objects and limits, compiled */
 struct objects;
 
-/* control. Table sizes grow with use up to `sessions` in all (at most NAT_SESSIONS_MAX). quiesce: waits for a
- * grace period of the workers. NULL and errno */
-struct nat *nat_new(uint32_t sessions, void (*quiesce)(void));
+/* control. Table sizes grow with use up to `sessions` in all (at most NAT_SESSIONS_MAX); `first`: sessions
+ * there is memory for with the first configuration that translates, if four times as many huge pages are
+ * free, 131,072 otherwise. quiesce: waits for a grace period of the workers. NULL and errno */
+struct nat *nat_new(uint32_t sessions, uint32_t first, void (*quiesce)(void));
 void nat_free(struct nat *nat);
 
 /* control, about every 100 ms: prepares memory before workers need it (they never allocate), expires sessions

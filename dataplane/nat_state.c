@@ -13,7 +13,7 @@
 
 #define EXPIRED_STRIPES 8u /* of fragments, a call */
 
-struct nat *nat_new(uint32_t sessions, void (*quiesce)(void))
+struct nat *nat_new(uint32_t sessions, uint32_t first, void (*quiesce)(void))
 {
     if (sessions == 0 || sessions >= NAT_SESSIONS_MAX - SESSIONS_CHUNK) {
         errno = EINVAL;
@@ -23,6 +23,7 @@ struct nat *nat_new(uint32_t sessions, void (*quiesce)(void))
     if (!nat)
         return NULL;
     nat->quiesce = quiesce;
+    nat->first = first;
     nat->address_count = 1;
     nat->addresses = conntrack_map(ADDRESSES_MAX * sizeof(struct nat_address *));
     nat->tenants = conntrack_map(TENANTS_MAX * sizeof(*nat->tenants));

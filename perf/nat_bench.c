@@ -190,7 +190,7 @@ static uint64_t established(struct table *table, bool outbound, bool prefetch)
 
 static void table_fill(struct table *table, uint32_t count)
 {
-    table->context.nat = nat_new(count + 1000000, quiesce);
+    table->context.nat = nat_new(count + 1000000, 0, quiesce);
     table->config = configure(table->context.nat);
     table->context.config = table->config;
     table->context.now_s = 1000;

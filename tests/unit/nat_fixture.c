@@ -106,7 +106,7 @@ void nat_fixture_one_to_one(struct nat_fixture *fixture, const char *address, ui
 struct nat_fixture *nat_fixture_with(uint32_t sessions, void (*quiesce)(void))
 {
     struct nat_fixture *fixture = calloc(1, sizeof(*fixture));
-    fixture->nat = nat_new(sessions, quiesce);
+    fixture->nat = nat_new(sessions, 0, quiesce);
     fixture->objects = objects_new();
     assert_non_null(fixture->nat);
     assert_non_null(fixture->objects);
