@@ -13,6 +13,7 @@
 /* What has been taken for a session that is being made. */
 struct claim {
     struct tenant_state *tenant;
+    const struct hint *hint; /* NULL: none */
     uint64_t guest_hash;
     uint32_t guest, id;
     struct mapping mapping;
@@ -95,6 +96,33 @@ static bool claim_mapping(const struct nat_context *context, const struct sessio
     return false;
 }
 
+static void claim_hashes(const struct nat *nat, const struct session_request *request,
+                         const struct nat_key *outbound, struct claim *claim)
+{
+    uint16_t port = (uint16_t)request->interface->port;
+    if (__builtin_expect(claim->hint != NULL, 1)) {
+        claim->guest_hash = claim->hint->guest;
+        claim->hashes[0] = claim->hint->hashes[0];
+        claim->hashes[2] = claim->hint->hashes[2];
+        return;
+    }
+    struct nat_key endpoint = key_endpoint(request->inside, request->inside_port, port, request->protocol);
+    claim->guest_hash = guest_hash(nat, request->inside, port);
+    claim->hashes[0] = nat_hash(nat, outbound);
+    claim->hashes[2] = nat_hash(nat, &endpoint);
+}
+
+static uint64_t inbound_hash(const struct nat *nat, const struct session_request *request,
+                             const struct claim *claim)
+{
+    const struct mapping *mapping = &claim->mapping;
+    if (claim->hint && claim->hint->port == mapping->port && claim->hint->address == mapping->address)
+        return claim->hint->hashes[1];
+    struct nat_key key = key_inbound(mapping->address, mapping->port, request->remote, request->remote_port,
+                                     request->protocol);
+    return nat_hash(nat, &key);
+}
+
 static enum dp_drop create_claimed(const struct nat_context *context, const struct session_request *request,
                                    struct claim *claim)
 {
@@ -106,13 +134,12 @@ static enum dp_drop create_claimed(const struct nat_context *context, const stru
     if (claim->id) {
         struct session *session = &nat->sessions[claim->id];
         session_fill(context, request, claim);
-        struct nat_key key = key_inbound(claim->mapping.address, claim->mapping.port, request->remote,
-                                         request->remote_port, request->protocol);
-        claim->hashes[1] = nat_hash(nat, &key);
+        claim->hashes[1] = inbound_hash(nat, request, claim);
         if (session_enter(nat, request, claim)) {
             writer_add(&nat->addresses[claim->mapping.address]->sessions, 1);
             writer_total_add(&claim->tenant->created);
-            wheel_add(nat, wheel, claim->id, context->now_s);
+            wheel_add_new(nat, wheel, claim->id, context->now_s);
+            nat->creator = context->worker + 1;
             return DP_DROP_COUNT;
         }
         __atomic_store_n(&session->generation, session->generation + 1, __ATOMIC_RELEASE);
@@ -179,25 +206,15 @@ no_session:
     return drop;
 }
 
-/* What a new session touches beside the bucket that its packet missed in: all of it cold, as a rule, and one
- * miss at a time if it were not for this. */
-void conntrack_prefetch(const struct nat_context *context, const struct session_request *request)
+/* Is it there already? Who did not find it a moment ago, and whose own session was the last that anybody
+ * made, need not look again. */
+static bool find_again(const struct nat_context *context, const struct session_request *request,
+                       const struct nat_key *outbound, uint64_t hash, struct session_view *view)
 {
     const struct nat *nat = context->nat;
-    uint16_t interface = (uint16_t)request->interface->port, port = request->translated_port;
-    const struct index_table *table = &index_tables(&nat->index)->current;
-    uint64_t guest = guest_hash(nat, request->inside, interface);
-    __builtin_prefetch(index_home(&index_tables(&nat->guest_index)->current, guest), 1);
-    if (request->pool) {
-        struct nat_key key =
-            key_endpoint(request->inside, request->inside_port, interface, request->protocol);
-        uint64_t endpoint = nat_hash(nat, &key);
-        __builtin_prefetch(index_home(table, endpoint), 1);
-        port = mapping_foresee(context, request->pool, request->protocol, endpoint);
-    }
-    struct nat_key inbound =
-        key_inbound(request->address->id, port, request->remote, request->remote_port, request->protocol);
-    __builtin_prefetch(index_home(table, nat_hash(nat, &inbound)), 1);
+    if (request->missing && nat->creator == context->worker + 1)
+        return false;
+    return conntrack_find(nat, outbound, hash, view);
 }
 
 enum dp_drop conntrack_create(const struct nat_context *context, const struct session_request *request,
@@ -207,14 +224,14 @@ enum dp_drop conntrack_create(const struct nat_context *context, const struct se
     uint16_t port = (uint16_t)request->interface->port;
     struct nat_key outbound = key_outbound(request->inside, request->inside_port, request->remote,
                                            request->remote_port, port, request->protocol);
-    struct nat_key endpoint = key_endpoint(request->inside, request->inside_port, port, request->protocol);
-    struct claim claim = {.tenant = &nat->tenants[request->interface->tenant],
-                          .guest_hash = guest_hash(nat, request->inside, port),
-                          .hashes = {nat_hash(nat, &outbound), 0, nat_hash(nat, &endpoint)}};
+    struct claim claim = {.tenant = &nat->tenants[request->interface->tenant]};
     enum dp_drop drop = DP_DROP_COUNT;
 
+    if (!request->inbound)
+        claim.hint = conntrack_hint(&nat->wheels[context->worker].hints, &outbound, request->hash);
+    claim_hashes(nat, request, &outbound, &claim);
     spin_lock(&nat->writer);
-    if (!conntrack_find(nat, &outbound, claim.hashes[0], view))
+    if (!find_again(context, request, &outbound, claim.hashes[0], view))
         drop = create_locked(context, request, &claim, view);
     else if (request->inbound && (ports_translated(view->ports) != request->translated_port ||
                                   ports_address(view->ports) != request->address->id))

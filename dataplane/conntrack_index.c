@@ -12,35 +12,6 @@
  */
 #include "conntrack.h"
 
-#ifndef __SANITIZE_THREAD__
-#include <emmintrin.h>
-#endif
-
-static inline uint32_t slot_load(const uint32_t *slot)
-{
-    return __atomic_load_n(slot, __ATOMIC_RELAXED);
-}
-
-uint32_t index_matches(const struct index_bucket *bucket, uint32_t tag)
-{
-#ifdef __SANITIZE_THREAD__
-    uint32_t found = 0;
-    for (unsigned i = 0; i < INDEX_SLOTS; i++)
-        found |= (uint32_t)((slot_load(&bucket->slots[i]) & ~SESSION_IDS_MASK) == tag) << i;
-    return found;
-#else
-    /* Aligned words of a vector load are whole; the slot that is taken is read again. */
-    const __m128i *words = (const __m128i *)(const void *)bucket->slots;
-    const __m128i wanted = _mm_set1_epi32((int)(tag >> 24));
-    __m128i a = _mm_cmpeq_epi32(_mm_srli_epi32(_mm_load_si128(words), 24), wanted);
-    __m128i b = _mm_cmpeq_epi32(_mm_srli_epi32(_mm_load_si128(words + 1), 24), wanted);
-    __m128i c = _mm_cmpeq_epi32(_mm_srli_epi32(_mm_load_si128(words + 2), 24), wanted);
-    __m128i d = _mm_cmpeq_epi32(_mm_srli_epi32(_mm_load_si128(words + 3), 24), wanted);
-    __m128i all = _mm_packs_epi16(_mm_packs_epi32(a, b), _mm_packs_epi32(c, d));
-    return (uint32_t)_mm_movemask_epi8(all) & ((1u << INDEX_SLOTS) - 1);
-#endif
-}
-
 /* The first slot with that value gets the other. */
 static inline bool bucket_swap(struct index_bucket *bucket, uint32_t from, uint32_t to)
 {

@@ -191,6 +191,7 @@ static void index_move(struct nat *nat, struct index *index, const struct pool *
             moved = move(nat, index->moved);
             index->moved += moved;
         }
+        nat->creator = 0;
         spin_unlock(&nat->writer);
         if (!moved)
             return; /* no room in the larger one; not seen to happen: stays in the old one until there is */

@@ -28,6 +28,26 @@ static void wheel_set_now(struct wheel *wheel, uint32_t now_s)
     __atomic_store_n(&wheel->now, now_s, __ATOMIC_RELAXED);
 }
 
+/* To be looked at in `left` seconds. */
+static void wheel_put(struct nat *nat, struct wheel *wheel, uint32_t id, uint32_t now_s, uint32_t left)
+{
+    if (!wheel->now)
+        wheel_set_now(wheel, now_s);
+    /* Not beyond the slot before the next one: a wheel may be late. */
+    uint32_t due = now_s + left;
+    if ((int32_t)(due - wheel->now) >= (int32_t)WHEEL_SLOTS)
+        due = wheel->now + WHEEL_SLOTS - 1;
+    uint32_t *slot = &wheel->slots[due & (WHEEL_SLOTS - 1)];
+    nat->cold[id].wheel_next = *slot;
+    *slot = id;
+}
+
+/* No phase's time is shorter. */
+void wheel_add_new(struct nat *nat, struct wheel *wheel, uint32_t id, uint32_t now_s)
+{
+    wheel_put(nat, wheel, id, now_s, WHEEL_DELAY_MAX);
+}
+
 void wheel_add(struct nat *nat, struct wheel *wheel, uint32_t id, uint32_t now_s)
 {
     const struct session *session = &nat->sessions[id];
@@ -38,15 +58,7 @@ void wheel_add(struct nat *nat, struct wheel *wheel, uint32_t id, uint32_t now_s
         left = timeout - idle + 1;
     if (left > WHEEL_DELAY_MAX)
         left = WHEEL_DELAY_MAX;
-    if (!wheel->now)
-        wheel_set_now(wheel, now_s);
-    /* Not beyond the slot before the next one: a wheel may be late. */
-    uint32_t due = now_s + left;
-    if ((int32_t)(due - wheel->now) >= (int32_t)WHEEL_SLOTS)
-        due = wheel->now + WHEEL_SLOTS - 1;
-    uint32_t *slot = &wheel->slots[due & (WHEEL_SLOTS - 1)];
-    nat->cold[id].wheel_next = *slot;
-    *slot = id;
+    wheel_put(nat, wheel, id, now_s, left);
 }
 
 static void visit(struct nat *nat, struct wheel *wheel, uint32_t id, uint32_t now_s)

@@ -125,11 +125,34 @@ struct pool {
     uint32_t limit;    /* control */
 };
 
+/* What is looked up. meta: two ports 0-31, scope 32-47, protocol 48-55, kind 56-57. */
+enum key_kind { KEY_OUTBOUND, KEY_INBOUND, KEY_ENDPOINT, KEY_GUEST };
+struct nat_key {
+    uint64_t a[2], b[2], meta;
+};
+
+/* What a session that may be made will need (conntrack_hint.c). The worker's. */
+#define HINTS_MAX 64u
+struct nat_pool;
+struct hint {
+    struct nat_key outbound;
+    uint64_t hashes[SESSION_ENTRIES]; /* [1]: for `address` and `port` */
+    uint64_t guest;                   /* hash */
+    const struct nat_pool *pool;      /* until complete; NULL: none */
+    uint16_t address, port;
+};
+struct hints {
+    unsigned count, next;
+    bool complete;
+    struct hint list[HINTS_MAX];
+};
+
 struct wheel {
     uint32_t now;                /* second whose slot is next; 0: not started. Writer: w, anyone: r */
     uint32_t slots[WHEEL_SLOTS]; /* lists; the writer's */
     uint64_t salt;               /* worker: of the ports it allocates */
     uint32_t allocated;          /* worker: ports, modulo 2^32 */
+    struct hints hints;          /* worker */
     struct held *release;        /* worker: fragments that nat_release is to give out */
     struct held *released;       /* worker: given out, to be freed at the next call */
 } __attribute__((aligned(64)));
@@ -150,8 +173,9 @@ struct tenant_state {
 
 /* nat_port.protocol */
 enum nat_protocol { NAT_TCP, NAT_UDP, NAT_ICMP, NAT_PROTOCOLS };
-#define PORT_WORDS   1024u /* of 64 bits: a bit a port */
-#define PORT_SHARERS 256u  /* power of two; tenants that are counted apart */
+#define PORT_WORDS   1024u                          /* of 64 bits: a bit a port */
+#define BLOCKED_SIZE (PORT_WORDS + PORT_WORDS / 64) /* words of nat_pool.blocked */
+#define PORT_SHARERS 256u                           /* power of two; tenants that are counted apart */
 
 /* State of an outside address. Lives while it is configured or has sessions. */
 struct nat_address {
@@ -187,4 +211,5 @@ struct nat {
     uint32_t fresh_before; /* session_pool.fresh at the last conntrack_grow; control */
     struct wheel wheels[DP_WORKERS_MAX];
     uint32_t writer __attribute__((aligned(64))); /* lock: whoever has it may create and end sessions */
+    uint32_t creator; /* under it: worker + 1 that made the last session; 0: control moved some since */
 };

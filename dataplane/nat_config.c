@@ -130,6 +130,7 @@ static void block(uint64_t *blocked, uint32_t first, uint32_t last)
         uint64_t from = word == first / 64 ? UINT64_MAX << (first & 63) : UINT64_MAX;
         uint64_t to = word == last / 64 ? UINT64_MAX >> (63 - (last & 63)) : UINT64_MAX;
         blocked[word] |= from & to;
+        blocked[PORT_WORDS + word / 64] |= UINT64_C(1) << (word & 63);
     }
 }
 
@@ -145,7 +146,7 @@ static int add_addresses(struct nat *nat, struct nat_config *config, const struc
         address->port_first = object->port_first;
         address->port_last = object->port_last;
         for (unsigned kind = 0; kind < NAT_PROTOCOLS; kind++) {
-            address->blocked[kind] = calloc(PORT_WORDS, sizeof(uint64_t));
+            address->blocked[kind] = calloc(BLOCKED_SIZE, sizeof(uint64_t));
             if (!address->blocked[kind])
                 return -ENOMEM;
             block(address->blocked[kind], 0, object->port_first ? object->port_first - 1u : 0);

@@ -45,8 +45,18 @@ static uint32_t start_of(const struct nat_context *context, const struct nat_poo
 /* Those of the 64 that may be allocated. */
 static uint64_t free_ports(const struct nat_pool *pool, unsigned kind, unsigned word)
 {
-    uint64_t taken = __atomic_load_n(&pool->address->bitmap[kind][word], __ATOMIC_RELAXED);
-    return ~(taken | pool->blocked[kind][word]);
+    uint64_t free = ~__atomic_load_n(&pool->address->bitmap[kind][word], __ATOMIC_RELAXED);
+    const uint64_t *blocked = pool->blocked[kind];
+    if (__builtin_expect(blocked[PORT_WORDS + word / 64] >> (word & 63) & 1, 0))
+        free &= ~blocked[word];
+    return free;
+}
+
+void mapping_prefetch(const struct nat_context *context, const struct nat_pool *pool, uint8_t protocol,
+                      uint64_t endpoint)
+{
+    __builtin_prefetch(
+        &pool->address->bitmap[nat_protocol_of(protocol)][start_of(context, pool, endpoint) / 64], 1);
 }
 
 uint16_t mapping_foresee(const struct nat_context *context, const struct nat_pool *pool, uint8_t protocol,

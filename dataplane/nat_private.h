@@ -14,7 +14,8 @@ struct nat_pool {
     struct nat_address *address;
     uint16_t port_first, port_last;
     uint32_t usable[NAT_PROTOCOLS]; /* ports */
-    /* PORT_WORDS each, set: not to be allocated (outside the range, forwarded, or the tunnel's UDP port) */
+    /* PORT_WORDS each, set: not to be allocated (outside the range, forwarded, or the tunnel's UDP port);
+     * after them a bit a word, set: it has such ports */
     const uint64_t *blocked[NAT_PROTOCOLS];
     uint32_t sharers;          /* tenants that are translated to the address */
     bool endpoint_independent; /* filter */
@@ -115,7 +116,12 @@ static inline bool address_equal(const uint64_t a[2], const uint64_t b[2])
  * port of the inside end, and the remote one's is 0. */
 struct tuple {
     uint64_t source[2], destination[2];
-    uint16_t source_port, destination_port;
+    union { /* loaded and stored as one: what is stored in halves and read as a whole waits for its store */
+        struct {
+            uint16_t source_port, destination_port;
+        };
+        uint32_t ports;
+    };
     uint8_t protocol, tcp_flags;
     bool opens; /* may be the first of a session */
     bool error; /* ICMP error: no ports */

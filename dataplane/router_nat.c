@@ -345,7 +345,13 @@ void router_nat_prefetch(struct program *program, struct routed *working, unsign
         translated[hashed] = routed;
         hashes[hashed++] = nat_prefetch(&context, routed->port, outbound, routed->packet, &routed->info);
     }
+    bool new = false;
     for (unsigned i = 0; i < hashed; i++)
-        if (!nat_prefetch_session(&context, hashes[i]) && translated[i]->in->router->id != 0)
-            nat_prefetch_new(&context, translated[i]->port, translated[i]->packet, &translated[i]->info);
+        if (!nat_prefetch_session(&context, hashes[i]) && translated[i]->in->router->id != 0) {
+            const struct routed *routed = translated[i];
+            nat_prefetch_new(&context, routed->port, routed->packet, &routed->info, hashes[i]);
+            new = true;
+        }
+    if (new)
+        nat_prefetch_ports(&context);
 }

@@ -140,7 +140,8 @@ static uint64_t run(struct table *table, bool outbound, bool prefetch)
             hashes[i] = nat_prefetch(&table->context, port, outbound, &frames.packets[i], &frames.infos[i]);
         for (unsigned i = 0; i < BATCH; i++)
             if (!nat_prefetch_session(&table->context, hashes[i]) && outbound)
-                nat_prefetch_new(&table->context, port, &frames.packets[i], &frames.infos[i]);
+                nat_prefetch_new(&table->context, port, &frames.packets[i], &frames.infos[i], hashes[i]);
+        nat_prefetch_ports(&table->context);
     }
     enum dp_drop worst = DP_DROP_COUNT;
     for (unsigned i = 0; i < BATCH; i++) {

@@ -346,10 +346,11 @@ static struct seen through(struct nat_fixture *fixture, bool out, uint32_t port,
     struct cut *cut = cut_frame(flat->bytes, flat->size, PACKET_HEADER_MAX, 700);
     if (!parse_l2(&cut->packet, &info) || !parse_l3(&cut->packet, &info))
         fail_msg("the frame does not parse");
-    if (!nat_prefetch_session(&fixture->context,
-                              nat_prefetch(&fixture->context, port, out, &cut->packet, &info)) &&
-        out)
-        nat_prefetch_new(&fixture->context, port, &cut->packet, &info);
+    uint64_t hash = nat_prefetch(&fixture->context, port, out, &cut->packet, &info);
+    if (!nat_prefetch_session(&fixture->context, hash) && out) {
+        nat_prefetch_new(&fixture->context, port, &cut->packet, &info, hash);
+        nat_prefetch_ports(&fixture->context);
+    }
     seen.drop = out ? nat_outbound(&fixture->context, port, &cut->packet, &info, &seen.outcome, &seen.held)
                     : nat_inbound(&fixture->context, port, &cut->packet, &info, &seen.outcome, &seen.held);
     flatten(&cut->packet, &seen.frame);
