@@ -245,14 +245,32 @@ static void kill(struct nat *nat, uint32_t id)
     writer_add(&nat->addresses[ports_address(session->ports)]->sessions, -1);
 }
 
-void conntrack_end_locked(struct nat *nat, uint32_t id, uint32_t generation, bool expired, uint32_t now_s)
+bool conntrack_idle(const struct nat *nat, uint32_t id, uint32_t now_s)
 {
-    struct session *session = &nat->sessions[id];
-    if (session->generation != generation)
-        return;
+    const struct session *session = &nat->sessions[id];
     int32_t idle = (int32_t)(now_s - __atomic_load_n(&session->last_seen, __ATOMIC_RELAXED));
     uint8_t state = __atomic_load_n(&session->state, __ATOMIC_RELAXED);
-    if (!expired || (idle >= 0 && (uint32_t)idle > session_timeout(session->protocol, state)))
+    return idle >= 0 && (uint32_t)idle > session_timeout(session->protocol, state);
+}
+
+void conntrack_prefetch_entries(const struct nat *nat, uint32_t id)
+{
+    const struct index_tables *tables = index_tables(&nat->index);
+    const struct index_table *table = session_table(nat, id);
+    uint64_t hashes[SESSION_ENTRIES];
+    if (!(nat->sessions[id].generation & 1))
+        return;
+    session_hashes(nat, &nat->sessions[id], hashes);
+    for (unsigned i = 0; i < SESSION_ENTRIES; i++) {
+        __builtin_prefetch(index_home(table, hashes[i]), 1);
+        if (table != &tables->current)
+            __builtin_prefetch(index_home(&tables->current, hashes[i]), 1);
+    }
+}
+
+void conntrack_end_locked(struct nat *nat, uint32_t id, uint32_t generation, bool expired, uint32_t now_s)
+{
+    if (nat->sessions[id].generation == generation && (!expired || conntrack_idle(nat, id, now_s)))
         kill(nat, id);
 }
 

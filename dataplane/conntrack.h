@@ -108,6 +108,9 @@ void conntrack_end(struct nat *nat, uint32_t id, uint32_t generation, bool expir
 /* A free session's number, under the writer's lock; 0: none. */
 uint32_t conntrack_take(struct nat *nat);
 void conntrack_give(struct nat *nat, uint32_t id);
+bool conntrack_idle(const struct nat *nat, uint32_t id, uint32_t now_s); /* for too long */
+/* Under the writer's lock: brings near what ending or moving the session will touch. */
+void conntrack_prefetch_entries(const struct nat *nat, uint32_t id);
 void conntrack_end_locked(struct nat *nat, uint32_t id, uint32_t generation, bool expired, uint32_t now_s);
 void session_hashes(const struct nat *nat, const struct session *session, uint64_t hashes[SESSION_ENTRIES]);
 const struct index_table *session_table(const struct nat *nat, uint32_t id); /* that has its entries */
@@ -195,7 +198,6 @@ void mapping_leave(struct nat *nat, uint32_t id, uint64_t hash);
 /* conntrack_timer.c; under the writer's lock */
 void wheel_add(struct nat *nat, struct wheel *wheel, uint32_t id, uint32_t now_s);
 void wheel_add_new(struct nat *nat, struct wheel *wheel, uint32_t id, uint32_t now_s);
-bool wheel_turn(struct nat *nat, struct wheel *wheel, uint32_t now_s, unsigned budget);
 void conntrack_turn_late(struct nat *nat, uint32_t now_s); /* control, without the lock: sleepers' wheels */
 
 /* conntrack_tcp.c */

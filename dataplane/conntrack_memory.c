@@ -180,21 +180,37 @@ static bool session_move(struct nat *nat, uint32_t id)
     return done == count;
 }
 
+static bool sessions_move(struct nat *nat, uint32_t first, unsigned count)
+{
+    bool moved = true;
+    for (unsigned i = 0; i < count; i++)
+        conntrack_prefetch_entries(nat, first + i);
+    for (unsigned i = 0; i < count; i++)
+        moved &= session_move(nat, first + i);
+    return moved;
+}
+
+static bool guests_move(struct nat *nat, uint32_t first, unsigned count)
+{
+    bool moved = true;
+    for (unsigned i = 0; i < count; i++)
+        moved &= guest_move(nat, first + i);
+    return moved;
+}
+
 static void index_move(struct nat *nat, struct index *index, const struct pool *pool,
-                       bool (*move)(struct nat *nat, uint32_t id))
+                       bool (*move)(struct nat *nat, uint32_t first, unsigned count))
 {
     uint32_t end = __atomic_load_n(&pool->fresh, __ATOMIC_RELAXED);
-    bool moved = true;
     for (unsigned i = 0; i < MOVED && index->moved < end; i += MOVED_AT_ONCE) {
+        unsigned count = end - index->moved < MOVED_AT_ONCE ? end - index->moved : MOVED_AT_ONCE;
         spin_lock(&nat->writer);
-        for (unsigned j = 0; j < MOVED_AT_ONCE && index->moved < end && moved; j++) {
-            moved = move(nat, index->moved);
-            index->moved += moved;
-        }
+        bool moved = move(nat, index->moved, count);
         nat->creator = 0;
         spin_unlock(&nat->writer);
         if (!moved)
             return; /* no room in the larger one; not seen to happen: stays in the old one until there is */
+        index->moved += count;
     }
     if (index->moved >= end)
         index_finish(nat, index);
@@ -255,7 +271,7 @@ static bool grow_sessions(struct nat *nat, uint32_t factor)
 {
     struct pool *pool = &nat->session_pool;
     if (nat->index.tables->old.buckets)
-        index_move(nat, &nat->index, pool, session_move);
+        index_move(nat, &nat->index, pool, sessions_move);
     else if (half_used(pool))
         return extend_sessions(nat, times(pool->capacity, factor, pool->limit)) == 0;
     else
@@ -267,7 +283,7 @@ static bool grow_guests(struct nat *nat, uint32_t factor)
 {
     struct pool *pool = &nat->guest_pool;
     if (nat->guest_index.tables->old.buckets)
-        index_move(nat, &nat->guest_index, pool, guest_move);
+        index_move(nat, &nat->guest_index, pool, guests_move);
     else if (half_used(pool))
         return extend_guests(nat, times(pool->capacity, factor, pool->limit)) == 0;
     else

@@ -74,26 +74,39 @@ static void visit(struct nat *nat, struct wheel *wheel, uint32_t id, uint32_t no
         conntrack_give(nat, id);
 }
 
-/* Up to `budget` sessions that are due. True: there are more. */
-bool wheel_turn(struct nat *nat, struct wheel *wheel, uint32_t now_s, unsigned budget)
+/* Sessions that are due, out of their slots. */
+static unsigned collect(struct nat *nat, struct wheel *wheel, uint32_t now_s, uint32_t ids[VISITS_AT_ONCE])
 {
+    unsigned count = 0;
+    for (; (int32_t)(now_s - wheel->now) > 0; wheel_set_now(wheel, wheel->now + 1)) {
+        uint32_t *slot = &wheel->slots[wheel->now & (WHEEL_SLOTS - 1)];
+        while (*slot) {
+            if (count == VISITS_AT_ONCE)
+                return count;
+            ids[count++] = *slot;
+            *slot = nat->cold[*slot].wheel_next;
+            __builtin_prefetch(&nat->sessions[*slot], 1);
+            __builtin_prefetch(&nat->cold[*slot], 1);
+        }
+    }
+    return count;
+}
+
+/* Under the lock: some sessions that are due. True: there are more. */
+static bool wheel_turn(struct nat *nat, struct wheel *wheel, uint32_t now_s)
+{
+    uint32_t ids[VISITS_AT_ONCE];
     if (!wheel->now || (int32_t)(wheel->now - now_s) > (int32_t)WHEEL_SLOTS)
         wheel_set_now(wheel, now_s);
     if ((int32_t)(now_s - wheel->now) > (int32_t)WHEEL_SLOTS)
         wheel_set_now(wheel, now_s - WHEEL_SLOTS); /* after a long sleep: each slot once */
-    for (; (int32_t)(now_s - wheel->now) > 0; wheel_set_now(wheel, wheel->now + 1)) {
-        uint32_t *slot = &wheel->slots[wheel->now & (WHEEL_SLOTS - 1)];
-        while (*slot) {
-            if (!budget--)
-                return true;
-            uint32_t id = *slot;
-            *slot = nat->cold[id].wheel_next;
-            __builtin_prefetch(&nat->sessions[*slot]);
-            __builtin_prefetch(&nat->cold[*slot]);
-            visit(nat, wheel, id, now_s);
-        }
-    }
-    return false;
+    unsigned count = collect(nat, wheel, now_s, ids);
+    for (unsigned i = 0; i < count; i++)
+        if (conntrack_idle(nat, ids[i], now_s))
+            conntrack_prefetch_entries(nat, ids[i]);
+    for (unsigned i = 0; i < count; i++)
+        visit(nat, wheel, ids[i], now_s);
+    return (int32_t)(now_s - wheel->now) > 0;
 }
 
 void nat_tick(const struct nat_context *context)
@@ -105,7 +118,7 @@ void nat_tick(const struct nat_context *context)
     for (unsigned visits = 0; more && visits < TICK_VISITS; visits += VISITS_AT_ONCE) {
         if (!spin_trylock(&context->nat->writer))
             return;
-        more = wheel_turn(context->nat, wheel, context->now_s, VISITS_AT_ONCE);
+        more = wheel_turn(context->nat, wheel, context->now_s);
         spin_unlock(&context->nat->writer);
     }
     if (!more)
@@ -121,7 +134,7 @@ void conntrack_turn_late(struct nat *nat, uint32_t now_s)
             uint32_t now = __atomic_load_n(&wheel->now, __ATOMIC_RELAXED);
             if (!now || (int32_t)(now_s - now) < 3 || !spin_trylock(&nat->writer))
                 break;
-            more = wheel_turn(nat, wheel, now_s, VISITS_AT_ONCE);
+            more = wheel_turn(nat, wheel, now_s);
             spin_unlock(&nat->writer);
         }
     }
