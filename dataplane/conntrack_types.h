@@ -173,11 +173,12 @@ struct tenant_state {
 
 /* nat_port.protocol */
 enum nat_protocol { NAT_TCP, NAT_UDP, NAT_ICMP, NAT_PROTOCOLS };
-#define PORT_WORDS   1024u                          /* of 64 bits: a bit a port */
-#define BLOCKED_SIZE (PORT_WORDS + PORT_WORDS / 64) /* words of nat_pool.blocked */
-#define PORT_SHARERS 256u                           /* power of two; tenants that are counted apart */
+#define PORT_WORDS   1024u /* of 64 bits: a bit a port */
+#define PORT_GROUP   16u   /* words; 64 groups */
+#define PORT_SHARERS 256u  /* power of two; tenants that are counted apart */
 
-/* State of an outside address. Lives while it is configured or has sessions. */
+/* State of an outside address. Lives while it is configured or has sessions. The first line is what a new
+ * session needs most of. */
 struct nat_address {
     uint64_t address[2];
     uint32_t outside; /* interface, port id */
@@ -185,12 +186,12 @@ struct nat_address {
     bool configured;                  /* control */
     uint32_t sessions;                /* writer: w, any: r, and so are the rest */
     uint32_t used[NAT_PROTOCOLS];     /* ports */
-    uint32_t *used_by[NAT_PROTOCOLS]; /* PORT_SHARERS: of them, by tenant; NULL: no ports */
+    uint64_t *bitmap[NAT_PROTOCOLS];  /* PORT_WORDS, set: taken. NULL: no ports */
+    uint32_t *used_by[NAT_PROTOCOLS]; /* PORT_SHARERS: of `used`, by tenant; NULL: no ports */
     uint64_t refused;
-    uint64_t *bitmap[NAT_PROTOCOLS]; /* PORT_WORDS, set: taken. NULL: no ports */
     /* Endpoint-independent filter only: by port, the session that has SESSION_F_HEAD. */
     uint32_t *heads[NAT_PROTOCOLS];
-};
+} __attribute__((aligned(64)));
 
 struct nat {
     struct session *sessions; /* by id; 0 is none */

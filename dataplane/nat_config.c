@@ -64,11 +64,10 @@ static struct nat_address *address_state(struct nat *nat, uint32_t outside, cons
     }
     if (!unused && nat->address_count == ADDRESSES_MAX)
         return NULL;
-    struct nat_address *state = calloc(1, sizeof(*state));
+    struct nat_address *state = aligned_alloc(64, sizeof(*state));
     if (!state)
         return NULL;
-    memcpy(state->address, address, 16);
-    state->outside = outside;
+    *state = (struct nat_address){.address = {address[0], address[1]}, .outside = outside};
     state->id = (uint16_t)(unused ? unused : nat->address_count++);
     nat->addresses[state->id] = state;
     return state;
@@ -130,7 +129,6 @@ static void block(uint64_t *blocked, uint32_t first, uint32_t last)
         uint64_t from = word == first / 64 ? UINT64_MAX << (first & 63) : UINT64_MAX;
         uint64_t to = word == last / 64 ? UINT64_MAX >> (63 - (last & 63)) : UINT64_MAX;
         blocked[word] |= from & to;
-        blocked[PORT_WORDS + word / 64] |= UINT64_C(1) << (word & 63);
     }
 }
 
@@ -146,7 +144,7 @@ static int add_addresses(struct nat *nat, struct nat_config *config, const struc
         address->port_first = object->port_first;
         address->port_last = object->port_last;
         for (unsigned kind = 0; kind < NAT_PROTOCOLS; kind++) {
-            address->blocked[kind] = calloc(BLOCKED_SIZE, sizeof(uint64_t));
+            address->blocked[kind] = calloc(PORT_WORDS, sizeof(uint64_t));
             if (!address->blocked[kind])
                 return -ENOMEM;
             block(address->blocked[kind], 0, object->port_first ? object->port_first - 1u : 0);
@@ -330,8 +328,11 @@ static int add_sources(struct nat_config *config, const struct objects *objects)
         for (unsigned kind = 0; kind < NAT_PROTOCOLS; kind++) {
             pool->blocked[kind] = address->blocked[kind];
             pool->usable[kind] = PORTS;
-            for (unsigned word = 0; word < PORT_WORDS; word++)
+            for (unsigned word = 0; word < PORT_WORDS; word++) {
                 pool->usable[kind] -= (uint32_t)__builtin_popcountll(pool->blocked[kind][word]);
+                if (pool->blocked[kind][word])
+                    pool->blocked_groups[kind] |= UINT64_C(1) << word / PORT_GROUP;
+            }
         }
         interface->serves = true;
         if (pool->endpoint_independent && prepare_heads(address->state) < 0)

@@ -46,9 +46,8 @@ static uint32_t start_of(const struct nat_context *context, const struct nat_poo
 static uint64_t free_ports(const struct nat_pool *pool, unsigned kind, unsigned word)
 {
     uint64_t free = ~__atomic_load_n(&pool->address->bitmap[kind][word], __ATOMIC_RELAXED);
-    const uint64_t *blocked = pool->blocked[kind];
-    if (__builtin_expect(blocked[PORT_WORDS + word / 64] >> (word & 63) & 1, 0))
-        free &= ~blocked[word];
+    if (__builtin_expect(pool->blocked_groups[kind] >> word / PORT_GROUP & 1, 0))
+        free &= ~pool->blocked[kind][word];
     return free;
 }
 

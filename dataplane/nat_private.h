@@ -14,11 +14,11 @@ struct nat_pool {
     struct nat_address *address;
     uint16_t port_first, port_last;
     uint32_t usable[NAT_PROTOCOLS]; /* ports */
-    /* PORT_WORDS each, set: not to be allocated (outside the range, forwarded, or the tunnel's UDP port);
-     * after them a bit a word, set: it has such ports */
+    /* PORT_WORDS each, set: not to be allocated (outside the range, forwarded, or the tunnel's UDP port) */
     const uint64_t *blocked[NAT_PROTOCOLS];
-    uint32_t sharers;          /* tenants that are translated to the address */
-    bool endpoint_independent; /* filter */
+    uint64_t blocked_groups[NAT_PROTOCOLS]; /* a bit a PORT_GROUP of words, set: it has such ports */
+    uint32_t sharers;                       /* tenants that are translated to the address */
+    bool endpoint_independent;              /* filter */
 };
 
 struct nat_forward {
