@@ -2,18 +2,18 @@
 /*
  * New sessions.
  *
- * Theory of operation. Under the worker's wheel lock (its free sessions and its slots) and the stripe of the
- * inside endpoint, in this order: is it there already (another worker was first); the tenant's limit; its
- * share of the table; for sessions opened from outside three quarters of that limit, and a quarter as long as
- * they are not answered (what floods a forwarded port leaves the tenant the rest for its own); the guest's
- * limit, and three quarters of it likewise; memory; the mapping. What fails undoes what came before it and
- * has a name. Then the fields, the generation, and the index entries.
+ * Theory of operation. Under the writer's lock, in this order: is it there already (another worker was
+ * first); the tenant's limit; its share of the table; for sessions opened from outside three quarters of that
+ * limit, and a quarter as long as they are not answered (what floods a forwarded port leaves the tenant the
+ * rest for its own); the guest's limit, and three quarters of it likewise; memory; the mapping. What fails
+ * undoes what came before it and has a name. Then the fields, the generation, and the index entries.
  */
 #include "nat_private.h"
 
 /* What has been taken for a session that is being made. */
 struct claim {
     struct tenant_state *tenant;
+    const struct hint *hint; /* NULL: none */
     uint64_t guest_hash;
     uint32_t guest, id;
     struct mapping mapping;
@@ -22,11 +22,10 @@ struct claim {
 
 static bool count_within(uint32_t *counter, uint32_t limit)
 {
-    uint32_t before = __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
-    if (!limit || before < limit)
-        return true;
-    count_add(counter, -1);
-    return false;
+    if (limit && *counter >= limit)
+        return false;
+    writer_add(counter, 1);
+    return true;
 }
 
 static void session_fill(const struct nat_context *context, const struct session_request *request,
@@ -75,7 +74,8 @@ static bool session_enter(struct nat *nat, const struct session_request *request
 }
 
 /* The outside endpoint. False: no port. */
-static bool claim_mapping(struct nat *nat, const struct session_request *request, struct claim *claim)
+static bool claim_mapping(const struct nat_context *context, const struct session_request *request,
+                          struct claim *claim)
 {
     if (!request->pool) {
         claim->mapping = (struct mapping){0, request->address->id, request->translated_port};
@@ -83,17 +83,44 @@ static bool claim_mapping(struct nat *nat, const struct session_request *request
     }
     struct nat_key key = key_endpoint(request->inside, request->inside_port,
                                       (uint16_t)request->interface->port, request->protocol);
-    if (mapping_find(nat, &key, claim->hashes[2], &claim->mapping))
+    if (mapping_find(context->nat, &key, claim->hashes[2], &claim->mapping))
         return true;
     if (request->inbound)
         return false; /* the mapping it was let in by is gone */
-    claim->mapping =
-        (struct mapping){0, request->pool->address->id,
-                         mapping_allocate(nat, request->pool, request->interface->tenant, request->protocol)};
+    claim->mapping = (struct mapping){0, request->pool->address->id,
+                                      mapping_allocate(context, request->pool, request->interface->tenant,
+                                                       request->protocol, claim->hashes[2])};
     if (claim->mapping.port)
         return true;
-    total_add(&request->pool->address->refused);
+    writer_total_add(&request->pool->address->refused);
     return false;
+}
+
+static void claim_hashes(const struct nat *nat, const struct session_request *request,
+                         const struct nat_key *outbound, struct claim *claim)
+{
+    uint16_t port = (uint16_t)request->interface->port;
+    if (__builtin_expect(claim->hint != NULL, 1)) {
+        claim->guest_hash = claim->hint->guest;
+        claim->hashes[0] = claim->hint->hashes[0];
+        claim->hashes[2] = claim->hint->hashes[2];
+        return;
+    }
+    struct nat_key endpoint = key_endpoint(request->inside, request->inside_port, port, request->protocol);
+    claim->guest_hash = guest_hash(nat, request->inside, port);
+    claim->hashes[0] = nat_hash(nat, outbound);
+    claim->hashes[2] = nat_hash(nat, &endpoint);
+}
+
+static uint64_t inbound_hash(const struct nat *nat, const struct session_request *request,
+                             const struct claim *claim)
+{
+    const struct mapping *mapping = &claim->mapping;
+    if (claim->hint && claim->hint->port == mapping->port && claim->hint->address == mapping->address)
+        return claim->hint->hashes[1];
+    struct nat_key key = key_inbound(mapping->address, mapping->port, request->remote, request->remote_port,
+                                     request->protocol);
+    return nat_hash(nat, &key);
 }
 
 static enum dp_drop create_claimed(const struct nat_context *context, const struct session_request *request,
@@ -101,23 +128,22 @@ static enum dp_drop create_claimed(const struct nat_context *context, const stru
 {
     struct nat *nat = context->nat;
     struct wheel *wheel = &nat->wheels[context->worker];
-    if (!claim_mapping(nat, request, claim))
+    if (!claim_mapping(context, request, claim))
         return request->inbound ? DP_DROP_NAT_NO_SESSION : DP_DROP_NAT_NO_PORT;
-    claim->id = wheel_take_free(nat, wheel);
+    claim->id = conntrack_take(nat);
     if (claim->id) {
         struct session *session = &nat->sessions[claim->id];
         session_fill(context, request, claim);
-        struct nat_key key = key_inbound(claim->mapping.address, claim->mapping.port, request->remote,
-                                         request->remote_port, request->protocol);
-        claim->hashes[1] = nat_hash(nat, &key);
+        claim->hashes[1] = inbound_hash(nat, request, claim);
         if (session_enter(nat, request, claim)) {
-            count_add(&nat->addresses[claim->mapping.address]->sessions, 1);
-            total_add(&claim->tenant->created);
-            wheel_add(nat, wheel, claim->id, context->now_s);
+            writer_add(&nat->addresses[claim->mapping.address]->sessions, 1);
+            writer_total_add(&claim->tenant->created);
+            wheel_add_new(nat, wheel, claim->id, context->now_s);
+            nat->creator = context->worker + 1;
             return DP_DROP_COUNT;
         }
         __atomic_store_n(&session->generation, session->generation + 1, __ATOMIC_RELEASE);
-        wheel_give_free(nat, wheel, claim->id);
+        conntrack_give(nat, claim->id);
     }
     if (request->pool && !claim->mapping.head)
         mapping_release(nat, claim->mapping.address, request->interface->tenant, request->protocol,
@@ -171,51 +197,46 @@ static enum dp_drop create_locked(const struct nat_context *context, const struc
     guest_leave(nat, claim->guest, request->inbound);
 no_half_open:
     if (request->inbound)
-        count_add(&claim->tenant->half_open, -1);
+        writer_add(&claim->tenant->half_open, -1);
 no_inbound:
     if (request->inbound)
-        count_add(&claim->tenant->inbound, -1);
+        writer_add(&claim->tenant->inbound, -1);
 no_session:
-    count_add(&claim->tenant->sessions, -1);
+    writer_add(&claim->tenant->sessions, -1);
     return drop;
 }
 
-/* Under the wheel's lock. What a new session touches beside the bucket that its packet missed in: all of it
- * cold, as a rule, and one miss at a time if it were not for this. */
-static void prefetch(const struct nat *nat, const struct wheel *wheel, const struct claim *claim)
+/* Is it there already? Who did not find it a moment ago, and whose own session was the last that anybody
+ * made, need not look again. */
+static bool find_again(const struct nat_context *context, const struct session_request *request,
+                       const struct nat_key *outbound, uint64_t hash, struct session_view *view)
 {
-    uint32_t id = wheel->free_count ? wheel->free[wheel->free_count - 1] : 0;
-    __builtin_prefetch(index_home(&index_tables(&nat->index)->current, claim->hashes[2]), 1);
-    __builtin_prefetch(index_home(&index_tables(&nat->guest_index)->current, claim->guest_hash), 1);
-    __builtin_prefetch(&nat->sessions[id], 1);
-    __builtin_prefetch(&nat->cold[id], 1);
+    const struct nat *nat = context->nat;
+    if (request->missing && nat->creator == context->worker + 1)
+        return false;
+    return conntrack_find(nat, outbound, hash, view);
 }
 
 enum dp_drop conntrack_create(const struct nat_context *context, const struct session_request *request,
                               struct session_view *view)
 {
     struct nat *nat = context->nat;
-    struct wheel *wheel = &nat->wheels[context->worker];
     uint16_t port = (uint16_t)request->interface->port;
     struct nat_key outbound = key_outbound(request->inside, request->inside_port, request->remote,
                                            request->remote_port, port, request->protocol);
-    struct nat_key endpoint = key_endpoint(request->inside, request->inside_port, port, request->protocol);
-    struct claim claim = {.tenant = &nat->tenants[request->interface->tenant],
-                          .guest_hash = guest_hash(nat, request->inside, port),
-                          .hashes = {nat_hash(nat, &outbound), 0, nat_hash(nat, &endpoint)}};
-    uint32_t *stripe = endpoint_stripe(nat, claim.hashes[2]);
+    struct claim claim = {.tenant = &nat->tenants[request->interface->tenant]};
     enum dp_drop drop = DP_DROP_COUNT;
 
-    spin_lock(&wheel->lock);
-    prefetch(nat, wheel, &claim);
-    spin_lock(stripe);
-    if (!conntrack_find(nat, &outbound, claim.hashes[0], view))
+    if (!request->inbound)
+        claim.hint = conntrack_hint(&nat->wheels[context->worker].hints, &outbound, request->hash);
+    claim_hashes(nat, request, &outbound, &claim);
+    spin_lock(&nat->writer);
+    if (!find_again(context, request, &outbound, claim.hashes[0], view))
         drop = create_locked(context, request, &claim, view);
     else if (request->inbound && (ports_translated(view->ports) != request->translated_port ||
                                   ports_address(view->ports) != request->address->id))
         drop = DP_DROP_NAT_STATE; /* the same two ends by way of another outside endpoint */
-    spin_unlock(stripe);
-    spin_unlock(&wheel->lock);
+    spin_unlock(&nat->writer);
     if (drop != DP_DROP_COUNT && drop != DP_DROP_NAT_STATE)
         total_add(&claim.tenant->refused);
     return drop;

@@ -4,16 +4,9 @@
  *
  * Theory of operation. A guest is an inside address of an interface while it has sessions: 32 bytes and an
  * index entry, made with its first session and gone with its last. There is room for as many guests as for
- * sessions, so none can use up another's. Everything happens under the guest's stripe; an index probe may
- * look at guests of other stripes that change, and takes only one whose `interface`, which is 0 while it is
- * not whole, says the same before and after.
+ * sessions, so none can use up another's. All of it is the writer's alone.
  */
 #include "conntrack.h"
-
-static inline uint32_t *guest_stripe(struct nat *nat, uint64_t hash)
-{
-    return &nat->guest_stripes[hash >> 8 & (GUEST_STRIPES - 1)].lock;
-}
 
 uint64_t guest_hash(const struct nat *nat, const uint64_t address[2], uint16_t interface)
 {
@@ -23,10 +16,8 @@ uint64_t guest_hash(const struct nat *nat, const uint64_t address[2], uint16_t i
 
 static bool guest_is(const struct guest *guest, const uint64_t address[2], uint16_t interface)
 {
-    return __atomic_load_n(&guest->interface, __ATOMIC_ACQUIRE) == interface &&
-           __atomic_load_n(&guest->address[0], __ATOMIC_ACQUIRE) == address[0] &&
-           __atomic_load_n(&guest->address[1], __ATOMIC_ACQUIRE) == address[1] &&
-           __atomic_load_n(&guest->interface, __ATOMIC_RELAXED) == interface;
+    return guest->interface == interface && guest->address[0] == address[0] &&
+           guest->address[1] == address[1];
 }
 
 static uint32_t table_find(const struct nat *nat, const struct index_table *table, uint64_t hash,
@@ -45,42 +36,39 @@ static uint32_t table_find(const struct nat *nat, const struct index_table *tabl
     }
 }
 
+static void guest_free(struct nat *nat, uint32_t id)
+{
+    struct guest *guest = &nat->guests[id];
+    guest->interface = 0;
+    guest->next_free = nat->guest_pool.free;
+    nat->guest_pool.free = id;
+}
+
 static uint32_t guest_new(struct nat *nat, const struct index_tables *tables, uint64_t hash,
                           const uint64_t address[2], uint16_t interface)
 {
     struct pool *pool = &nat->guest_pool;
-    spin_lock(&pool->lock);
     uint32_t id = pool->free;
-    if (id)
+    if (id) {
         pool->free = nat->guests[id].next_free;
-    else if (pool->fresh < pool->capacity)
-        id = __atomic_fetch_add(&pool->fresh, 1, __ATOMIC_RELAXED);
-    spin_unlock(&pool->lock);
-    if (!id) {
+    } else if (pool->fresh < pool->capacity) {
+        id = pool->fresh;
+        writer_add(&pool->fresh, 1);
+    } else {
         __atomic_store_n(&nat->grow_wanted, 1, __ATOMIC_RELAXED);
         return 0;
     }
-    struct guest *guest = &nat->guests[id];
-    __atomic_store_n(&guest->address[0], address[0], __ATOMIC_RELAXED);
-    __atomic_store_n(&guest->address[1], address[1], __ATOMIC_RELAXED);
-    guest->sessions = guest->inbound = 0;
-    guest->epoch = tables->epoch;
-    __atomic_store_n(&guest->interface, interface, __ATOMIC_RELEASE);
+    nat->guests[id] =
+        (struct guest){.address = {address[0], address[1]}, .interface = interface, .epoch = tables->epoch};
     if (index_insert(&tables->current, hash, id))
         return id;
-    __atomic_store_n(&guest->interface, 0, __ATOMIC_RELEASE);
-    spin_lock(&pool->lock);
-    guest->next_free = pool->free;
-    pool->free = id;
-    spin_unlock(&pool->lock);
+    guest_free(nat, id);
     return 0;
 }
 
 uint32_t guest_join(struct nat *nat, uint64_t hash, const uint64_t address[2], uint16_t interface,
                     uint32_t limit, bool inbound, enum dp_drop *drop)
 {
-    uint32_t *stripe = guest_stripe(nat, hash);
-    spin_lock(stripe);
     const struct index_tables *tables = index_tables(&nat->guest_index);
     uint32_t id = table_find(nat, &tables->current, hash, address, interface);
     if (!id && tables->old.buckets)
@@ -97,59 +85,31 @@ uint32_t guest_join(struct nat *nat, uint64_t hash, const uint64_t address[2], u
         nat->guests[id].sessions++;
         nat->guests[id].inbound += inbound;
     }
-    spin_unlock(stripe);
     return id;
 }
 
 void guest_leave(struct nat *nat, uint32_t id, bool inbound)
 {
     struct guest *guest = &nat->guests[id];
-    uint64_t hash = guest_hash(nat, guest->address, guest->interface);
-    uint32_t *stripe = guest_stripe(nat, hash);
-    spin_lock(stripe);
     guest->inbound -= inbound;
-    bool last = --guest->sessions == 0;
-    if (last) {
-        const struct index_tables *tables = index_tables(&nat->guest_index);
-        index_remove(guest->epoch == tables->epoch ? &tables->current : &tables->old, hash, id);
-        __atomic_store_n(&guest->interface, 0, __ATOMIC_RELEASE);
-    }
-    spin_unlock(stripe);
-    if (!last)
+    if (--guest->sessions)
         return;
-    struct pool *pool = &nat->guest_pool;
-    spin_lock(&pool->lock);
-    guest->next_free = pool->free;
-    pool->free = id;
-    spin_unlock(&pool->lock);
+    const struct index_tables *tables = index_tables(&nat->guest_index);
+    uint64_t hash = guest_hash(nat, guest->address, guest->interface);
+    index_remove(guest->epoch == tables->epoch ? &tables->current : &tables->old, hash, id);
+    guest_free(nat, id);
 }
 
-/* control. The guest's entry to the index in use. */
 bool guest_move(struct nat *nat, uint32_t id)
 {
     struct guest *guest = &nat->guests[id];
-    uint64_t address[2] = {__atomic_load_n(&guest->address[0], __ATOMIC_RELAXED),
-                           __atomic_load_n(&guest->address[1], __ATOMIC_RELAXED)};
-    uint16_t interface = __atomic_load_n(&guest->interface, __ATOMIC_ACQUIRE);
-    uint64_t hash = guest_hash(nat, address, interface);
-    uint32_t *stripe = guest_stripe(nat, hash);
-    spin_lock(stripe);
     const struct index_tables *tables = index_tables(&nat->guest_index);
-    /* Another guest has come into its place meanwhile: that one is in the right index. */
-    bool moves = interface && guest->epoch != tables->epoch && guest_is(guest, address, interface);
-    bool moved = moves && index_insert(&tables->current, hash, id);
-    if (moved) {
-        index_remove(&tables->old, hash, id);
-        guest->epoch = tables->epoch;
-    }
-    spin_unlock(stripe);
-    return moved || !moves;
-}
-
-void guest_barrier(struct nat *nat)
-{
-    for (unsigned i = 0; i < GUEST_STRIPES; i++) {
-        spin_lock(&nat->guest_stripes[i].lock);
-        spin_unlock(&nat->guest_stripes[i].lock);
-    }
+    if (!guest->interface || guest->epoch == tables->epoch)
+        return true;
+    uint64_t hash = guest_hash(nat, guest->address, guest->interface);
+    if (!index_insert(&tables->current, hash, id))
+        return false;
+    index_remove(&tables->old, hash, id);
+    guest->epoch = tables->epoch;
+    return true;
 }

@@ -5,53 +5,30 @@
  *
  * An entry goes to its home bucket, or to the next one that has room; each full bucket it passes counts it.
  * A reader goes on to the next bucket while that count is not zero, so that nearly always one line decides.
- * Slots are taken by compare-and-swap and cleared by a store: index operations need no lock. That no key is
- * entered twice is the caller's business (conntrack.c: endpoint stripes).
+ * Readers need no lock; who changes it has the writer's (conntrack.c).
  *
  * An entry of the same session under another key may have the same value (1 in 256 of those in one bucket).
  * Such twins are as good as each other, whichever is removed first.
  */
 #include "conntrack.h"
 
-#ifndef __SANITIZE_THREAD__
-#include <emmintrin.h>
-#endif
-
-static inline uint32_t slot_load(const uint32_t *slot)
+/* The first slot with that value gets the other. */
+static inline bool bucket_swap(struct index_bucket *bucket, uint32_t from, uint32_t to)
 {
-    return __atomic_load_n(slot, __ATOMIC_RELAXED);
-}
-
-uint32_t index_matches(const struct index_bucket *bucket, uint32_t tag)
-{
-#ifdef __SANITIZE_THREAD__
-    uint32_t found = 0;
-    for (unsigned i = 0; i < INDEX_SLOTS; i++)
-        found |= (uint32_t)((slot_load(&bucket->slots[i]) & ~SESSION_IDS_MASK) == tag) << i;
-    return found;
-#else
-    /* Aligned words of a vector load are whole; the slot that is taken is read again. */
-    const __m128i *words = (const __m128i *)(const void *)bucket->slots;
-    const __m128i wanted = _mm_set1_epi32((int)(tag >> 24));
-    __m128i a = _mm_cmpeq_epi32(_mm_srli_epi32(_mm_load_si128(words), 24), wanted);
-    __m128i b = _mm_cmpeq_epi32(_mm_srli_epi32(_mm_load_si128(words + 1), 24), wanted);
-    __m128i c = _mm_cmpeq_epi32(_mm_srli_epi32(_mm_load_si128(words + 2), 24), wanted);
-    __m128i d = _mm_cmpeq_epi32(_mm_srli_epi32(_mm_load_si128(words + 3), 24), wanted);
-    __m128i all = _mm_packs_epi16(_mm_packs_epi32(a, b), _mm_packs_epi32(c, d));
-    return (uint32_t)_mm_movemask_epi8(all) & ((1u << INDEX_SLOTS) - 1);
-#endif
-}
-
-static bool bucket_swap(struct index_bucket *bucket, uint32_t from, uint32_t to)
-{
-    for (unsigned i = 0; i < INDEX_SLOTS; i++) {
-        uint32_t expected = from;
-        if (slot_load(&bucket->slots[i]) == from &&
-            __atomic_compare_exchange_n(&bucket->slots[i], &expected, to, false, __ATOMIC_RELEASE,
-                                        __ATOMIC_RELAXED))
+    for (uint32_t matches = index_matches(bucket, from & ~SESSION_IDS_MASK); matches;
+         matches &= matches - 1) {
+        uint32_t *slot = &bucket->slots[__builtin_ctz(matches)];
+        if (slot_load(slot) == from) {
+            __atomic_store_n(slot, to, __ATOMIC_RELEASE);
             return true;
+        }
     }
     return false;
+}
+
+static inline void overflow_add(struct index_bucket *bucket, int change)
+{
+    __atomic_store_n(&bucket->overflow, slot_load(&bucket->overflow) + (uint32_t)change, __ATOMIC_RELEASE);
 }
 
 bool index_insert(const struct index_table *table, uint64_t hash, uint32_t id)
@@ -61,10 +38,10 @@ bool index_insert(const struct index_table *table, uint64_t hash, uint32_t id)
         if (bucket_swap(bucket, 0, index_tag(hash) | id))
             return true;
         /* Before the entry is further on: who finds the entry's bucket must find the way there. */
-        __atomic_fetch_add(&bucket->overflow, 1, __ATOMIC_RELEASE);
+        overflow_add(bucket, 1);
     }
     for (struct index_bucket *bucket = home; bucket < end; bucket++)
-        __atomic_fetch_sub(&bucket->overflow, 1, __ATOMIC_RELAXED);
+        overflow_add(bucket, -1);
     return false;
 }
 
@@ -93,6 +70,6 @@ bool index_remove(const struct index_table *table, uint64_t hash, uint32_t id)
     if (bucket == end)
         return false;
     for (; home < bucket; home++)
-        __atomic_fetch_sub(&home->overflow, 1, __ATOMIC_RELAXED);
+        overflow_add(home, -1);
     return true;
 }

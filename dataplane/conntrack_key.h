@@ -7,12 +7,6 @@
  */
 #include "conntrack_types.h"
 
-/* What is looked up. meta: two ports 0-31, scope 32-47, protocol 48-55, kind 56-57. */
-enum key_kind { KEY_OUTBOUND, KEY_INBOUND, KEY_ENDPOINT, KEY_GUEST };
-struct nat_key {
-    uint64_t a[2], b[2], meta;
-};
-
 /* A session as it was when all of it was read. */
 struct session_view {
     uint32_t id, generation;
@@ -70,6 +64,15 @@ static inline struct nat_key key_endpoint(const uint64_t inside[2], uint16_t ins
 {
     return (struct nat_key){
         {inside[0], inside[1]}, {0, 0}, key_meta(KEY_ENDPOINT, inside_port, 0, interface, protocol)};
+}
+
+static inline uint8_t key_protocol(const struct nat_key *key)
+{
+    return (uint8_t)(key->meta >> 48);
+}
+static inline uint16_t key_second_port(const struct nat_key *key)
+{
+    return (uint16_t)(key->meta >> 16);
 }
 
 static inline uint64_t fold_multiply(uint64_t a, uint64_t b)

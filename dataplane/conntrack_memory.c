@@ -3,15 +3,16 @@
  * Memory of the session table, which is the control thread's affair.
  *
  * Theory of operation. Addresses for the most sessions there may be are reserved at the start and cost
- * nothing. Sessions (both halves) get pages from the low end on, 65,536 at first, then as many again as are
- * there, when half of them are in use. Guests the same, by their own use: they are few as a rule. A worker
- * that is faster than that is refused (NAT_TABLE_FULL) until the next call, and says that it wants more.
- * Pages are touched here, so no worker faults.
+ * nothing. Sessions (both halves) get pages from the low end on, 131,072 at first, or as many as nat_new was
+ * told where huge pages are plenty, then as many again as are there, when half of them are in use. Guests the
+ * same, by their own use: they are few as a rule. A worker that is faster than that is refused
+ * (NAT_TABLE_FULL) until the next call, and says that it wants more. Pages are touched here, so no worker
+ * faults.
  *
  * The index is sized for the sessions that have memory. A larger one is published together with the old one
- * (one pointer), then every stripe is taken once: from there on nobody enters anything into the old one.
- * Entries move over object by object, a bounded number a call; then the old one is taken out of sight and
- * freed after a grace period.
+ * (one pointer), then the writer's lock is taken once: from there on nobody enters anything into the old
+ * one. Entries move over a few objects at a time, a bounded number a call; then the old one is taken out of
+ * sight and freed after a grace period.
  */
 #include "conntrack.h"
 
@@ -21,14 +22,25 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 
-#define HUGEPAGE     (2u << 20) /* bytes */
-#define PAGE_OBJECTS 1024u      /* whole pages of each kind of object: a small table has no more */
-#define MOVED        131072u    /* objects that change to the new index a step */
-#define GROW_STEPS   4u /* of a call: some 0.1 s of the control thread's time, while a table grows fast */
-#define FIRST        131072u /* sessions there is room for at once */
+#define HUGEPAGE      (2u << 20) /* bytes */
+#define PAGE          4096u
+#define PAGE_OBJECTS  1024u   /* whole pages of each kind of object: a small table has no more */
+#define MOVED         131072u /* objects that change to the new index a step */
+#define MOVED_AT_ONCE 16u     /* with the lock held: workers wait for it */
+#define GROW_STEPS    4u /* of a call: some 0.1 s of the control thread's time, while a table grows fast */
+#define FIRST         131072u /* sessions there is room for at once */
+#define SESSION_SIZE  128u    /* at most */
+#define PLENTY        4u      /* times what a larger first table takes has to be free */
 
 _Static_assert(SESSIONS_CHUNK * sizeof(struct guest) % HUGEPAGE == 0, "memory comes in whole huge pages");
 _Static_assert(SESSIONS_CHUNK * sizeof(struct session_cold) % HUGEPAGE == 0, "");
+
+/* Now, so that no worker faults. The kernel gives zeroed pages. */
+static void touch(void *memory, size_t size)
+{
+    for (size_t i = 0; i < size; i += PAGE)
+        ((volatile uint8_t *)memory)[i] = 0;
+}
 
 void *conntrack_map(size_t size)
 {
@@ -43,7 +55,7 @@ void *conntrack_map(size_t size)
             return NULL;
         madvise(memory, size, MADV_HUGEPAGE); /* a wish */
     }
-    memset(memory, 0, size);
+    touch(memory, size);
     return memory;
 }
 
@@ -68,7 +80,7 @@ static int commit(void *base, size_t size, uint32_t first, uint32_t count)
             return -ENOMEM;
         madvise(memory, bytes, MADV_HUGEPAGE); /* a wish */
     }
-    memset(memory, 0, bytes); /* touched now, so that no worker faults */
+    touch(memory, bytes);
     return 0;
 }
 
@@ -149,9 +161,12 @@ static void index_finish(struct nat *nat, struct index *index)
     free(before);
 }
 
-/* Under its stripe. */
-static bool session_move_locked(struct nat *nat, uint32_t id, const struct index_tables *tables)
+static bool session_move(struct nat *nat, uint32_t id)
 {
+    const struct index_tables *tables = nat->index.tables;
+    /* of another epoch and alive: made before the barrier */
+    if (!(nat->sessions[id].generation & 1) || nat->cold[id].epoch == tables->epoch)
+        return true;
     uint64_t hashes[SESSION_ENTRIES];
     session_hashes(nat, &nat->sessions[id], hashes);
     unsigned count = nat->cold[id].flags & SESSION_F_HEAD ? SESSION_ENTRIES : SESSION_ENTRIES - 1, done = 0;
@@ -165,39 +180,48 @@ static bool session_move_locked(struct nat *nat, uint32_t id, const struct index
     return done == count;
 }
 
-static bool session_move(struct nat *nat, uint32_t id)
+static bool sessions_move(struct nat *nat, uint32_t first, unsigned count)
 {
-    struct session *session = &nat->sessions[id];
-    struct session_view view;
-    if (!conntrack_read(nat, id, &view))
-        return true;
-    uint32_t *stripe = conntrack_stripe(nat, view.inside, ports_inside(view.ports), view.interface,
-                                        __atomic_load_n(&session->protocol, __ATOMIC_RELAXED));
     bool moved = true;
-    spin_lock(stripe);
-    /* Of another generation: made after the barrier, in the new index. */
-    if (session->generation == view.generation && nat->cold[id].epoch != nat->index.tables->epoch)
-        moved = session_move_locked(nat, id, nat->index.tables);
-    spin_unlock(stripe);
+    for (unsigned i = 0; i < count; i++)
+        conntrack_prefetch_entries(nat, first + i);
+    for (unsigned i = 0; i < count; i++)
+        moved &= session_move(nat, first + i);
+    return moved;
+}
+
+static bool guests_move(struct nat *nat, uint32_t first, unsigned count)
+{
+    bool moved = true;
+    for (unsigned i = 0; i < count; i++)
+        moved &= guest_move(nat, first + i);
     return moved;
 }
 
 static void index_move(struct nat *nat, struct index *index, const struct pool *pool,
-                       bool (*move)(struct nat *nat, uint32_t id))
+                       bool (*move)(struct nat *nat, uint32_t first, unsigned count))
 {
     uint32_t end = __atomic_load_n(&pool->fresh, __ATOMIC_RELAXED);
-    for (unsigned i = 0; i < MOVED && index->moved < end; i++, index->moved++)
-        if (!move(nat, index->moved))
+    for (unsigned i = 0; i < MOVED && index->moved < end; i += MOVED_AT_ONCE) {
+        unsigned count = end - index->moved < MOVED_AT_ONCE ? end - index->moved : MOVED_AT_ONCE;
+        spin_lock(&nat->writer);
+        bool moved = move(nat, index->moved, count);
+        nat->creator = 0;
+        spin_unlock(&nat->writer);
+        if (!moved)
             return; /* no room in the larger one; not seen to happen: stays in the old one until there is */
+        index->moved += count;
+    }
     if (index->moved >= end)
         index_finish(nat, index);
 }
 
-static void pool_extend(struct pool *pool, uint32_t capacity)
+/* From here on nobody enters anything into an older index. */
+static void pool_extend(struct nat *nat, struct pool *pool, uint32_t capacity)
 {
-    spin_lock(&pool->lock);
+    spin_lock(&nat->writer);
     __atomic_store_n(&pool->capacity, capacity, __ATOMIC_RELAXED);
-    spin_unlock(&pool->lock);
+    spin_unlock(&nat->writer);
 }
 
 /* Pages for the objects up to `capacity`. Those that have some are left alone. */
@@ -217,11 +241,7 @@ static int extend_sessions(struct nat *nat, uint32_t capacity)
         pool_commit(pool, nat->free_sessions, sizeof(uint32_t), capacity) < 0 ||
         index_begin(nat, &nat->index, capacity * SESSION_ENTRIES) < 0)
         return -ENOMEM;
-    pool_extend(pool, capacity);
-    for (unsigned i = 0; i < ENDPOINT_STRIPES; i++) {
-        spin_lock(&nat->endpoints[i].lock);
-        spin_unlock(&nat->endpoints[i].lock);
-    }
+    pool_extend(nat, pool, capacity);
     return 0;
 }
 
@@ -231,8 +251,7 @@ static int extend_guests(struct nat *nat, uint32_t capacity)
     if (pool_commit(pool, nat->guests, sizeof(struct guest), capacity) < 0 ||
         index_begin(nat, &nat->guest_index, capacity) < 0)
         return -ENOMEM;
-    pool_extend(pool, capacity);
-    guest_barrier(nat);
+    pool_extend(nat, pool, capacity);
     return 0;
 }
 
@@ -252,7 +271,7 @@ static bool grow_sessions(struct nat *nat, uint32_t factor)
 {
     struct pool *pool = &nat->session_pool;
     if (nat->index.tables->old.buckets)
-        index_move(nat, &nat->index, pool, session_move);
+        index_move(nat, &nat->index, pool, sessions_move);
     else if (half_used(pool))
         return extend_sessions(nat, times(pool->capacity, factor, pool->limit)) == 0;
     else
@@ -264,7 +283,7 @@ static bool grow_guests(struct nat *nat, uint32_t factor)
 {
     struct pool *pool = &nat->guest_pool;
     if (nat->guest_index.tables->old.buckets)
-        index_move(nat, &nat->guest_index, pool, guest_move);
+        index_move(nat, &nat->guest_index, pool, guests_move);
     else if (half_used(pool))
         return extend_guests(nat, times(pool->capacity, factor, pool->limit)) == 0;
     else
@@ -288,12 +307,28 @@ void conntrack_grow(struct nat *nat)
         ;
 }
 
+/* Are so many bytes of huge pages free? Reserved, not touched, and given back. */
+static bool hugepages_free(size_t size)
+{
+    void *memory = mmap(NULL, (size + HUGEPAGE - 1) / HUGEPAGE * HUGEPAGE, PROT_NONE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+    if (memory == MAP_FAILED)
+        return false;
+    conntrack_unmap(memory, size);
+    return true;
+}
+
 int conntrack_prepare(struct nat *nat)
 {
-    uint32_t limit = nat->session_pool.limit, first = limit < FIRST ? limit : FIRST;
-    if (!nat->guest_index.tables && extend_guests(nat, first) < 0)
+    uint32_t limit = nat->session_pool.limit, guests = limit < FIRST ? limit : FIRST, sessions = guests;
+    if (!nat->guest_index.tables && extend_guests(nat, guests) < 0)
         return -ENOMEM;
-    return nat->index.tables ? 0 : extend_sessions(nat, first);
+    if (nat->index.tables)
+        return 0;
+    if (nat->first > sessions && nat->first <= limit &&
+        hugepages_free((size_t)nat->first * SESSION_SIZE * PLENTY))
+        sessions = nat->first;
+    return extend_sessions(nat, sessions);
 }
 
 int conntrack_new(struct nat *nat, uint32_t sessions)

@@ -12,21 +12,40 @@
  * Memory of a session is given back here only, by its wheel: whoever else ends a session takes it out of the
  * index and leaves it in its slot.
  *
- * A worker turns its wheel a bounded number of visits at a time. One that sleeps does not; then the control
- * thread does it (nat_maintain), for the wheel's lock, which is its worker's alone at all other times.
+ * A worker turns its wheel a bounded number of visits at a time, a few with the lock held. One that sleeps
+ * does not; then the control thread does it (nat_maintain).
  */
 #include "nat_private.h"
 
-#define TICK_VISITS      256u /* sessions a nat_tick */
-#define TICK_STRIPES     8u   /* of fragments, a second */
-#define MAINTAIN_VISITS  4096u
-#define MAINTAIN_AT_ONCE 64u /* with the lock held */
-#define POOL_BATCH       32u
+#define TICK_VISITS     256u /* sessions a nat_tick */
+#define TICK_STRIPES    8u   /* of fragments, a second */
+#define MAINTAIN_VISITS 4096u
+#define VISITS_AT_ONCE  16u /* with the lock held: others wait for it */
 
 /* Under its lock; control reads it without. */
 static void wheel_set_now(struct wheel *wheel, uint32_t now_s)
 {
     __atomic_store_n(&wheel->now, now_s, __ATOMIC_RELAXED);
+}
+
+/* To be looked at in `left` seconds. */
+static void wheel_put(struct nat *nat, struct wheel *wheel, uint32_t id, uint32_t now_s, uint32_t left)
+{
+    if (!wheel->now)
+        wheel_set_now(wheel, now_s);
+    /* Not beyond the slot before the next one: a wheel may be late. */
+    uint32_t due = now_s + left;
+    if ((int32_t)(due - wheel->now) >= (int32_t)WHEEL_SLOTS)
+        due = wheel->now + WHEEL_SLOTS - 1;
+    uint32_t *slot = &wheel->slots[due & (WHEEL_SLOTS - 1)];
+    nat->cold[id].wheel_next = *slot;
+    *slot = id;
+}
+
+/* No phase's time is shorter. */
+void wheel_add_new(struct nat *nat, struct wheel *wheel, uint32_t id, uint32_t now_s)
+{
+    wheel_put(nat, wheel, id, now_s, WHEEL_DELAY_MAX);
 }
 
 void wheel_add(struct nat *nat, struct wheel *wheel, uint32_t id, uint32_t now_s)
@@ -39,100 +58,69 @@ void wheel_add(struct nat *nat, struct wheel *wheel, uint32_t id, uint32_t now_s
         left = timeout - idle + 1;
     if (left > WHEEL_DELAY_MAX)
         left = WHEEL_DELAY_MAX;
-    if (!wheel->now)
-        wheel_set_now(wheel, now_s);
-    /* Not beyond the slot before the next one: a wheel may be late. */
-    uint32_t due = now_s + left;
-    if ((int32_t)(due - wheel->now) >= (int32_t)WHEEL_SLOTS)
-        due = wheel->now + WHEEL_SLOTS - 1;
-    uint32_t *slot = &wheel->slots[due & (WHEEL_SLOTS - 1)];
-    nat->cold[id].wheel_next = *slot;
-    *slot = id;
-}
-
-static bool pool_refill(struct nat *nat, struct wheel *wheel)
-{
-    struct pool *pool = &nat->session_pool;
-    uint32_t taken = 0;
-    spin_lock(&pool->lock);
-    uint32_t left = pool->free;
-    while (taken < POOL_BATCH && left)
-        wheel->free[taken++] = nat->free_sessions[--left];
-    __atomic_store_n(&pool->free, left, __ATOMIC_RELAXED);
-    while (taken < POOL_BATCH && pool->fresh < pool->capacity) {
-        wheel->free[taken++] = pool->fresh;
-        __atomic_store_n(&pool->fresh, pool->fresh + 1, __ATOMIC_RELAXED);
-    }
-    spin_unlock(&pool->lock);
-    wheel->free_count = taken;
-    return taken;
-}
-
-uint32_t wheel_take_free(struct nat *nat, struct wheel *wheel)
-{
-    if (!wheel->free_count && !pool_refill(nat, wheel)) {
-        __atomic_store_n(&nat->grow_wanted, 1, __ATOMIC_RELAXED);
-        return 0;
-    }
-    return wheel->free[--wheel->free_count];
-}
-
-void wheel_give_free(struct nat *nat, struct wheel *wheel, uint32_t id)
-{
-    struct pool *pool = &nat->session_pool;
-    if (wheel->free_count == WHEEL_CACHE) {
-        spin_lock(&pool->lock);
-        uint32_t count = pool->free;
-        for (unsigned i = 0; i < POOL_BATCH; i++)
-            nat->free_sessions[count++] = wheel->free[--wheel->free_count];
-        __atomic_store_n(&pool->free, count, __ATOMIC_RELAXED);
-        spin_unlock(&pool->lock);
-    }
-    wheel->free[wheel->free_count++] = id;
+    wheel_put(nat, wheel, id, now_s, left);
 }
 
 static void visit(struct nat *nat, struct wheel *wheel, uint32_t id, uint32_t now_s)
 {
     uint32_t generation = __atomic_load_n(&nat->sessions[id].generation, __ATOMIC_ACQUIRE);
     if (generation & 1) {
-        conntrack_end(nat, id, generation, true, now_s);
+        conntrack_end_locked(nat, id, generation, true, now_s);
         generation = __atomic_load_n(&nat->sessions[id].generation, __ATOMIC_ACQUIRE);
     }
     if (generation & 1)
         wheel_add(nat, wheel, id, now_s);
     else
-        wheel_give_free(nat, wheel, id);
+        conntrack_give(nat, id);
 }
 
-/* Up to `budget` sessions that are due. True: there are more. */
-bool wheel_turn(struct nat *nat, struct wheel *wheel, uint32_t now_s, unsigned budget)
+/* Sessions that are due, out of their slots. */
+static unsigned collect(struct nat *nat, struct wheel *wheel, uint32_t now_s, uint32_t ids[VISITS_AT_ONCE])
 {
+    unsigned count = 0;
+    for (; (int32_t)(now_s - wheel->now) > 0; wheel_set_now(wheel, wheel->now + 1)) {
+        uint32_t *slot = &wheel->slots[wheel->now & (WHEEL_SLOTS - 1)];
+        while (*slot) {
+            if (count == VISITS_AT_ONCE)
+                return count;
+            ids[count++] = *slot;
+            *slot = nat->cold[*slot].wheel_next;
+            __builtin_prefetch(&nat->sessions[*slot], 1);
+            __builtin_prefetch(&nat->cold[*slot], 1);
+        }
+    }
+    return count;
+}
+
+/* Under the lock: some sessions that are due. True: there are more. */
+static bool wheel_turn(struct nat *nat, struct wheel *wheel, uint32_t now_s)
+{
+    uint32_t ids[VISITS_AT_ONCE];
     if (!wheel->now || (int32_t)(wheel->now - now_s) > (int32_t)WHEEL_SLOTS)
         wheel_set_now(wheel, now_s);
     if ((int32_t)(now_s - wheel->now) > (int32_t)WHEEL_SLOTS)
         wheel_set_now(wheel, now_s - WHEEL_SLOTS); /* after a long sleep: each slot once */
-    for (; (int32_t)(now_s - wheel->now) > 0; wheel_set_now(wheel, wheel->now + 1)) {
-        uint32_t *slot = &wheel->slots[wheel->now & (WHEEL_SLOTS - 1)];
-        while (*slot) {
-            if (!budget--)
-                return true;
-            uint32_t id = *slot;
-            *slot = nat->cold[id].wheel_next;
-            __builtin_prefetch(&nat->sessions[*slot]);
-            __builtin_prefetch(&nat->cold[*slot]);
-            visit(nat, wheel, id, now_s);
-        }
-    }
-    return false;
+    unsigned count = collect(nat, wheel, now_s, ids);
+    for (unsigned i = 0; i < count; i++)
+        if (conntrack_idle(nat, ids[i], now_s))
+            conntrack_prefetch_entries(nat, ids[i]);
+    for (unsigned i = 0; i < count; i++)
+        visit(nat, wheel, ids[i], now_s);
+    return (int32_t)(now_s - wheel->now) > 0;
 }
 
 void nat_tick(const struct nat_context *context)
 {
     struct wheel *wheel = &context->nat->wheels[context->worker];
-    if (__atomic_load_n(&wheel->now, __ATOMIC_RELAXED) == context->now_s || !spin_trylock(&wheel->lock))
+    bool more = true;
+    if (__atomic_load_n(&wheel->now, __ATOMIC_RELAXED) == context->now_s)
         return;
-    bool more = wheel_turn(context->nat, wheel, context->now_s, TICK_VISITS);
-    spin_unlock(&wheel->lock);
+    for (unsigned visits = 0; more && visits < TICK_VISITS; visits += VISITS_AT_ONCE) {
+        if (!spin_trylock(&context->nat->writer))
+            return;
+        more = wheel_turn(context->nat, wheel, context->now_s);
+        spin_unlock(&context->nat->writer);
+    }
     if (!more)
         fragments_expire(context->nat, context->now_s, TICK_STRIPES);
 }
@@ -142,12 +130,12 @@ void conntrack_turn_late(struct nat *nat, uint32_t now_s)
     for (unsigned i = 0; i < DP_WORKERS_MAX; i++) {
         struct wheel *wheel = &nat->wheels[i];
         bool more = true;
-        for (unsigned visits = 0; more && visits < MAINTAIN_VISITS; visits += MAINTAIN_AT_ONCE) {
+        for (unsigned visits = 0; more && visits < MAINTAIN_VISITS; visits += VISITS_AT_ONCE) {
             uint32_t now = __atomic_load_n(&wheel->now, __ATOMIC_RELAXED);
-            if (!now || (int32_t)(now_s - now) < 3 || !spin_trylock(&wheel->lock))
+            if (!now || (int32_t)(now_s - now) < 3 || !spin_trylock(&nat->writer))
                 break;
-            more = wheel_turn(nat, wheel, now_s, MAINTAIN_AT_ONCE);
-            spin_unlock(&wheel->lock);
+            more = wheel_turn(nat, wheel, now_s);
+            spin_unlock(&nat->writer);
         }
     }
 }

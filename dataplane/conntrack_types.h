@@ -17,14 +17,11 @@
 #define SESSION_ENTRIES  3u  /* index entries of a session: outbound, inbound, inside endpoint */
 #define SESSION_IDS_MASK (NAT_SESSIONS_MAX - 1)
 
-#define ENDPOINT_STRIPES 1024u /* power of two */
-#define GUEST_STRIPES    256u
-#define WHEEL_SLOTS      64u /* seconds; power of two */
-#define WHEEL_DELAY_MAX  60u /* seconds: a session is looked at so often, < WHEEL_SLOTS */
-#define WHEEL_CACHE      64u /* free sessions a worker keeps */
-#define TENANTS_MAX      8192u
-#define ADDRESSES_MAX    65536u
-#define SESSIONS_CHUNK   65536u /* sessions; memory is prepared in multiples of it */
+#define WHEEL_SLOTS     64u /* seconds; power of two */
+#define WHEEL_DELAY_MAX 60u /* seconds: a session is looked at so often, < WHEEL_SLOTS */
+#define TENANTS_MAX     8192u
+#define ADDRESSES_MAX   65536u
+#define SESSIONS_CHUNK  65536u /* sessions; memory is prepared in multiples of it */
 
 /* session.state: low nibble enum session_phase, and */
 #define SESSION_INBOUND   0x80u /* opened from outside */
@@ -44,9 +41,9 @@ enum session_phase {
 };
 
 /*
- * What a packet needs. Written by whoever holds the session's endpoint stripe while `generation` is even;
- * read by any worker, which checks the generation afterwards. last_seen, state and packets change without a
- * lock. Ports are in network order, as loaded.
+ * What a packet needs. Written by the writer (nat->writer) while `generation` is even; read by any worker,
+ * which checks the generation afterwards. last_seen, state and packets change without a lock. Ports are in
+ * network order, as loaded.
  */
 struct session {
     uint64_t inside[2]; /* address */
@@ -66,7 +63,7 @@ struct session {
 #define SESSION_F_OWNS_PORT 2u /* translated port is allocated from the address's range, for the endpoint */
 #define SESSION_F_INBOUND   4u /* counted as opened from outside, for as long as it lives */
 
-/* The rest: under the endpoint stripe, but wheel_next under the wheel's lock. */
+/* The rest: the writer's. */
 struct session_cold {
     uint32_t wheel_next;     /* in its slot */
     uint32_t next, previous; /* sessions of the same inside endpoint, a ring */
@@ -84,21 +81,21 @@ _Static_assert((sizeof(struct session) + sizeof(struct session_cold) + sizeof(ui
                    128 * INDEX_FILL,
                "a session has 128 bytes, index included");
 
-/* An inside address with sessions. Under its guest stripe; `interface` 0: free. */
+/* An inside address with sessions: the writer's. `interface` 0: free. */
 struct guest {
     uint64_t address[2];
     uint16_t interface;
     uint8_t epoch;
     uint8_t pad;
     uint32_t sessions;
-    uint32_t inbound;   /* of them, opened from outside */
-    uint32_t next_free; /* under the pool's lock */
+    uint32_t inbound; /* of them, opened from outside */
+    uint32_t next_free;
 };
 _Static_assert(sizeof(struct guest) == 32, "two a cache line");
 
 struct index_bucket {
-    uint32_t slots[INDEX_SLOTS]; /* tag << 24 | id; 0: free. Compare and swap */
-    uint32_t overflow;           /* entries that wanted this bucket or passed it and are further on; atomic */
+    uint32_t slots[INDEX_SLOTS]; /* tag << 24 | id; 0: free. Writer: w, workers: r */
+    uint32_t overflow; /* entries that wanted this bucket or passed it and are further on; likewise */
 } __attribute__((aligned(64)));
 
 struct index_table {
@@ -119,26 +116,49 @@ struct index {
     uint32_t moved;              /* objects before this one are in `current`; control */
 };
 
-/* Free objects of a fixed address range, of which the first `capacity` have memory. */
+/* Free objects of a fixed address range, of which the first `capacity` have memory. The writer's; all but
+ * `free` are read by anyone. */
 struct pool {
-    uint32_t lock;
-    uint32_t free;  /* sessions: count in nat->free_sessions, read by anyone; guests: list; under the lock */
-    uint32_t fresh; /* never used before: from here on; under the lock, read by anyone */
-    uint32_t capacity; /* control: w under the lock */
+    uint32_t free;     /* sessions: count in nat->free_sessions, read by anyone; guests: list */
+    uint32_t fresh;    /* never used before: from here on */
+    uint32_t capacity; /* control */
     uint32_t limit;    /* control */
 };
 
+/* What is looked up. meta: two ports 0-31, scope 32-47, protocol 48-55, kind 56-57. */
+enum key_kind { KEY_OUTBOUND, KEY_INBOUND, KEY_ENDPOINT, KEY_GUEST };
+struct nat_key {
+    uint64_t a[2], b[2], meta;
+};
+
+/* What a session that may be made will need (conntrack_hint.c). The worker's. */
+#define HINTS_MAX 64u
+struct nat_pool;
+struct hint {
+    struct nat_key outbound;
+    uint64_t hashes[SESSION_ENTRIES]; /* [1]: for `address` and `port` */
+    uint64_t guest;                   /* hash */
+    const struct nat_pool *pool;      /* until complete; NULL: none */
+    uint16_t address, port;
+};
+struct hints {
+    unsigned count, next;
+    bool complete;
+    struct hint list[HINTS_MAX];
+};
+
 struct wheel {
-    uint32_t lock; /* its worker's, and control's when the worker sleeps */
-    uint32_t now;  /* second whose slot is next; 0: not started */
-    uint32_t free_count;
-    uint32_t slots[WHEEL_SLOTS]; /* lists */
-    uint32_t free[WHEEL_CACHE];  /* sessions */
+    uint32_t now;                /* second whose slot is next; 0: not started. Writer: w, anyone: r */
+    uint32_t slots[WHEEL_SLOTS]; /* lists; the writer's */
+    uint64_t salt;               /* worker: of the ports it allocates */
+    uint32_t allocated;          /* worker: ports, modulo 2^32 */
+    struct hints hints;          /* worker */
     struct held *release;        /* worker: fragments that nat_release is to give out */
     struct held *released;       /* worker: given out, to be freed at the next call */
 } __attribute__((aligned(64)));
 
-/* State of a tenant. Lives while it is configured or has sessions; id: control: w, counters: any, atomic. */
+/* State of a tenant. Lives while it is configured or has sessions; id: control: w, counters: writer: w, any:
+ * r; fragments, held and refused: any, atomic. */
 struct tenant_state {
     uint32_t id;   /* dp_router.id */
     uint32_t used; /* control */
@@ -154,28 +174,30 @@ struct tenant_state {
 /* nat_port.protocol */
 enum nat_protocol { NAT_TCP, NAT_UDP, NAT_ICMP, NAT_PROTOCOLS };
 #define PORT_WORDS   1024u /* of 64 bits: a bit a port */
+#define PORT_GROUP   16u   /* words; 64 groups */
 #define PORT_SHARERS 256u  /* power of two; tenants that are counted apart */
 
-/* State of an outside address. Lives while it is configured or has sessions. */
+/* State of an outside address. Lives while it is configured or has sessions. The first line is what a new
+ * session needs most of. */
 struct nat_address {
     uint64_t address[2];
     uint32_t outside; /* interface, port id */
     uint16_t id;
     bool configured;                  /* control */
-    uint32_t sessions;                /* any, atomic */
-    uint32_t used[NAT_PROTOCOLS];     /* ports; any, atomic */
-    uint32_t *used_by[NAT_PROTOCOLS]; /* PORT_SHARERS: of them, by tenant; NULL: no ports */
-    uint64_t refused;                 /* any, atomic */
-    uint64_t *bitmap[NAT_PROTOCOLS];  /* PORT_WORDS, set: taken; any, atomic. NULL: no ports */
-    /* Endpoint-independent filter only: by port, the session that has SESSION_F_HEAD; any, atomic. */
+    uint32_t sessions;                /* writer: w, any: r, and so are the rest */
+    uint32_t used[NAT_PROTOCOLS];     /* ports */
+    uint64_t *bitmap[NAT_PROTOCOLS];  /* PORT_WORDS, set: taken. NULL: no ports */
+    uint32_t *used_by[NAT_PROTOCOLS]; /* PORT_SHARERS: of `used`, by tenant; NULL: no ports */
+    uint64_t refused;
+    /* Endpoint-independent filter only: by port, the session that has SESSION_F_HEAD. */
     uint32_t *heads[NAT_PROTOCOLS];
-};
+} __attribute__((aligned(64)));
 
 struct nat {
     struct session *sessions; /* by id; 0 is none */
     struct session_cold *cold;
     struct guest *guests;
-    uint32_t *free_sessions; /* a stack; under the pool's lock */
+    uint32_t *free_sessions; /* a stack; the writer's */
     struct index index, guest_index;
     uint64_t seed[6];
     struct pool session_pool, guest_pool;
@@ -185,10 +207,10 @@ struct nat {
     struct fragments *fragments;    /* NULL until something is configured */
     void (*quiesce)(void);
     size_t reserved[4];    /* bytes of address space */
+    uint32_t first;        /* nat_new */
     uint32_t grow_wanted;  /* a worker found no memory; any: w */
     uint32_t fresh_before; /* session_pool.fresh at the last conntrack_grow; control */
     struct wheel wheels[DP_WORKERS_MAX];
-    struct {
-        uint32_t lock;
-    } __attribute__((aligned(64))) endpoints[ENDPOINT_STRIPES], guest_stripes[GUEST_STRIPES];
+    uint32_t writer __attribute__((aligned(64))); /* lock: whoever has it may create and end sessions */
+    uint32_t creator; /* under it: worker + 1 that made the last session; 0: control moved some since */
 };

@@ -31,6 +31,9 @@
 #define TICK_MS           100
 #define FDB_ADDRESSES_MAX (4u << 20)
 #define NAT_SESSIONS      (4u << 20)
+/* Half of them is what one worker opens in 0.1 s at most, and so often the table can be made larger. 121 MiB
+ */
+#define NAT_SESSIONS_FIRST (1u << 20)
 
 static struct {
     struct event_base *base;
@@ -196,7 +199,7 @@ int control_start(const struct options *options)
         error = control.fdb ? 0 : -errno;
     }
     if (!error) {
-        control.nat = nat_new(NAT_SESSIONS, workers_quiesce);
+        control.nat = nat_new(NAT_SESSIONS, NAT_SESSIONS_FIRST, workers_quiesce);
         error = control.nat ? 0 : -errno;
     }
     if (!error)

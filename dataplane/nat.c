@@ -94,7 +94,7 @@ static inline enum dp_drop tuple_read(const struct packet *packet, const struct 
     tuple->protocol = info->ip_proto;
     tuple->error = false;
     tuple->opens = true;
-    tuple->source_port = tuple->destination_port = 0;
+    tuple->ports = 0;
     if (__builtin_expect(!(info->flags & FRAME_F_L4), 0))
         return info->ip_proto == IP_PROTO_TCP || info->ip_proto == IP_PROTO_UDP ||
                        info->ip_proto == IP_PROTO_ICMP || info->ip_proto == IP_PROTO_ICMPV6
@@ -102,8 +102,7 @@ static inline enum dp_drop tuple_read(const struct packet *packet, const struct 
                    : DP_DROP_COUNT;
     if (info->ip_proto == IP_PROTO_ICMP || info->ip_proto == IP_PROTO_ICMPV6)
         return tuple_icmp(tuple, l4, outbound);
-    tuple->source_port = rewrite_load16(l4);
-    tuple->destination_port = rewrite_load16(l4 + 2);
+    tuple->ports = rewrite_load32(l4);
     if (info->ip_proto == IP_PROTO_TCP) {
         tuple->tcp_flags = l4[13];
         tuple->opens = tcp_opens(tuple->tcp_flags);
@@ -141,7 +140,8 @@ static void translate(struct packet *packet, const struct frame_info *info, bool
 
 /* What a new session from inside is translated to. */
 static enum dp_drop request_outbound(const struct nat_context *context, const struct nat_interface *interface,
-                                     const struct tuple *tuple, struct session_request *request)
+                                     const struct tuple *tuple, uint64_t hash,
+                                     struct session_request *request)
 {
     const struct nat_one_to_one *one = nat_config_inside(interface, tuple->source);
     const struct nat_forward *forward = interface->forward_count
@@ -155,7 +155,8 @@ static enum dp_drop request_outbound(const struct nat_context *context, const st
                                         .remote = {tuple->destination[0], tuple->destination[1]},
                                         .inside_port = tuple->source_port,
                                         .remote_port = tuple->destination_port,
-                                        .protocol = tuple->protocol};
+                                        .protocol = tuple->protocol,
+                                        .hash = hash};
     if (forward) {
         uint32_t offset = (uint32_t)__builtin_bswap16(tuple->source_port) - forward->to_first;
         request->address = forward->address;
@@ -249,11 +250,12 @@ enum dp_drop nat_session_outbound(const struct nat_context *context, const struc
 
     struct nat_key key = key_outbound(tuple.source, tuple.source_port, tuple.destination,
                                       tuple.destination_port, (uint16_t)interface->port, tuple.protocol);
-    if (__builtin_expect(!conntrack_find(nat, &key, nat_hash(nat, &key), &view) ||
-                             !conntrack_touch(context, &view, true),
-                         0)) {
+    uint64_t hash = nat_hash(nat, &key);
+    bool found = conntrack_find(nat, &key, hash, &view);
+    if (__builtin_expect(!found || !conntrack_touch(context, &view, true), 0)) {
         struct session_request request;
-        drop = request_outbound(context, interface, &tuple, &request);
+        drop = request_outbound(context, interface, &tuple, hash, &request);
+        request.missing = !found;
         if (drop == DP_DROP_COUNT)
             drop = conntrack_create(context, &request, &view);
         if (drop != DP_DROP_COUNT)
@@ -349,15 +351,32 @@ uint64_t nat_prefetch(const struct nat_context *context, uint32_t port, bool out
     return hash;
 }
 
-void nat_prefetch_session(const struct nat_context *context, uint64_t hash)
+bool nat_prefetch_session(const struct nat_context *context, uint64_t hash)
 {
     const struct index_tables *tables = index_tables(&context->nat->index);
     if (!hash || !tables)
-        return;
+        return true; /* or none that this is about */
     const struct index_bucket *bucket = index_home(&tables->current, hash);
     uint32_t matches = index_matches(bucket, index_tag(hash));
     if (!matches)
-        return;
+        return false;
     uint32_t id = __atomic_load_n(&bucket->slots[__builtin_ctz(matches)], __ATOMIC_RELAXED);
     __builtin_prefetch(&context->nat->sessions[id & SESSION_IDS_MASK], 1);
+    return true;
+}
+
+void nat_prefetch_new(const struct nat_context *context, uint32_t port, const struct packet *packet,
+                      const struct frame_info *info, uint64_t hash)
+{
+    struct session_request request;
+    struct tuple tuple;
+    if (nat_serves(context->config, port) && tuple_read(packet, info, true, &tuple) == DP_DROP_COUNT &&
+        !tuple.error &&
+        request_outbound(context, context->config->interfaces[port], &tuple, hash, &request) == DP_DROP_COUNT)
+        conntrack_foresee(context, &request);
+}
+
+void nat_prefetch_ports(const struct nat_context *context)
+{
+    conntrack_foresee_ports(context);
 }

@@ -24,9 +24,10 @@ struct nat;        /* all sessions of the process; lives as long as it does */
 struct nat_config; /* immutable, part of a snapshot: the NAT_* objects and limits, compiled */
 struct objects;
 
-/* control. Table sizes grow with use up to `sessions` in all (at most NAT_SESSIONS_MAX). quiesce: waits for a
- * grace period of the workers. NULL and errno */
-struct nat *nat_new(uint32_t sessions, void (*quiesce)(void));
+/* control. Table sizes grow with use up to `sessions` in all (at most NAT_SESSIONS_MAX); `first`: sessions
+ * there is memory for with the first configuration that translates, if four times as many huge pages are
+ * free, 131,072 otherwise. quiesce: waits for a grace period of the workers. NULL and errno */
+struct nat *nat_new(uint32_t sessions, uint32_t first, void (*quiesce)(void));
 void nat_free(struct nat *nat);
 
 /* control, about every 100 ms: prepares memory before workers need it (they never allocate), expires sessions
@@ -57,12 +58,17 @@ struct nat_outcome {
 /*
  * worker. Brings a session nearer before nat_outbound (`port`: the tenant's interface) or nat_inbound (the
  * outside interface) is called for the packet, so that the cache misses of a batch overlap. First for every
- * packet of the batch nat_prefetch, then for every one nat_prefetch_session with what the first returned.
- * Changes nothing; right for any parsed IP packet.
+ * packet of the batch nat_prefetch, then for every one nat_prefetch_session with what the first returned; if
+ * that says that there is no session (it may be wrong) and the packet is outbound, then nat_prefetch_new with
+ * the same; if there were such packets, then once nat_prefetch_ports. They change nothing that anybody sees,
+ * and are right for any parsed IP packet.
  */
 uint64_t nat_prefetch(const struct nat_context *context, uint32_t port, bool outbound,
                       const struct packet *packet, const struct frame_info *info);
-void nat_prefetch_session(const struct nat_context *context, uint64_t hash);
+bool nat_prefetch_session(const struct nat_context *context, uint64_t hash);
+void nat_prefetch_new(const struct nat_context *context, uint32_t port, const struct packet *packet,
+                      const struct frame_info *info, uint64_t hash);
+void nat_prefetch_ports(const struct nat_context *context);
 
 /* worker. Is the tenant's interface translated (is there a NAT_SOURCE or ONE_TO_ONE)? */
 bool nat_serves(const struct nat_config *config, uint32_t port);

@@ -64,11 +64,10 @@ static struct nat_address *address_state(struct nat *nat, uint32_t outside, cons
     }
     if (!unused && nat->address_count == ADDRESSES_MAX)
         return NULL;
-    struct nat_address *state = calloc(1, sizeof(*state));
+    struct nat_address *state = aligned_alloc(64, sizeof(*state));
     if (!state)
         return NULL;
-    memcpy(state->address, address, 16);
-    state->outside = outside;
+    *state = (struct nat_address){.address = {address[0], address[1]}, .outside = outside};
     state->id = (uint16_t)(unused ? unused : nat->address_count++);
     nat->addresses[state->id] = state;
     return state;
@@ -329,14 +328,26 @@ static int add_sources(struct nat_config *config, const struct objects *objects)
         for (unsigned kind = 0; kind < NAT_PROTOCOLS; kind++) {
             pool->blocked[kind] = address->blocked[kind];
             pool->usable[kind] = PORTS;
-            for (unsigned word = 0; word < PORT_WORDS; word++)
+            for (unsigned word = 0; word < PORT_WORDS; word++) {
                 pool->usable[kind] -= (uint32_t)__builtin_popcountll(pool->blocked[kind][word]);
+                if (pool->blocked[kind][word])
+                    pool->blocked_groups[kind] |= UINT64_C(1) << word / PORT_GROUP;
+            }
         }
         interface->serves = true;
         if (pool->endpoint_independent && prepare_heads(address->state) < 0)
             return -ENOMEM;
     }
     return 0;
+}
+
+static int pool_tables(const struct nat *nat, const struct nat_config *config)
+{
+    int error = 0;
+    for (unsigned port = 0; port < DP_PORTS_MAX && !error; port++)
+        for (unsigned family = 0; family < 2 && config->interfaces[port] && !error; family++)
+            error = nat_pool_table(nat, config->interfaces[port], family);
+    return error;
 }
 
 static int compare_tenants(const void *a, const void *b)
@@ -403,6 +414,8 @@ static int compile(struct nat *nat, struct nat_config *config, const struct obje
         error = add_forwards(nat, config, objects);
     if (!error)
         error = add_sources(config, objects);
+    if (!error)
+        error = pool_tables(nat, config);
     return error ? error : count_sharers(config);
 }
 
@@ -426,6 +439,8 @@ void nat_config_free(struct nat_config *config)
             continue;
         free(interface->pools[0]);
         free(interface->pools[1]);
+        free(interface->pool_slots[0]);
+        free(interface->pool_slots[1]);
         free(interface->forwards);
         free(interface->one_to_ones);
         free(interface);

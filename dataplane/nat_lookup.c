@@ -86,26 +86,6 @@ const struct nat_forward *nat_config_forward_of(const struct nat_interface *inte
     return found && port - found->to_first <= found->last - found->first ? found : NULL;
 }
 
-/* The highest of random weights: when an address is added or removed, few guests get another one. */
-const struct nat_pool *nat_config_pool(const struct nat *nat, const struct nat_interface *interface,
-                                       const uint64_t inside[2])
-{
-    unsigned family = !address_is_ipv4(inside);
-    const struct nat_pool *pools = interface->pools[family], *best = NULL;
-    uint64_t guest = fold_multiply(inside[0] ^ nat->seed[0], inside[1] ^ nat->seed[1]), highest = 0;
-    if (interface->pool_count[family] == 1)
-        return pools;
-    for (unsigned i = 0; i < interface->pool_count[family]; i++) {
-        uint64_t address = pools[i].address->address[0] ^ pools[i].address->address[1];
-        uint64_t weight = fold_multiply(guest ^ nat->seed[2], address ^ nat->seed[3]);
-        if (!best || weight > highest) {
-            best = &pools[i];
-            highest = weight;
-        }
-    }
-    return best;
-}
-
 bool nat_serves(const struct nat_config *config, uint32_t port)
 {
     return port < DP_PORTS_MAX && config->interfaces[port] && config->interfaces[port]->serves;

@@ -16,8 +16,9 @@ struct nat_pool {
     uint32_t usable[NAT_PROTOCOLS]; /* ports */
     /* PORT_WORDS each, set: not to be allocated (outside the range, forwarded, or the tunnel's UDP port) */
     const uint64_t *blocked[NAT_PROTOCOLS];
-    uint32_t sharers;          /* tenants that are translated to the address */
-    bool endpoint_independent; /* filter */
+    uint64_t blocked_groups[NAT_PROTOCOLS]; /* a bit a PORT_GROUP of words, set: it has such ports */
+    uint32_t sharers;                       /* tenants that are translated to the address */
+    bool endpoint_independent;              /* filter */
 };
 
 struct nat_forward {
@@ -43,6 +44,8 @@ struct nat_interface {
     bool serves;
     unsigned pool_count[2]; /* IPv4, IPv6 */
     struct nat_pool *pools[2];
+    uint16_t *pool_slots[2]; /* which pool, by a hash of the guest; NULL: there is one, or none */
+    uint32_t pool_mask[2];
     unsigned forward_count;
     const struct nat_forward **forwards; /* by protocol, inside address, to_first */
     unsigned one_to_one_count;
@@ -85,6 +88,10 @@ const struct nat_forward *nat_config_forward(const struct nat_config_address *ad
                                              uint16_t port);
 const struct nat_forward *nat_config_forward_of(const struct nat_interface *interface, uint8_t protocol,
                                                 const uint64_t inside[2], uint16_t port);
+
+/* nat_pool.c */
+/* control, once the interface's pools are there: 0 or -errno */
+int nat_pool_table(const struct nat *nat, struct nat_interface *interface, unsigned family);
 /* The pool of a guest: always the same one (RFC 4787 REQ-2, "paired"). NULL: none of its family. */
 const struct nat_pool *nat_config_pool(const struct nat *nat, const struct nat_interface *interface,
                                        const uint64_t inside[2]);
@@ -109,7 +116,12 @@ static inline bool address_equal(const uint64_t a[2], const uint64_t b[2])
  * port of the inside end, and the remote one's is 0. */
 struct tuple {
     uint64_t source[2], destination[2];
-    uint16_t source_port, destination_port;
+    union { /* loaded and stored as one: what is stored in halves and read as a whole waits for its store */
+        struct {
+            uint16_t source_port, destination_port;
+        };
+        uint32_t ports;
+    };
     uint8_t protocol, tcp_flags;
     bool opens; /* may be the first of a session */
     bool error; /* ICMP error: no ports */

@@ -3,7 +3,7 @@
  * The control thread's side of address translation: life of the table, a changed configuration, what is
  * shown.
  *
- * Threads: control. Sessions are read as workers read them, and ended under their stripe.
+ * Threads: control. Sessions are read as workers read them, and ended under the writer's lock.
  */
 #include "nat_private.h"
 
@@ -13,7 +13,7 @@
 
 #define EXPIRED_STRIPES 8u /* of fragments, a call */
 
-struct nat *nat_new(uint32_t sessions, void (*quiesce)(void))
+struct nat *nat_new(uint32_t sessions, uint32_t first, void (*quiesce)(void))
 {
     if (sessions == 0 || sessions >= NAT_SESSIONS_MAX - SESSIONS_CHUNK) {
         errno = EINVAL;
@@ -23,6 +23,7 @@ struct nat *nat_new(uint32_t sessions, void (*quiesce)(void))
     if (!nat)
         return NULL;
     nat->quiesce = quiesce;
+    nat->first = first;
     nat->address_count = 1;
     nat->addresses = conntrack_map(ADDRESSES_MAX * sizeof(struct nat_address *));
     nat->tenants = conntrack_map(TENANTS_MAX * sizeof(*nat->tenants));
@@ -88,16 +89,14 @@ static uint32_t ids_end(const struct nat *nat)
     return __atomic_load_n(&nat->session_pool.fresh, __ATOMIC_RELAXED);
 }
 
-/* Mappings made before the address had a table of heads: under the stripe, or a later one might be
+/* Mappings made before the address had a table of heads: under the lock, or a later one might be
  * overwritten. */
-static void set_head(struct nat *nat, const struct session_view *view, uint8_t protocol)
+static void set_head(struct nat *nat, const struct session_view *view)
 {
-    uint32_t *stripe =
-        conntrack_stripe(nat, view->inside, ports_inside(view->ports), view->interface, protocol);
-    spin_lock(stripe);
+    spin_lock(&nat->writer);
     if (nat->sessions[view->id].generation == view->generation && nat->cold[view->id].flags & SESSION_F_HEAD)
         mapping_set_head(nat, &nat->sessions[view->id], view->id);
-    spin_unlock(stripe);
+    spin_unlock(&nat->writer);
 }
 
 void nat_config_changed(struct nat *nat, const struct nat_config *config)
@@ -110,7 +109,7 @@ void nat_config_changed(struct nat *nat, const struct nat_config *config)
         if (!view_allowed(nat, config, &view, protocol))
             conntrack_end(nat, id, view.generation, false, 0);
         else if (view.state & SESSION_MAPPED)
-            set_head(nat, &view, protocol);
+            set_head(nat, &view);
     }
     nat_config_collect(nat, config);
 }

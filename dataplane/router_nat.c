@@ -332,6 +332,7 @@ bool router_nat_answers(const struct program *program, const struct interface *i
 void router_nat_prefetch(struct program *program, struct routed *working, unsigned count)
 {
     struct nat_context context = context_of(program);
+    const struct routed *translated[ROUTER_QUEUE_MAX];
     uint64_t hashes[ROUTER_QUEUE_MAX];
     unsigned hashed = 0;
     for (unsigned i = 0; i < count; i++) {
@@ -339,9 +340,18 @@ void router_nat_prefetch(struct program *program, struct routed *working, unsign
         if (!routed->in || !(routed->info.flags & FRAME_F_L4) || routed->info.flags & FRAME_F_MULTICAST)
             continue;
         bool outbound = routed->in->router->id != 0;
-        if (!outbound || routed->in->outside[is_ipv4(routed)])
-            hashes[hashed++] = nat_prefetch(&context, routed->port, outbound, routed->packet, &routed->info);
+        if (outbound && !routed->in->outside[is_ipv4(routed)])
+            continue;
+        translated[hashed] = routed;
+        hashes[hashed++] = nat_prefetch(&context, routed->port, outbound, routed->packet, &routed->info);
     }
+    bool new = false;
     for (unsigned i = 0; i < hashed; i++)
-        nat_prefetch_session(&context, hashes[i]);
+        if (!nat_prefetch_session(&context, hashes[i]) && translated[i]->in->router->id != 0) {
+            const struct routed *routed = translated[i];
+            nat_prefetch_new(&context, routed->port, routed->packet, &routed->info, hashes[i]);
+            new = true;
+        }
+    if (new)
+        nat_prefetch_ports(&context);
 }

@@ -23,6 +23,7 @@
 #define OUTSIDE   1u
 #define ADDRESSES 24u
 #define NEW_COUNT 300000u /* sessions of a stretch of new ones */
+#define TICK      250u    /* sessions that a nat_tick looks at, at least */
 #define SIZES     3u
 
 struct flow {
@@ -139,7 +140,9 @@ static uint64_t run(struct table *table, bool outbound, bool prefetch)
         for (unsigned i = 0; i < BATCH; i++)
             hashes[i] = nat_prefetch(&table->context, port, outbound, &frames.packets[i], &frames.infos[i]);
         for (unsigned i = 0; i < BATCH; i++)
-            nat_prefetch_session(&table->context, hashes[i]);
+            if (!nat_prefetch_session(&table->context, hashes[i]) && outbound)
+                nat_prefetch_new(&table->context, port, &frames.packets[i], &frames.infos[i], hashes[i]);
+        nat_prefetch_ports(&table->context);
     }
     enum dp_drop worst = DP_DROP_COUNT;
     for (unsigned i = 0; i < BATCH; i++) {
@@ -189,7 +192,7 @@ static uint64_t established(struct table *table, bool outbound, bool prefetch)
 
 static void table_fill(struct table *table, uint32_t count)
 {
-    table->context.nat = nat_new(count + 1000000, quiesce);
+    table->context.nat = nat_new(count + 1000000, 0, quiesce);
     table->config = configure(table->context.nat);
     table->context.config = table->config;
     table->context.now_s = 1000;
@@ -213,8 +216,9 @@ static void table_fill(struct table *table, uint32_t count)
     }
 }
 
-/* Each with an endpoint of its own; they expire before the next stretch. */
-static uint64_t new_sessions(struct table *table, uint32_t *next)
+/* Each with an endpoint of its own; they expire before the next stretch. `end`: cycles of that, one session.
+ */
+static uint64_t new_sessions(struct table *table, uint32_t *next, uint64_t *end)
 {
     unsigned count = 0;
     for (uint32_t i = 0; i < NEW_COUNT; i += BATCH) {
@@ -224,11 +228,13 @@ static uint64_t new_sessions(struct table *table, uint32_t *next)
         if (i % 8192 == 0)
             nat_maintain(table->context.nat, table->context.now_s);
     }
+    uint64_t before = tsc_now();
     for (unsigned i = 0; i < 400; i++) {
         table->context.now_s++;
-        for (unsigned j = 0; j < 200; j++)
+        for (unsigned j = 0; j < NEW_COUNT / TICK; j++)
             nat_tick(&table->context);
     }
+    *end = (tsc_now() - before) / NEW_COUNT;
     return median_packet(count);
 }
 
@@ -240,24 +246,45 @@ static void print(const char *what, uint32_t sessions, uint64_t cycles[STRETCHES
            (double)tsc_hz() / (double)cycles[STRETCHES / 2] / 1e6);
 }
 
-int main(void)
+/* The same for a profiler, alone. */
+static int only_new(void)
+{
+    static struct table fresh;
+    uint64_t created[STRETCHES], ended[STRETCHES];
+    uint32_t next = 0;
+    table_fill(&fresh, 1);
+    for (unsigned i = 0; i < 3; i++)
+        new_sessions(&fresh, &next, ended);
+    for (unsigned stretch = 0; stretch < STRETCHES; stretch++)
+        created[stretch] = new_sessions(&fresh, &next, &ended[stretch]);
+    print("new UDP sessions", NEW_COUNT, created);
+    print("their end", NEW_COUNT, ended);
+    nat_config_free(fresh.config);
+    nat_free(fresh.context.nat);
+    free(fresh.flows);
+    return 0;
+}
+
+int main(int argc, char **argv)
 {
     static const uint32_t counts[SIZES] = {1, 10000, 1000000};
     static struct table tables[SIZES], fresh;
-    static uint64_t results[SIZES][3][STRETCHES], created[STRETCHES];
+    static uint64_t results[SIZES][3][STRETCHES], created[STRETCHES], ended[STRETCHES];
     uint32_t next = 0;
+    if (argc > 1 && strcmp(argv[1], "--new") == 0)
+        return only_new();
     for (unsigned i = 0; i < SIZES; i++)
         table_fill(&tables[i], counts[i]);
     table_fill(&fresh, 1);
     for (unsigned i = 0; i < 3; i++) /* grown to what a stretch needs */
-        new_sessions(&fresh, &next);
+        new_sessions(&fresh, &next, ended);
     for (unsigned stretch = 0; stretch < STRETCHES; stretch++) {
         for (unsigned i = 0; i < SIZES; i++) {
             results[i][0][stretch] = established(&tables[i], true, true);
             results[i][1][stretch] = established(&tables[i], false, true);
             results[i][2][stretch] = established(&tables[i], true, false);
         }
-        created[stretch] = new_sessions(&fresh, &next);
+        created[stretch] = new_sessions(&fresh, &next, &ended[stretch]);
     }
     for (unsigned i = 0; i < SIZES; i++) {
         print("established, outbound", counts[i], results[i][0]);
@@ -265,6 +292,7 @@ int main(void)
         print("outbound without prefetch", counts[i], results[i][2]);
     }
     print("new UDP sessions", NEW_COUNT, created);
+    print("their end", NEW_COUNT, ended);
     for (unsigned i = 0; i < SIZES; i++) {
         nat_config_free(tables[i].config);
         nat_free(tables[i].context.nat);

@@ -106,7 +106,7 @@ void nat_fixture_one_to_one(struct nat_fixture *fixture, const char *address, ui
 struct nat_fixture *nat_fixture_with(uint32_t sessions, void (*quiesce)(void))
 {
     struct nat_fixture *fixture = calloc(1, sizeof(*fixture));
-    fixture->nat = nat_new(sessions, quiesce);
+    fixture->nat = nat_new(sessions, 0, quiesce);
     fixture->objects = objects_new();
     assert_non_null(fixture->nat);
     assert_non_null(fixture->objects);
@@ -346,7 +346,11 @@ static struct seen through(struct nat_fixture *fixture, bool out, uint32_t port,
     struct cut *cut = cut_frame(flat->bytes, flat->size, PACKET_HEADER_MAX, 700);
     if (!parse_l2(&cut->packet, &info) || !parse_l3(&cut->packet, &info))
         fail_msg("the frame does not parse");
-    nat_prefetch_session(&fixture->context, nat_prefetch(&fixture->context, port, out, &cut->packet, &info));
+    uint64_t hash = nat_prefetch(&fixture->context, port, out, &cut->packet, &info);
+    if (!nat_prefetch_session(&fixture->context, hash) && out) {
+        nat_prefetch_new(&fixture->context, port, &cut->packet, &info, hash);
+        nat_prefetch_ports(&fixture->context);
+    }
     seen.drop = out ? nat_outbound(&fixture->context, port, &cut->packet, &info, &seen.outcome, &seen.held)
                     : nat_inbound(&fixture->context, port, &cut->packet, &info, &seen.outcome, &seen.held);
     flatten(&cut->packet, &seen.frame);

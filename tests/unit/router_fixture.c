@@ -211,7 +211,7 @@ void lab_outside(struct lab *lab, uint32_t flags, uint32_t nat_flags, uint32_t m
         .port = 91, .port_first = 1024, .port_last = 65535, .flags = DP_NAT_F_ANSWER};
     struct dp_route route = {.router = 0, .prefix_length = 96, .port = 91};
     if (!lab->nat)
-        lab->nat = nat_new(10000, no_workers);
+        lab->nat = nat_new(10000, 0, no_workers);
     lab->peer = fixture_port(lab->fixture, 4, 9, 0);
     lab->outside = add_router_port(lab, 91, 9, OUTSIDE_MAC, mtu);
     add_segment(lab, 90, 9, lab->peer, lab->outside, OUTSIDE_MAC, PEER_MAC);
