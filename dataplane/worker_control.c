@@ -295,6 +295,8 @@ void workers_publish(const struct snapshot *snapshot)
     }
     unwatch_gone(snapshot);
     state.snapshot = snapshot;
+    for (unsigned w = 0; snapshot->interface_count && w < state.count; w++)
+        router_stage_prepare(state.workers[w]->program.router);
     store_snapshot(snapshot);
     for (unsigned w = 0; w < state.count; w++)
         for (unsigned i = 0; i < snapshot->poll_count[w]; i++) {
