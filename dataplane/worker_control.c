@@ -434,6 +434,7 @@ bool workers_state(unsigned worker, struct dp_worker_state *out)
     out->total_cycles = tsc_now() - of->start;
     out->packets = counter_read(&of->packets);
     out->sleeps = counter_read(&of->sleeps);
+    router_stage_flows(of->program.router, &out->flow_hits, &out->flow_misses);
     out->tsc_hz = tsc_hz();
     return true;
 }
