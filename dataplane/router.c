@@ -368,6 +368,11 @@ static bool prepare(struct program *program, struct routed *routed)
 {
     struct packet *packet = routed->packet;
     struct frame_info *info = &routed->info;
+    if (flow_meta_protocol(routed->key.meta)) {
+        router_flow_parsed(routed);
+        trim(packet, info->l3_end);
+        return true;
+    }
     routed->in = NULL;
     if (!packet) {
         router_drop(program, routed, DP_DROP_TX_FULL);

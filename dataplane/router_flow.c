@@ -7,7 +7,7 @@
  * header checksum, or IPv6 without extension headers; hops left; as long as it says it is, or padded in
  * private bytes only. Where translation may be asked for: TCP without SYN, FIN and RST, UDP, echo, no
  * fragment, and a whole transport header. So nothing downstream of the key looks at such a packet's fields
- * for errors; what remains is its size.
+ * for errors; what remains is its size. One that has no entry is not parsed again (router_flow_parsed).
  */
 #include "checksum.h"
 #include "icmp.h"
@@ -146,6 +146,24 @@ static inline bool key_of(const struct flow_cache *cache, struct router_stage *s
         return key_ipv4(packet, in, &routed->key, &routed->info.l3_end);
     return (uint16_t)type == htobe16(ETHERTYPE_IPV6) &&
            key_ipv6(cache, packet, in, &routed->key, &routed->info.l3_end, stage->addresses[i]);
+}
+
+/* What parse_l2 and parse_l3 would say. */
+void router_flow_parsed(struct routed *routed)
+{
+    bool ipv4 = flow_meta_kind(routed->key.meta) == FLOW_IPV4;
+    uint16_t l4 = ipv4 ? AT_IPV4_L4 : AT_IPV6_L4;
+    uint8_t protocol = flow_meta_protocol(routed->key.meta);
+    const uint8_t *header = routed->packet->data + l4;
+    routed->info = (struct frame_info){
+        .flags = FRAME_F_L4 | (ipv4 ? FRAME_F_IPV4 : FRAME_F_IPV6),
+        .ethertype = ipv4 ? ETHERTYPE_IPV4 : ETHERTYPE_IPV6,
+        .ip_proto = protocol,
+        .l3_offset = ETHERNET_HEADER_SIZE,
+        .l4_offset = l4,
+        .l4_header_size = protocol == IP_PROTO_TCP ? (uint16_t)((header[12] >> 4) * 4) : L4_HEADER_MIN,
+        .l3_end = routed->info.l3_end,
+    };
 }
 
 /* More than one tenant? */

@@ -51,9 +51,11 @@ bool router_nat_answers(const struct program *program, const struct interface *i
 /* Brings sessions of packets that will be translated nearer. */
 void router_nat_prefetch(struct program *program, struct routed *working, unsigned count);
 /* router_flow.c */
-/* Before the pass: what is likely to be `entry` of each packet, and `in` of those that have one. Returns how
- * many have. */
+/* Before the pass: what is likely to be `entry` of each packet; `in` and info.l3_end of those that have a
+ * key. Returns how many have an entry. */
 unsigned router_flow_find(struct program *program, struct routed *working, unsigned count);
+/* Fills `info` of a packet that has a key with a protocol: all of it was looked at for the key. */
+void router_flow_parsed(struct routed *routed);
 /* Does with a packet what was done with the last one of its flow. False: it is as it came. */
 bool router_flow_follow(struct program *program, struct routed *routed);
 /* Counts packets that entries were followed for, and the others. */
