@@ -85,10 +85,31 @@ struct flow_cache {
     uint16_t epoch;         /* not 0 */
     uint64_t serial;        /* of the snapshot, and the second, that the epoch is of */
     uint32_t now_s;
-    uint32_t owner_ways; /* of a set, that one tenant may have */
+    uint32_t owner_ways;  /* of a set, that one tenant may have */
+    uint32_t rest, pause; /* passes: to let go by yet, and how many at a time (flow_cache_look) */
     uint64_t hits, misses;
     uint64_t seed[6];
 };
+
+#define FLOW_PAUSE_MAX  7u  /* passes */
+#define FLOW_PAUSE_FROM 16u /* packets of a pass that say something */
+
+/* worker: is this pass's turn to look? */
+static inline bool flow_cache_look(struct flow_cache *cache)
+{
+    if (__builtin_expect(!cache->rest, 1))
+        return true;
+    cache->rest--;
+    return false;
+}
+/* worker: of `count` packets `found` had an entry. */
+static inline void flow_cache_looked(struct flow_cache *cache, unsigned count, unsigned found)
+{
+    if (__builtin_expect(found, 1))
+        cache->pause = 0;
+    else if (count >= FLOW_PAUSE_FROM)
+        cache->rest = cache->pause = cache->pause < FLOW_PAUSE_MAX ? 2 * cache->pause + 1 : FLOW_PAUSE_MAX;
+}
 
 /* control: NULL and errno. entries: a power of two, >= FLOW_WAYS. flow_cache_free takes NULL. */
 struct flow_cache *flow_cache_new(uint32_t entries);

@@ -181,7 +181,7 @@ unsigned router_flow_find(struct program *program, struct routed *working, unsig
     const struct snapshot *snapshot = program->snapshot;
     struct flow_cache *cache = __atomic_load_n(&stage->flows, __ATOMIC_ACQUIRE);
     unsigned found = 0;
-    if (__builtin_expect(!cache, 0))
+    if (__builtin_expect(!cache, 0) || !flow_cache_look(cache))
         return 0;
     if (__builtin_expect(!flow_cache_is_of(cache, snapshot->serial, program->now_s), 0))
         flow_cache_renew(cache, snapshot->serial, program->now_s, is_shared(snapshot));
@@ -217,6 +217,7 @@ unsigned router_flow_find(struct program *program, struct routed *working, unsig
         if (set->sessions[way])
             nat_flow_prefetch(snapshot->nat, set->sessions[way]);
     }
+    flow_cache_looked(cache, count, found);
     return found;
 }
 

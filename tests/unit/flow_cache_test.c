@@ -167,6 +167,29 @@ static void ipv6_addresses_decide(void **state)
     assert_ptr_equal(find(&key, addresses), entry);
 }
 
+/* Passes that look, of 64, when none of their packets is known. */
+static void strangers_are_looked_for_seldom(void **state)
+{
+    unsigned looks = 0;
+    for (unsigned pass = 0; pass < 64; pass++)
+        if (flow_cache_look(cache)) {
+            looks++;
+            flow_cache_looked(cache, 64, 0);
+        }
+    assert_in_range(looks, 8, 12);
+    while (!flow_cache_look(cache))
+        continue;
+    flow_cache_looked(cache, 64, 1);
+    for (unsigned pass = 0; pass < 64; pass++) {
+        assert_true(flow_cache_look(cache));
+        flow_cache_looked(cache, 64, pass & 1);
+        if (!(pass & 1))
+            assert_false(flow_cache_look(cache));
+        assert_true(flow_cache_look(cache));
+        flow_cache_looked(cache, FLOW_PAUSE_FROM - 1, 0); /* a few packets say nothing */
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -178,6 +201,7 @@ int main(void)
         TEST(an_owner_has_its_part),
         TEST(interface_protocol_and_kind_tell_flows_apart),
         TEST(ipv6_addresses_decide),
+        TEST(strangers_are_looked_for_seldom),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
