@@ -17,6 +17,8 @@ static const struct column worker_columns[] = {
     {"PACKETS", "packets", NULL, COLUMN_COUNT, false},
     {"ROUNDS", "rounds", NULL, COLUMN_COUNT, true},
     {"SLEEPS", "sleeps", NULL, COLUMN_COUNT, true},
+    {"FLOW HITS", "flow_hits", NULL, COLUMN_COUNT, true},
+    {"FLOW MISSES", "flow_misses", NULL, COLUMN_COUNT, true},
     {NULL},
 };
 

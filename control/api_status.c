@@ -59,11 +59,12 @@ static json_t *status_workers(const struct view *view)
         double busy = worker->total_cycles ? (double)worker->busy_cycles / (double)worker->total_cycles : 0;
         json_array_append_new(
             list,
-            json_pack("{s:i, s:i, s:i, s:b, s:f, s:I, s:I, s:I, s:I, s:I}", "id", (int)worker->id, "core",
-                      (int)worker->core, "queues", (int)worker->queues, "asleep", (int)worker->asleep, "busy",
-                      busy, "busy_cycles", (json_int_t)worker->busy_cycles, "total_cycles",
+            json_pack("{s:i, s:i, s:i, s:b, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "id", (int)worker->id,
+                      "core", (int)worker->core, "queues", (int)worker->queues, "asleep", (int)worker->asleep,
+                      "busy", busy, "busy_cycles", (json_int_t)worker->busy_cycles, "total_cycles",
                       (json_int_t)worker->total_cycles, "packets", (json_int_t)worker->packets, "rounds",
-                      (json_int_t)worker->rounds, "sleeps", (json_int_t)worker->sleeps));
+                      (json_int_t)worker->rounds, "sleeps", (json_int_t)worker->sleeps, "flow_hits",
+                      (json_int_t)worker->flow_hits, "flow_misses", (json_int_t)worker->flow_misses));
     }
     return list;
 }

@@ -204,10 +204,12 @@ static int compile_polls(struct snapshot *snapshot, const struct compile_port *p
 struct snapshot *compile(const struct objects *objects, struct fdb *fdb, struct nat *nat,
                          const struct compile_port *ports)
 {
+    static uint64_t serial;
     struct members members;
     struct snapshot *snapshot = calloc(1, sizeof(*snapshot));
     if (!snapshot)
         return NULL;
+    snapshot->serial = ++serial;
     snapshot->fdb = fdb;
     snapshot->nat = nat;
     int error = sort_members(&members, objects, ports);

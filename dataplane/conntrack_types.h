@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 /*
- * What the session table of address translation consists of. For conntrack.h alone; theory of operation in
- * conntrack.c.
+ * What the session table of address translation consists of. For conntrack.h and nat_flow.h alone; theory of
+ * operation in conntrack.c.
  *
  * Threads: stated at each field.
  */

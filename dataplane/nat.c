@@ -20,6 +20,7 @@
  *
  * ICMP errors: nat_icmp.c. Fragments: nat_fragment.c.
  */
+#include "nat_flow.h"
 #include "nat_rewrite.h"
 #include "nat_private.h"
 
@@ -125,6 +126,23 @@ static inline void follow(struct nat *nat, const struct session_view *view, cons
     }
     if (__builtin_expect(state != view->state, 0))
         conntrack_set_state(nat, view, state);
+}
+
+/* Of what follow() does with the next packet: nothing. */
+bool nat_flow_settled(const struct nat *nat, uint32_t id, uint32_t generation, bool outbound, uint8_t *state)
+{
+    const struct session *session = &nat->sessions[id];
+    if (__atomic_load_n(&session->packets_low[!outbound], __ATOMIC_RELAXED) == 1)
+        return false; /* the first one: as a rule there is no other in this second */
+    uint8_t protocol = __atomic_load_n(&session->protocol, __ATOMIC_RELAXED);
+    *state = __atomic_load_n(&session->state, __ATOMIC_RELAXED);
+    uint8_t phase = *state & SESSION_PHASE;
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    if (__atomic_load_n(&session->generation, __ATOMIC_RELAXED) != generation)
+        return false;
+    if (protocol == IP_PROTO_TCP)
+        return phase == PHASE_ESTABLISHED;
+    return phase != PHASE_NEW || outbound != !!(*state & SESSION_INBOUND);
 }
 
 static void translate(struct packet *packet, const struct frame_info *info, bool source,
@@ -264,6 +282,8 @@ enum dp_drop nat_session_outbound(const struct nat_context *context, const struc
     }
     follow(nat, &view, &tuple, true);
     const struct nat_address *address = outcome_outside(nat, &view, outcome);
+    outcome->session = view.id;
+    outcome->session_generation = view.generation;
     translate(packet, info, true, address->address, ports_translated(view.ports));
     return DP_DROP_COUNT;
 }
@@ -299,6 +319,8 @@ enum dp_drop nat_session_inbound(const struct nat_context *context, uint32_t out
     drop = outcome_inside(context, &view, outcome);
     if (__builtin_expect(drop != DP_DROP_COUNT, 0))
         return drop;
+    outcome->session = view.id;
+    outcome->session_generation = view.generation;
     follow(nat, &view, &tuple, false);
     translate(packet, info, false, view.inside, ports_inside(view.ports));
     return DP_DROP_COUNT;

@@ -53,6 +53,8 @@ struct nat_context {
 struct nat_outcome {
     uint32_t outside; /* outbound: outside interface (port id). inbound: the tenant's interface to go to */
     uint32_t router;  /* inbound: its tenant; outbound: 0 */
+    /* Of a packet that is no fragment: its own session (nat_flow.h); 0: an ICMP error. */
+    uint32_t session, session_generation;
 };
 
 /*

@@ -35,7 +35,7 @@ struct held {
     uint16_t tenant;
     bool outbound;
     uint8_t pad[1];
-    uint8_t bytes[BLOCK_SIZE - 48];
+    uint8_t bytes[BLOCK_SIZE - 56];
 };
 _Static_assert(sizeof(struct held) == BLOCK_SIZE, "a block");
 

@@ -145,6 +145,7 @@ static inline const struct nat_address *outcome_outside(const struct nat *nat,
     const struct nat_address *address = nat->addresses[ports_address(view->ports)];
     outcome->outside = address->outside;
     outcome->router = 0;
+    outcome->session = 0;
     return address;
 }
 /* DP_DROP_COUNT; otherwise it is not configured any more, and its sessions are about to end. */
@@ -156,6 +157,7 @@ static inline enum dp_drop outcome_inside(const struct nat_context *context, con
         return DP_DROP_NAT_NO_SESSION;
     outcome->outside = view->interface;
     outcome->router = interface->router;
+    outcome->session = 0;
     return DP_DROP_COUNT;
 }
 

@@ -64,9 +64,17 @@ struct neighbour *neighbour_find(const struct router_port *port, const uint8_t a
 
 /* Control: entries */
 
+static void generation_next(struct router_port *port)
+{
+    __atomic_store_n(&port->generation, port->generation + 1, __ATOMIC_RELEASE);
+}
+
 static void set_value(struct neighbour *neighbour, uint64_t value)
 {
+    uint64_t before = neighbour->value;
     __atomic_store_n(&neighbour->value, value, __ATOMIC_RELAXED);
+    if (before & NEIGHBOUR_F_USABLE && (before ^ value) & (NEIGHBOUR_F_USABLE | NEIGHBOUR_MAC_MASK))
+        generation_next(neighbour->port);
 }
 
 static struct neighbour *neighbour_add(struct router_port *port, const uint8_t address[16],
@@ -79,6 +87,7 @@ static struct neighbour *neighbour_add(struct router_port *port, const uint8_t a
     }
     struct neighbour **bucket = &port->buckets[neighbour_hash(address) & (NEIGHBOUR_BUCKETS - 1)];
     memcpy(neighbour->address, address, 16);
+    neighbour->port = port;
     neighbour->created_s = neighbour->used_s = now_s;
     neighbour->next = *bucket;
     neighbour->list_next = port->list;
@@ -95,6 +104,8 @@ static void neighbour_remove(struct router_port *port, struct neighbour *neighbo
     while (*link != neighbour)
         link = &(*link)->next;
     __atomic_store_n(link, neighbour->next, __ATOMIC_RELEASE);
+    if (neighbour->value & NEIGHBOUR_F_USABLE)
+        generation_next(port);
     if (neighbour->list_next)
         neighbour->list_next->list_previous = neighbour->list_previous;
     if (neighbour->list_previous)

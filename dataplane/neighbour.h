@@ -40,6 +40,7 @@ struct neighbour {
     uint8_t tries;
     bool asking;
     uint8_t held_count;
+    struct router_port *port;
     struct quota_item item;                      /* whose packet asked for it first; of the port's quota */
     struct neighbour *list_next, *list_previous; /* of the port */
     struct neighbour_held *held;                 /* packets that wait */
@@ -53,6 +54,9 @@ struct router_port {
     uint64_t error_time;                          /* ICMP errors: see storm.h; workers: rw (atomic) */
     struct port *port;
     struct router_port *next; /* control: list of all */
+    /* Changes after a neighbour that was usable got another MAC address, or is not any more. control: w
+     * (release), worker: r (acquire; before it looks the neighbour up) */
+    uint32_t generation;
 } __attribute__((aligned(64)));
 
 /* Both halves of the product: the last bytes of an address, in which neighbours differ, are the highest ones

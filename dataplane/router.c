@@ -19,6 +19,10 @@
  *                         neighbour          -> neighbour.h; unknown: the packet waits with the control
  * thread rewrite, collect   -> program_emit -> L2 program, possibly to the next router port
  *
+ * Flows. A packet of a flow of which another one passed in the same second is not parsed, routed and
+ * translated: what was done with that one is done with it (flow_cache.c, router_flow.c). The rest of what is
+ * said here is about the others, and true of all.
+ *
  * Passes. What enters the L2 program may end at a router port again. The queue filled by one pass is the work
  * of the next; the hop count ends a loop, and ROUTER_PASSES bounds a round.
  *
@@ -60,9 +64,10 @@ struct router_stage *router_stage_new(int wake_fd)
     /* Pages of the rings are touched as packets wait. */
     stage->rings_memory = calloc(1, sizeof(*stage->rings) + 64);
     stage->piece = aligned_alloc(64, (sizeof(*stage->piece) + 63) / 64 * 64);
+    stage->addresses = calloc(ROUTER_QUEUE_MAX, sizeof(*stage->addresses));
     stage->segmenter = segmenter_new();
     if (!stage->queue || !stage->working || !stage->copies || !stage->rings_memory || !stage->piece ||
-        !stage->segmenter) {
+        !stage->addresses || !stage->segmenter) {
         router_stage_free(stage);
         return NULL;
     }
@@ -83,9 +88,26 @@ void router_stage_free(struct router_stage *stage)
     free(stage->copies);
     free(stage->rings_memory);
     free(stage->piece);
+    free(stage->addresses);
+    flow_cache_free(stage->flows);
     if (stage->segmenter)
         segmenter_free(stage->segmenter);
     free(stage);
+}
+
+/* lint: control path */
+void router_stage_prepare(struct router_stage *stage)
+{
+    if (!stage->flows)
+        __atomic_store_n(&stage->flows, flow_cache_new(FLOW_CACHE_ENTRIES), __ATOMIC_RELEASE);
+}
+
+/* lint: control path */
+void router_stage_flows(const struct router_stage *stage, uint64_t *hits, uint64_t *misses)
+{
+    const struct flow_cache *flows = __atomic_load_n(&stage->flows, __ATOMIC_RELAXED);
+    *hits = flows ? counter_read(&flows->hits) : 0;
+    *misses = flows ? counter_read(&flows->misses) : 0;
 }
 
 /* Packets of the stage's own */
@@ -296,10 +318,12 @@ uint64_t router_neighbour_known(struct program *program, const struct router_way
 
 uint64_t router_neighbour(struct program *program, struct routed *routed, const struct router_way *way)
 {
+    const struct router_port *port = interface_port(way->out);
     uint64_t mac = interface_static(way->out, way->hop);
+    routed->neighbours = __atomic_load_n(&port->generation, __ATOMIC_ACQUIRE);
     if (mac)
         return mac;
-    struct neighbour *neighbour = neighbour_find(interface_port(way->out), way->hop);
+    struct neighbour *neighbour = neighbour_find(port, way->hop);
     uint64_t value = neighbour ? neighbour_value(neighbour) : 0;
     if (__builtin_expect((value & NEIGHBOUR_F_USABLE) != 0, 1)) {
         neighbour_use(neighbour, program->now_s);
@@ -354,6 +378,11 @@ static bool prepare(struct program *program, struct routed *routed)
 {
     struct packet *packet = routed->packet;
     struct frame_info *info = &routed->info;
+    if (flow_meta_protocol(routed->key.meta)) {
+        router_flow_parsed(routed);
+        trim(packet, info->l3_end);
+        return true;
+    }
     routed->in = NULL;
     if (!packet) {
         router_drop(program, routed, DP_DROP_TX_FULL);
@@ -394,21 +423,36 @@ static void route(struct program *program, struct routed *routed)
         (group ? router_group_ipv6 : router_forward_ipv6)(program, routed);
 }
 
+/* Those that the flow cache does not know. */
+static void prepare_others(struct program *program, struct routed *working, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (!working[i].entry)
+            prepare(program, &working[i]);
+    if (program->snapshot->nat_config)
+        router_nat_prefetch(program, working, count);
+}
+
 static void run_pass(struct program *program, struct routed *working, unsigned count, uint32_t from)
 {
-    unsigned ready = 0;
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < count; i++)
         working[i].from = from;
-        if (!prepare(program, &working[i]))
-            continue;
-        if (ready != i)
-            working[ready] = working[i];
-        ready++;
+    if (router_flow_find(program, working, count) != count)
+        prepare_others(program, working, count);
+    unsigned followed = 0;
+    for (unsigned i = 0; i < count; i++) {
+        struct routed *routed = &working[i];
+        if (routed->entry) {
+            if (__builtin_expect(router_flow_follow(program, routed), 1)) {
+                followed++;
+                continue;
+            }
+            prepare(program, routed);
+        }
+        if (routed->in)
+            route(program, routed);
     }
-    if (program->snapshot->nat_config)
-        router_nat_prefetch(program, working, ready);
-    for (unsigned i = 0; i < ready; i++)
-        route(program, &working[i]);
+    router_flow_counted(program, followed, count - followed);
     router_flush(program);
 }
 

@@ -9,6 +9,7 @@
  */
 #include <stdbool.h>
 #include <stdint.h>
+#include "flow_cache.h"
 #include "neighbour.h"
 #include "offload.h"
 #include "parse.h"
@@ -85,6 +86,12 @@ struct routed {
     const struct interface *in;
     struct frame_info info;
     uint32_t size; /* bytes as received */
+    /* router_flow.c */
+    struct flow_key key;                  /* meta 0: none, so nothing is noted of what becomes of it */
+    uint64_t hash;                        /* of the key */
+    struct flow_entry *entry;             /* NULL: none */
+    uint32_t session, session_generation; /* it was translated by; 0: none */
+    uint32_t neighbours;                  /* generation of the way out, before the neighbour was looked up */
 };
 
 enum router_note_kind { NOTE_RESOLVE = 1, NOTE_SEEN };
@@ -140,6 +147,13 @@ struct router_piece {
     uint8_t memory[PACKET_HEADROOM + 2 * PACKET_HEADER_MAX] __attribute__((aligned(64)));
 };
 
+/* The way out of the flow that was followed last: most of a batch leave by one. */
+struct router_exit {
+    uint32_t id;              /* of its port; 0: none */
+    uint32_t mtu, neighbours; /* the interface's, router_port.generation */
+    const struct interface *out;
+};
+
 struct router_stage {
     unsigned count; /* of the queue */
     unsigned copies_used;
@@ -159,12 +173,21 @@ struct router_stage {
     struct segmenter *segmenter;
     struct router_rings *rings;
     void *rings_memory;
+    struct flow_cache *flows; /* NULL: none; control: w (release), worker: r (acquire) */
+    struct router_exit exit;  /* of this pass */
+    uint64_t (*addresses)[4]; /* ROUTER_QUEUE_MAX, of IPv6 packets as they came */
 };
 
 /* wake_fd: an eventfd that is written when the rings have something for the control thread; -1: it looks by
  * itself. NULL and ENOMEM */
 struct router_stage *router_stage_new(int wake_fd);
 void router_stage_free(struct router_stage *stage);
+/* control: before the first snapshot with router interfaces is published. Without memory there is no flow
+ * cache. */
+void router_stage_prepare(struct router_stage *stage);
+
+/* control: packets that the flow cache knew, and others */
+void router_stage_flows(const struct router_stage *stage, uint64_t *hits, uint64_t *misses);
 
 /* Handles what is queued: after the L2 program has sent the frames of a reception, before rx_done. `from`:
  * the port they came from. */

@@ -166,6 +166,8 @@ void router_leave(struct program *program, struct routed *routed, const struct i
         ip_fragment(program, routed, out, mac);
         return;
     }
+    if (routed->key.meta)
+        router_flow_note(program, routed, out, mac);
     router_taken(program, routed);
     router_send(program, out, routed->packet, mac);
 }

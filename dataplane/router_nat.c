@@ -150,6 +150,8 @@ static enum dp_drop inbound(struct program *program, struct routed *routed, uint
     }
     routed->inner = outcome.outside;
     routed->flags |= ROUTED_F_TRANSLATED;
+    routed->session = outcome.session;
+    routed->session_generation = outcome.session_generation;
     deliver(program, routed);
     release_onward(program, routed, turned);
     return DP_DROP_COUNT;
@@ -211,6 +213,7 @@ static void hairpin(struct program *program, struct routed *routed, uint32_t out
     struct nat_context context = context_of(program);
     struct nat_outcome outcome = {0};
     bool held;
+    routed->key.meta = 0; /* two sessions: not for the flow cache */
     if (!router_hops_left(program, routed))
         return;
     enum dp_drop drop = nat_outbound(&context, routed->port, routed->packet, &routed->info, &outcome, &held);
@@ -277,6 +280,8 @@ void router_nat_outbound(struct program *program, struct routed *routed, const u
         return;
     }
     routed->inner = outcome.outside;
+    routed->session = outcome.session;
+    routed->session_generation = outcome.session_generation;
     if (__builtin_expect(outcome.outside != outside->ingress->id, 0)) {
         leave_elsewhere(program, routed, destination);
         return;
@@ -337,7 +342,8 @@ void router_nat_prefetch(struct program *program, struct routed *working, unsign
     unsigned hashed = 0;
     for (unsigned i = 0; i < count; i++) {
         const struct routed *routed = &working[i];
-        if (!routed->in || !(routed->info.flags & FRAME_F_L4) || routed->info.flags & FRAME_F_MULTICAST)
+        if (routed->entry || !routed->in || !(routed->info.flags & FRAME_F_L4) ||
+            routed->info.flags & FRAME_F_MULTICAST)
             continue;
         bool outbound = routed->in->router->id != 0;
         if (outbound && !routed->in->outside[is_ipv4(routed)])

@@ -50,6 +50,19 @@ void router_nat_error(struct program *program, const struct routed *about, struc
 bool router_nat_answers(const struct program *program, const struct interface *in, const uint8_t address[16]);
 /* Brings sessions of packets that will be translated nearer. */
 void router_nat_prefetch(struct program *program, struct routed *working, unsigned count);
+/* router_flow.c */
+/* Before the pass: what is likely to be `entry` of each packet; `in` and info.l3_end of those that have a
+ * key. Returns how many have an entry. */
+unsigned router_flow_find(struct program *program, struct routed *working, unsigned count);
+/* Fills `info` of a packet that has a key with a protocol: all of it was looked at for the key. */
+void router_flow_parsed(struct routed *routed);
+/* Does with a packet what was done with the last one of its flow. False: it is as it came. */
+bool router_flow_follow(struct program *program, struct routed *routed);
+/* Counts packets that entries were followed for, and the others. */
+void router_flow_counted(struct program *program, unsigned hits, unsigned misses);
+/* Notes what is about to be done with the packet: it leaves `out` for `mac`. */
+void router_flow_note(struct program *program, struct routed *routed, const struct interface *out,
+                      uint64_t mac);
 /* router_local.c */
 void router_echo(struct program *program, struct routed *routed);
 /* ip_fragment.c: sends a packet whose memory is used again right after. */

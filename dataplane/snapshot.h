@@ -55,6 +55,7 @@ struct poll_queue {
 
 struct snapshot {
     uint64_t generation;
+    uint64_t serial; /* no other snapshot of the process has it */
     struct fdb *fdb;
     struct nat *nat;                         /* sessions; NULL: none */
     struct nat_config *nat_config;           /* NULL: nothing is translated */

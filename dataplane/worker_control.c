@@ -298,6 +298,8 @@ void workers_publish(const struct snapshot *snapshot)
     }
     unwatch_gone(snapshot);
     state.snapshot = snapshot;
+    for (unsigned w = 0; snapshot->interface_count && w < state.count; w++)
+        router_stage_prepare(state.workers[w]->program.router);
     store_snapshot(snapshot);
     for (unsigned w = 0; w < state.count; w++)
         for (unsigned i = 0; i < snapshot->poll_count[w]; i++) {
@@ -446,6 +448,7 @@ bool workers_state(unsigned worker, struct dp_worker_state *out)
     out->total_cycles = tsc_now() - of->start;
     out->packets = counter_read(&of->packets);
     out->sleeps = counter_read(&of->sleeps);
+    router_stage_flows(of->program.router, &out->flow_hits, &out->flow_misses);
     out->tsc_hz = tsc_hz();
     return true;
 }

@@ -26,7 +26,7 @@
  */
 #include <stdint.h>
 
-#define DP_API_VERSION  2u     /* of f73f206a: tests/lint/api.py */
+#define DP_API_VERSION  2u     /* of 8e75dff3: tests/lint/api.py */
 #define DP_MESSAGE_MAX  65536u /* bytes of one packet on the socket */
 #define DP_NAME_SIZE    64u    /* "tenant/port", NUL-terminated and NUL-padded */
 #define DP_DEVICE_SIZE  256u
@@ -434,9 +434,9 @@ struct dp_worker_state {
     uint64_t rounds;
     uint64_t busy_cycles;  /* TSC cycles in rounds that found packets */
     uint64_t total_cycles; /* TSC cycles since start, asleep ones included */
-    uint64_t packets;
-    uint64_t sleeps;
+    uint64_t packets, sleeps;
     uint64_t tsc_hz;
+    uint64_t flow_hits, flow_misses; /* packets at router ports: its flow cache knew them; others */
 };
 
 struct dp_fdb_entry {

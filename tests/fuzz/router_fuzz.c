@@ -5,7 +5,8 @@
  * port's counters must add up, nothing may wait for ever, and what left must be whole.
  *
  * Input: one byte of interface flags (its high bit: a second uplink too), then packets: who sends (1 byte;
- * its high bit: time passes first), offload request (flags, gso_type, gso_size: 1 + 1 + 2), payload to append
+ * its high bit: time passes first; bits 2 and 3: how often it is sent again, as packets of a flow that the
+ * flow cache knows), offload request (flags, gso_type, gso_size: 1 + 1 + 2), payload to append
  * (2), size (2), the frame's bytes.
  */
 #include "check.h"
@@ -118,7 +119,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         put_payload(&flat, extra < PACKET_SIZE_MAX - flat.size ? extra : 0);
         if (record[0] & 0x80)
             lab_wait(lab, 1000);
-        if (flat.size >= PACKET_SIZE_MIN)
+        for (unsigned times = 0; flat.size >= PACKET_SIZE_MIN && times <= (record[0] >> 2 & 3u); times++)
             send_record(lab, record, ports[record[0] & 3]);
         lab_control(lab);
         for (unsigned i = 0; i < 4; i++)

@@ -131,7 +131,7 @@ class State:
                               "restarts": 1, "adopted": False, "converged": True},
                 "workers": [{"id": 0, "core": 1, "queues": 3, "asleep": True, "busy": 0.125,
                              "busy_cycles": self.drops * 5, "total_cycles": self.drops * 10, "packets": 123456789,
-                             "rounds": 5, "sleeps": 2}],
+                             "rounds": 5, "sleeps": 2, "flow_hits": 7, "flow_misses": 3}],
                 "totals": {"tenants": len(tenants), "segments": 2, "ports": 2, "ports_up": 1, **counters(7), "drops": 3},
                 "tenants": tenants, "warnings": ["port acme/vm2: ring 0: available index jumped"]}
 

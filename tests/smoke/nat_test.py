@@ -59,6 +59,7 @@ def check_kills(weft, scene, spaces):
     stream.exchange(1 << 20)
     weft.start()
     stream.exchange(1 << 20)
+    assert sum(worker["flow_hits"] for worker in weft.status()["workers"]), "no packet was of a known flow"
     os.kill(weft.dataplane_pid(), signal.SIGKILL)
     wait_for(weft.ready, "the dataplane again")
     attach(spaces)  # a tap in another namespace goes with the process that held it, unlike a guest

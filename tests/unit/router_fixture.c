@@ -106,6 +106,7 @@ static void add_segment(struct lab *lab, uint32_t id, uint32_t tenant, struct in
 void lab_compile(struct lab *lab)
 {
     struct snapshot *snapshot = lab->fixture->snapshot;
+    snapshot->serial++;
     nat_config_free(snapshot->nat_config);
     snapshot->nat_config = NULL;
     routers_free(snapshot);
@@ -128,6 +129,9 @@ struct lab *lab_new(uint32_t flags_1, uint32_t flags_2, uint32_t mtu_2)
     struct lab *lab = calloc(1, sizeof(*lab));
     current = lab;
     lab->fixture = fixture_new(1000);
+    lab->fixture->program->router->flows = flow_cache_new(LAB_FLOWS);
+    if (!lab->fixture->program->router->flows)
+        abort();
     lab->objects = objects_new();
     lab->now_ms = 1000000;
     neighbours_init(&ops);

@@ -18,6 +18,7 @@
 #include "router.h"
 #include "switch_fixture.h"
 
+#define LAB_FLOWS     1024u /* entries of the flow cache */
 #define GUEST_1_MAC   "\x02\x00\x00\x00\x00\x0a"
 #define GUEST_2_MAC   "\x02\x00\x00\x00\x00\x14"
 #define GUEST_3_MAC   "\x02\x00\x00\x00\x00\x1e"
