@@ -4,7 +4,9 @@
  * sessions, changes the configuration and reads everything. Under the thread sanitizer as well.
  *
  * Each worker keeps what it was told about its own endpoints: an answer to a mapped port must always come
- * back to the endpoint that has it. Endpoints that both use have one mapping, whoever made it.
+ * back to the endpoint that has it. Endpoints that both use have one mapping, whoever made it. And as long as
+ * the flow cache's question about a session is answered with yes, its translation is the one that was noted,
+ * though the session's memory is used again and again, and by both.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,19 +17,31 @@
 #include <sched.h>
 #include <stdlib.h>
 #include "nat_fixture.h"
+#include "nat_flow.h"
 
 #define WORKERS 2u
 #define ROUNDS  10000u
 #define OWN     600u
 #define SHARED  64u
+#define BATCH   16u
+#define BLOCK   2000u /* endpoints, used in turn for 200 s */
+#define BLOCKS  4u    /* the first one again when its sessions have expired */
+#define FLOWS   (BLOCK * BLOCKS)
+
+/* What a flow cache would note. */
+struct flow {
+    uint32_t session, generation; /* 0: none */
+    uint16_t mapped;
+    uint8_t state;
+};
 
 struct worker_side {
     struct nat_fixture *fixture;
     unsigned id;
     uint64_t rounds; /* quiescent states; worker: w, control: r */
     uint32_t done;
-    unsigned translated, wrong;
-    uint16_t mapped[OWN];
+    unsigned translated, wrong, followed;
+    struct flow flows[FLOWS];
 };
 
 static struct worker_side sides[WORKERS];
@@ -78,16 +92,22 @@ static void small_udp(struct small *small, uint32_t from, unsigned from_port, ui
 #define REMOTE 0xc6336407u
 #define MAPPED 0xc0000201u
 
+static enum dp_drop translate_out(const struct nat_context *context, struct small *small,
+                                  struct nat_outcome *outcome, uint16_t *mapped)
+{
+    bool held;
+    enum dp_drop drop = nat_outbound(context, 11, &small->packet, &small->info, outcome, &held);
+    *mapped = (uint16_t)get16(small->packet.data + 34);
+    return drop;
+}
+
 static enum dp_drop send_out(const struct nat_context *context, unsigned port, unsigned remote_port,
                              uint16_t *mapped)
 {
     struct small small;
     struct nat_outcome outcome;
-    bool held;
     small_udp(&small, GUEST, port, REMOTE, remote_port);
-    enum dp_drop drop = nat_outbound(context, 11, &small.packet, &small.info, &outcome, &held);
-    *mapped = (uint16_t)get16(small.packet.data + 34);
-    return drop;
+    return translate_out(context, &small, &outcome, mapped);
 }
 
 static enum dp_drop send_in(const struct nat_context *context, unsigned remote_port, uint16_t mapped,
@@ -100,6 +120,49 @@ static enum dp_drop send_in(const struct nat_context *context, unsigned remote_p
     enum dp_drop drop = nat_inbound(context, OUTSIDE, &small.packet, &small.info, &outcome, &held);
     *port = (uint16_t)get16(small.packet.data + 36);
     return drop;
+}
+
+static bool flow_is_true(const struct nat_context *context, const struct flow *flow)
+{
+    return flow->session && nat_flow_count(context->nat, flow->session, flow->generation, flow->state, true);
+}
+
+/* True before and after: then nothing was different in between. */
+static void send_flow(struct worker_side *side, const struct nat_context *context, struct small *small,
+                      struct flow *flow)
+{
+    struct nat_outcome outcome = {0};
+    uint16_t mapped;
+    bool before = flow_is_true(context, flow);
+    enum dp_drop drop = translate_out(context, small, &outcome, &mapped);
+    if (before && flow_is_true(context, flow)) {
+        side->followed++;
+        side->wrong += drop != DP_DROP_COUNT || mapped != flow->mapped || outcome.session != flow->session;
+    }
+    *flow = (struct flow){.mapped = mapped};
+    if (drop == DP_DROP_COUNT &&
+        nat_flow_settled(context->nat, outcome.session, outcome.session_generation, true, &flow->state)) {
+        flow->session = outcome.session;
+        flow->generation = outcome.session_generation;
+    }
+}
+
+/* As the router stage does it: what a batch will need is fetched first. Both workers use these endpoints. */
+static void send_batch(struct worker_side *side, const struct nat_context *context, unsigned round)
+{
+    unsigned turn = round / 2 * BATCH, first = turn % BLOCK + turn / (8 * BLOCK) % BLOCKS * BLOCK;
+    struct small batch[BATCH];
+    uint64_t hashes[BATCH];
+    for (unsigned i = 0; i < BATCH; i++) {
+        small_udp(&batch[i], GUEST, 3000 + first + i, REMOTE, 53);
+        hashes[i] = nat_prefetch(context, 11, true, &batch[i].packet, &batch[i].info);
+    }
+    for (unsigned i = 0; i < BATCH; i++)
+        if (!nat_prefetch_session(context, hashes[i]))
+            nat_prefetch_new(context, 11, &batch[i].packet, &batch[i].info, hashes[i]);
+    nat_prefetch_ports(context);
+    for (unsigned i = 0; i < BATCH; i++)
+        send_flow(side, context, &batch[i], &side->flows[first + i]);
 }
 
 /* An endpoint of this worker alone, and one that both use, towards a remote that only this one uses. */
@@ -123,6 +186,7 @@ static void turn(struct worker_side *side, const struct nat_context *context, un
     }
     for (unsigned i = 0; i < 16; i++) /* both make the same session at once */
         send_out(context, 30000 + (round * 16 + i) % 35000, 53, &mapped);
+    send_batch(side, context, round);
 }
 
 /* Time passes with the rounds of the slower worker, and the workers themselves see to it: how often an
@@ -210,6 +274,7 @@ static void test_two_workers(void **state)
         pthread_join(threads[i], NULL);
         assert_int_equal(sides[i].wrong, 0);
         assert_int_not_equal(sides[i].translated, 0);
+        assert_int_not_equal(sides[i].followed, 0);
     }
     assert_int_equal(misread, 0);
     /* everything expires, and what was counted is 0 again */

@@ -133,11 +133,35 @@ static void ask(struct packet *packet, unsigned proto, uint32_t l4, bool ipv4)
     }
 }
 
+/* A tag between the addresses and the rest; everything else stands four bytes later. */
+static void tag(void)
+{
+    memmove(flat.bytes + 16, flat.bytes + 12, flat.size - 12);
+    set16(flat.bytes + 12, one_in(2) ? 0x8100 : 0x88a8);
+    set16(flat.bytes + 14, rnd(3));
+    flat.size += 4;
+}
+
+/* Another protocol: of IPv6, an extension header too. */
+static void other_protocol(uint32_t l4, bool ipv4)
+{
+    static const uint8_t extensions[] = {0, 43, 44, 51, 60, 135, 59, 1};
+    uint8_t *protocol = flat.bytes + 14 + (ipv4 ? 9 : 6);
+    uint8_t before = *protocol;
+    *protocol = ipv4 || one_in(4) ? (uint8_t)rnd(256) : extensions[rnd(8)];
+    if (!one_in(3)) {
+        flat.bytes[l4] = before;
+        flat.bytes[l4 + 1] = (uint8_t)rnd(2);
+    }
+    if (one_in(2))
+        set16(flat.bytes + l4 + 2, rnd(2)); /* fragment header: the whole datagram, or more to come */
+}
+
 /* What is seldom about a packet. */
 static void distort(uint32_t l4, bool ipv4)
 {
     uint8_t *ip = flat.bytes + 14;
-    switch (rnd(12)) {
+    switch (rnd(16)) {
     case 0:
         ip[ipv4 ? 8 : 7] = (uint8_t)rnd(3); /* hops */
         break;
@@ -156,6 +180,21 @@ static void distort(uint32_t l4, bool ipv4)
         break;
     case 5:
         ip[0] += (uint8_t)rnd(3);
+        break;
+    case 6:
+        flat.bytes[rnd(2) * 6] |= 1; /* a group's address */
+        break;
+    case 7:
+        tag();
+        return;
+    case 8:
+        other_protocol(l4, ipv4);
+        break;
+    case 9:
+        ip[(ipv4 ? 12 : 8) + rnd(ipv4 ? 8 : 32)] ^= (uint8_t)(1u << rnd(8)); /* somebody else's address */
+        break;
+    case 10:
+        set16(flat.bytes + l4 + 2 * rnd(2), 0); /* port */
         break;
     default:
         return;
