@@ -257,7 +257,7 @@ static int extend_guests(struct nat *nat, uint32_t capacity)
 
 static uint32_t times(uint32_t count, uint32_t factor, uint32_t limit)
 {
-    return count > limit / factor ? limit : count * factor;
+    return count >= limit / factor ? limit : count * factor;
 }
 
 static bool half_used(const struct pool *pool)

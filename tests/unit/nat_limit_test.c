@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <cmocka.h>
+#include "conntrack.h"
 #include "nat_fixture.h"
 
 static struct end server;
@@ -117,7 +118,7 @@ static void test_table_full(void **state)
 static void test_growth(void **state)
 {
     static uint16_t mapped[300][1000];
-    struct nat_fixture *fixture = limited(1000000, 0, 0);
+    struct nat_fixture *fixture = limited(1u << 20, 0, 0);
     unsigned refused = 0;
     nat_fixture_address(fixture, "192.0.2.1", 1, 65535);
     nat_fixture_commit(fixture);
@@ -143,6 +144,8 @@ static void test_growth(void **state)
     assert_int_equal(refused, 0);
     assert_int_equal(router_state(fixture, 1).sessions, 300000);
     assert_int_equal(router_state(fixture, 1).mappings, 1000);
+    /* the last step is to all there may be: none is left over that would take another index of that size */
+    assert_int_equal(fixture->nat->session_pool.capacity, fixture->nat->session_pool.limit);
     nat_fixture_free(fixture);
 }
 
