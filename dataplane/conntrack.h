@@ -115,12 +115,13 @@ void conntrack_end_locked(struct nat *nat, uint32_t id, uint32_t generation, boo
 void session_hashes(const struct nat *nat, const struct session *session, uint64_t hashes[SESSION_ENTRIES]);
 const struct index_table *session_table(const struct nat *nat, uint32_t id); /* that has its entries */
 
+struct nat_interface;
 /* conntrack_guest.c: sessions of an inside address; under the writer's lock, but for the hash */
 uint64_t guest_hash(const struct nat *nat, const uint64_t address[2], uint16_t interface);
-/* One session more. 0: limit (DP_DROP_NAT_SESSION_LIMIT) or memory (DP_DROP_NAT_TABLE_FULL). `inbound`:
- * opened from outside. */
-uint32_t guest_join(struct nat *nat, uint64_t hash, const uint64_t address[2], uint16_t interface,
-                    uint32_t limit, bool inbound, enum dp_drop *drop);
+/* One session more, which its tenant has already. 0: limit (DP_DROP_NAT_SESSION_LIMIT) or memory
+ * (DP_DROP_NAT_TABLE_FULL). `inbound`: opened from outside. */
+uint32_t guest_join(const struct nat_context *context, uint64_t hash, const uint64_t address[2],
+                    const struct nat_interface *interface, bool inbound, enum dp_drop *drop);
 void guest_leave(struct nat *nat, uint32_t id, bool inbound);
 bool guest_move(struct nat *nat, uint32_t id); /* its entry to the index in use; false: no room */
 

@@ -185,8 +185,8 @@ static enum dp_drop create_locked(const struct nat_context *context, const struc
         goto no_session;
     if (request->inbound && !count_within(&claim->tenant->half_open, interface->half_open_limit))
         goto no_inbound;
-    claim->guest = guest_join(nat, claim->guest_hash, request->inside, (uint16_t)interface->port,
-                              interface->guest_session_limit, request->inbound, &drop);
+    claim->guest =
+        guest_join(context, claim->guest_hash, request->inside, interface, request->inbound, &drop);
     if (!claim->guest)
         goto no_half_open;
     drop = create_claimed(context, request, claim);

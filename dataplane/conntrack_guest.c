@@ -3,10 +3,11 @@
  * How many sessions an inside address has.
  *
  * Theory of operation. A guest is an inside address of an interface while it has sessions: 32 bytes and an
- * index entry, made with its first session and gone with its last. There is room for as many guests as for
- * sessions, so none can use up another's. All of it is the writer's alone.
+ * index entry, made with its first session and gone with its last. There may be as many guests as sessions.
+ * While there is not memory for so many yet, tenants share what there is as they share that of sessions
+ * (share_allows), so none can use up another's. All of it is the writer's alone.
  */
-#include "conntrack.h"
+#include "nat_private.h"
 
 uint64_t guest_hash(const struct nat *nat, const uint64_t address[2], uint16_t interface)
 {
@@ -42,22 +43,33 @@ static void guest_free(struct nat *nat, uint32_t id)
     guest->interface = 0;
     guest->next_free = nat->guest_pool.free;
     nat->guest_pool.free = id;
+    nat->guest_pool.used--;
+}
+
+/* Is there room for one more of the tenant? It has no more guests than sessions. */
+static bool guest_share(const struct nat_context *context, uint16_t tenant)
+{
+    const struct nat *nat = context->nat;
+    const struct pool *pool = &nat->guest_pool;
+    return share_allows(nat->tenants[tenant].sessions - 1, pool->used, pool->capacity,
+                        context->config->tenant_count);
 }
 
 static uint32_t guest_new(struct nat *nat, const struct index_tables *tables, uint64_t hash,
-                          const uint64_t address[2], uint16_t interface)
+                          const uint64_t address[2], uint16_t interface, bool allowed)
 {
     struct pool *pool = &nat->guest_pool;
-    uint32_t id = pool->free;
+    uint32_t id = allowed ? pool->free : 0;
     if (id) {
         pool->free = nat->guests[id].next_free;
-    } else if (pool->fresh < pool->capacity) {
+    } else if (allowed && pool->fresh < pool->capacity) {
         id = pool->fresh;
         writer_add(&pool->fresh, 1);
     } else {
         __atomic_store_n(&nat->grow_wanted, 1, __ATOMIC_RELAXED);
         return 0;
     }
+    pool->used++;
     nat->guests[id] =
         (struct guest){.address = {address[0], address[1]}, .interface = interface, .epoch = tables->epoch};
     if (index_insert(&tables->current, hash, id))
@@ -66,15 +78,18 @@ static uint32_t guest_new(struct nat *nat, const struct index_tables *tables, ui
     return 0;
 }
 
-uint32_t guest_join(struct nat *nat, uint64_t hash, const uint64_t address[2], uint16_t interface,
-                    uint32_t limit, bool inbound, enum dp_drop *drop)
+uint32_t guest_join(const struct nat_context *context, uint64_t hash, const uint64_t address[2],
+                    const struct nat_interface *interface, bool inbound, enum dp_drop *drop)
 {
+    struct nat *nat = context->nat;
     const struct index_tables *tables = index_tables(&nat->guest_index);
-    uint32_t id = table_find(nat, &tables->current, hash, address, interface);
+    uint16_t port = (uint16_t)interface->port;
+    uint32_t limit = interface->guest_session_limit;
+    uint32_t id = table_find(nat, &tables->current, hash, address, port);
     if (!id && tables->old.buckets)
-        id = table_find(nat, &tables->old, hash, address, interface);
+        id = table_find(nat, &tables->old, hash, address, port);
     if (!id)
-        id = guest_new(nat, tables, hash, address, interface);
+        id = guest_new(nat, tables, hash, address, port, guest_share(context, interface->tenant));
     if (!id) {
         *drop = DP_DROP_NAT_TABLE_FULL;
     } else if (limit && (nat->guests[id].sessions >= limit ||

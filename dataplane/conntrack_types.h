@@ -121,6 +121,7 @@ struct index {
 struct pool {
     uint32_t free;     /* sessions: count in nat->free_sessions, read by anyone; guests: list */
     uint32_t fresh;    /* never used before: from here on */
+    uint32_t used;     /* guests; the writer's */
     uint32_t capacity; /* control */
     uint32_t limit;    /* control */
 };

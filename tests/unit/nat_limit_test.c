@@ -149,6 +149,39 @@ static void test_growth(void **state)
     nat_fixture_free(fixture);
 }
 
+/* A tenant whose guests are more than there is memory for yet: another one's find theirs. */
+static void test_guest_share(void **state)
+{
+    struct nat_fixture *fixture = alone(1u << 20, 0, 0);
+    unsigned refused = 0;
+    char text[32];
+    for (unsigned i = 2; i < 4; i++) { /* more ports */
+        snprintf(text, sizeof(text), "192.0.2.%u", i);
+        nat_fixture_address(fixture, text, 1024, 65535);
+        nat_fixture_source(fixture, 11, text, 0);
+        nat_fixture_source(fixture, 12, text, 0);
+    }
+    nat_fixture_address(fixture, "192.0.2.9", 1024, 65535);
+    nat_fixture_source(fixture, 21, "192.0.2.9", 0);
+    nat_fixture_commit(fixture);
+    for (unsigned i = 0; i < 70000; i++) { /* of one guest, so that the table of sessions grows alone */
+        snprintf(text, sizeof(text), "198.%u.%u.%u", 52 + (i >> 16), i >> 8 & 255, i & 255);
+        assert_int_equal(udp_out(fixture, 11, guest_end(5, 1024), end_of(text, 53)).drop, DP_DROP_COUNT);
+    }
+    nat_maintain(fixture->nat, fixture->context.now_s);
+    for (unsigned i = 0; i < 131072; i++) {
+        enum dp_drop drop = udp_out(fixture, 11 + (i & 1), guest_end(i >> 1, 1024), server).drop;
+        assert_true(drop == DP_DROP_COUNT || drop == DP_DROP_NAT_TABLE_FULL);
+        refused += drop != DP_DROP_COUNT;
+    }
+    assert_int_not_equal(refused, 0);
+    for (unsigned i = 0; i < 1000; i++)
+        assert_int_equal(udp_out(fixture, 21, guest_end(i, 1024), server).drop, DP_DROP_COUNT);
+    nat_maintain(fixture->nat, fixture->context.now_s);
+    assert_int_equal(udp_out(fixture, 12, guest_end(65535, 1024), server).drop, DP_DROP_COUNT);
+    nat_fixture_free(fixture);
+}
+
 /* Expiry by the control thread when the worker sleeps. */
 static void test_sleeping_worker(void **state)
 {
@@ -321,8 +354,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_guest_limit),     cmocka_unit_test(test_tenant_limit),
         cmocka_unit_test(test_half_open_limit), cmocka_unit_test(test_table_full),
-        cmocka_unit_test(test_growth),          cmocka_unit_test(test_sleeping_worker),
-        cmocka_unit_test(test_against_model),
+        cmocka_unit_test(test_growth),          cmocka_unit_test(test_guest_share),
+        cmocka_unit_test(test_sleeping_worker), cmocka_unit_test(test_against_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
