@@ -143,10 +143,7 @@ bool conntrack_touch(const struct nat_context *context, const struct session_vie
     uint32_t last_seen = __atomic_load_n(&session->last_seen, __ATOMIC_RELAXED);
     if (__builtin_expect(last_seen != context->now_s, 0) && !touch_time(context, view, last_seen))
         return false;
-    uint32_t low = __atomic_load_n(&session->packets_low[!outbound], __ATOMIC_RELAXED) + 1;
-    __atomic_store_n(&session->packets_low[!outbound], low, __ATOMIC_RELAXED);
-    if (__builtin_expect(!low, 0))
-        __atomic_fetch_add(&session->packets_high[!outbound], 1, __ATOMIC_RELAXED);
+    session_count_packet(session, outbound);
     return true;
 }
 

@@ -59,6 +59,15 @@ struct session {
     uint16_t packets_high[2];
 };
 
+/* worker: a packet of that direction. */
+static inline void session_count_packet(struct session *session, bool outbound)
+{
+    uint32_t low = __atomic_load_n(&session->packets_low[!outbound], __ATOMIC_RELAXED) + 1;
+    __atomic_store_n(&session->packets_low[!outbound], low, __ATOMIC_RELAXED);
+    if (__builtin_expect(!low, 0))
+        __atomic_fetch_add(&session->packets_high[!outbound], 1, __ATOMIC_RELAXED);
+}
+
 #define SESSION_F_HEAD      1u /* its endpoint's index entry names this session */
 #define SESSION_F_OWNS_PORT 2u /* translated port is allocated from the address's range, for the endpoint */
 #define SESSION_F_INBOUND   4u /* counted as opened from outside, for as long as it lives */

@@ -28,9 +28,6 @@ static inline bool nat_flow_count(const struct nat *nat, uint32_t id, uint32_t g
                              __atomic_load_n(&session->state, __ATOMIC_RELAXED) != state,
                          0))
         return false;
-    uint32_t low = __atomic_load_n(&session->packets_low[!outbound], __ATOMIC_RELAXED) + 1;
-    __atomic_store_n(&session->packets_low[!outbound], low, __ATOMIC_RELAXED);
-    if (__builtin_expect(!low, 0))
-        __atomic_fetch_add(&session->packets_high[!outbound], 1, __ATOMIC_RELAXED);
+    session_count_packet(session, outbound);
     return true;
 }

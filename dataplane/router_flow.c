@@ -12,6 +12,7 @@
 #include "checksum.h"
 #include "icmp.h"
 #include "nat_flow.h"
+#include "nat_rewrite.h"
 #include "program.h"
 #include "router_private.h"
 
@@ -28,18 +29,6 @@
 #define AT_IPV6          ETHERNET_HEADER_SIZE
 #define AT_IPV6_L4       (AT_IPV6 + IPV6_HEADER_SIZE)
 
-static inline uint16_t load16(const uint8_t *bytes)
-{
-    uint16_t value;
-    memcpy(&value, bytes, sizeof(value));
-    return value;
-}
-static inline uint32_t load32(const uint8_t *bytes)
-{
-    uint32_t value;
-    memcpy(&value, bytes, sizeof(value));
-    return value;
-}
 static inline uint64_t load64(const uint8_t *bytes)
 {
     uint64_t value;
@@ -64,18 +53,18 @@ static inline bool key_ports(const struct interface *in, const uint8_t *l4, uint
                              uint32_t *ports)
 {
     if (__builtin_expect(protocol == IP_PROTO_UDP, 1)) {
-        *ports = load32(l4);
+        *ports = rewrite_load32(l4);
         return true;
     }
     if (protocol == IP_PROTO_TCP) {
-        *ports = load32(l4);
+        *ports = rewrite_load32(l4);
         uint32_t size = left < TCP_HEADER_MIN ? 0 : (l4[12] >> 4) * 4u;
         return size >= TCP_HEADER_MIN && size <= left && !(l4[TCP_FLAGS] & TCP_UNSETTLED);
     }
     bool echo = protocol == IP_PROTO_ICMP ? l4[0] == ICMP_ECHO_REQUEST || l4[0] == ICMP_ECHO_REPLY
                                           : protocol == IP_PROTO_ICMPV6 &&
                                                 (l4[0] == ICMPV6_ECHO_REQUEST || l4[0] == ICMPV6_ECHO_REPLY);
-    *ports = in->router->id ? load16(l4 + 4) : (uint32_t)load16(l4 + 4) << 16;
+    *ports = in->router->id ? rewrite_load16(l4 + 4) : (uint32_t)rewrite_load16(l4 + 4) << 16;
     return echo;
 }
 
@@ -94,12 +83,13 @@ static inline bool key_ipv4(const struct packet *packet, const struct interface 
     uint8_t protocol = 0;
     if (left < AT_IPV4_L4 + L4_HEADER_MIN || !size_usual(packet, AT_IPV4 + total) || ip[8] <= 1)
         return false;
-    uint64_t sum = (uint64_t)load32(ip) + load32(ip + 4) + load32(ip + 8) + load32(ip + 12) + load32(ip + 16);
+    uint64_t sum = (uint64_t)rewrite_load32(ip) + rewrite_load32(ip + 4) + rewrite_load32(ip + 8) +
+                   rewrite_load32(ip + 12) + rewrite_load32(ip + 16);
     if (checksum_fold(sum) != 0xffff)
         return false;
     if (!by_addresses(in, true)) {
         protocol = ip[9];
-        if (load16(ip + 6) & FRAGMENT_MASK || protocol == IP_PROTO_ICMPV6 ||
+        if (rewrite_load16(ip + 6) & FRAGMENT_MASK || protocol == IP_PROTO_ICMPV6 ||
             !key_ports(in, ip + IPV4_HEADER_SIZE, left - AT_IPV4_L4, protocol, &ports))
             return false;
     }
@@ -141,7 +131,8 @@ static inline bool key_of(const struct flow_cache *cache, struct router_stage *s
     const struct packet *packet = routed->packet;
     if (__builtin_expect(!packet || routed->flags || !in || packet->header_size < AT_IPV4_L4, 0))
         return false;
-    uint32_t type = load32(packet->data + 12) & htole32(0xffffff); /* EtherType and the byte after it */
+    uint32_t type =
+        rewrite_load32(packet->data + 12) & htole32(0xffffff); /* EtherType and the byte after it */
     if (__builtin_expect(type == htole32(0x450008), 1))
         return key_ipv4(packet, in, &routed->key, &routed->info.l3_end);
     return (uint16_t)type == htobe16(ETHERTYPE_IPV6) &&
@@ -226,7 +217,7 @@ unsigned router_flow_find(struct program *program, struct routed *working, unsig
 static inline void rewrite_l4(const struct packet *packet, const struct flow_action *action, uint32_t l4)
 {
     uint8_t *data = packet->data, *field = data + action->sum_at;
-    uint16_t before = load16(field);
+    uint16_t before = rewrite_load16(field);
     store16(data + action->port_at, action->port);
     if (__builtin_expect(packet->flags & VNET_F_NEEDS_CSUM && packet->csum_start == l4, 0)) {
         store16(field, checksum_fold((uint64_t)before + action->l3_sum));
@@ -239,7 +230,7 @@ static inline void rewrite_l4(const struct packet *packet, const struct flow_act
 static inline void rewrite_ipv4(struct packet *packet, const struct flow_action *action)
 {
     uint8_t *ip = packet->data + AT_IPV4;
-    uint16_t sum = (uint16_t)~load16(ip + 10);
+    uint16_t sum = (uint16_t)~rewrite_load16(ip + 10);
     ip[8]--;
     store16(ip + 10, (uint16_t)~checksum_fold((uint64_t)sum + action->l3_sum + ONE_HOP_LESS));
     if (action->session) {
@@ -335,7 +326,7 @@ static uint64_t sum_of(const uint8_t *bytes, unsigned size)
 {
     uint64_t sum = 0;
     for (unsigned i = 0; i < size; i += 4)
-        sum += load32(bytes + i);
+        sum += rewrite_load32(bytes + i);
     return sum;
 }
 
@@ -343,7 +334,7 @@ static uint64_t sum_without(const uint8_t *bytes, unsigned size)
 {
     uint64_t sum = 0;
     for (unsigned i = 0; i < size; i += 4)
-        sum += (uint32_t)~load32(bytes + i);
+        sum += (uint32_t)~rewrite_load32(bytes + i);
     return sum;
 }
 
@@ -374,7 +365,7 @@ static void note_l4(struct flow_action *action, const uint8_t *data, uint64_t me
     uint32_t sum_at = protocol == IP_PROTO_TCP ? 16 : protocol == IP_PROTO_UDP ? 6 : 2;
     action->port_at = (uint8_t)(l4 + (echo ? 4 : source ? 0 : 2));
     action->sum_at = (uint8_t)(l4 + sum_at);
-    action->port = load16(data + action->port_at);
+    action->port = rewrite_load16(data + action->port_at);
     uint16_t before = source ? (uint16_t)meta : (uint16_t)(meta >> 16);
     uint64_t change = (uint64_t)(uint16_t)~before + action->port;
     action->l4_sum = checksum_fold(change + (protocol == IP_PROTO_ICMP ? 0 : action->l3_sum));
