@@ -49,7 +49,7 @@ static void held_free(struct neighbour_held *held)
     free(held);
 }
 
-/* False: it has to stay for now. */
+/* False: the port takes nothing at the moment, and the packet goes on waiting. */
 static bool give_back(struct neighbour_held *held, bool failed)
 {
     struct port *port = neighbour_port_of(held->note.in);

@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
-#include "api_server.h"
-#include "controller_fixture.h"
+#include "api_ask.h"
 
 static const char CONFIG[] =
     "version: 1\n"
@@ -39,39 +38,13 @@ static int teardown(void **state)
     return 0;
 }
 
-/* The answer to a request; ' stands for ". */
-static json_t *ask(struct controller *controller, const char *request)
-{
-    char *line = strdup(request);
-    for (char *at = line; *at; at++)
-        *at = *at == '\'' ? '"' : *at;
-    char *text = api_server_answer(controller, line, strlen(line));
-    free(line);
-    assert_non_null(text);
-    print_message("%s\n", text);
-    json_t *answer = json_loads(text, 0, NULL);
-    free(text);
-    return answer;
-}
-
-static void refused(struct controller *controller, const char *request, int code, const char *words)
-{
-    json_t *answer = ask(controller, request);
-    const char *message = "";
-    int got = 0;
-    json_unpack(answer, "{s:{s:i, s:s}}", "error", "code", &got, "message", &message);
-    assert_int_equal(got, code);
-    assert_non_null(strstr(message, words));
-    json_decref(answer);
-}
-
 /* A dry run that says these lines, NULL at the end. */
 static void expect(struct controller *controller, const char *method, const char *params,
                    const char *const *lines)
 {
     char request[1024];
     snprintf(request, sizeof(request), "{'method':'%s','params':{'dry_run':true,%s}}", method, params);
-    json_t *answer = ask(controller, request), *changes = NULL;
+    json_t *answer = api_ask(controller, request), *changes = NULL;
     int changed = 0, generation = 0;
     assert_int_equal(json_unpack(answer, "{s:{s:b, s:i, s:o}}", "result", "changed", &changed, "generation",
                                  &generation, "changes", &changes),
@@ -113,12 +86,12 @@ static void add_of_the_same_is_unchanged(void **state)
     UNCHANGED(
         *state, "add",
         "'noun':'port','name':'acme/vm1','values':{'queues':2,'mac':'52-54-00-00-00-01','segment':'web'}");
-    refused(*state, "{'method':'add','params':{'noun':'tenant','name':'acme'}}", WEFT_CONFLICT,
-            "tenant acme exists with other values (limits); \"weft tenant set\" changes them");
-    refused(*state,
-            "{'method':'add','params':{'noun':'port','name':'acme/"
-            "vm1','values':{'segment':'lab','ip':'10.0.0.1'}}}",
-            WEFT_CONFLICT, "(segment, mac, queues, ip)");
+    api_refused(*state, "{'method':'add','params':{'noun':'tenant','name':'acme'}}", WEFT_CONFLICT,
+                "tenant acme exists with other values (limits); \"weft tenant set\" changes them");
+    api_refused(*state,
+                "{'method':'add','params':{'noun':'port','name':'acme/"
+                "vm1','values':{'segment':'lab','ip':'10.0.0.1'}}}",
+                WEFT_CONFLICT, "(segment, mac, queues, ip)");
 }
 
 static void set_changes(void **state)
@@ -146,14 +119,14 @@ static void del_removes(void **state)
     UNCHANGED(*state, "del", "'noun':'port','name':'acme/vm9'");
     UNCHANGED(*state, "del", "'noun':'segment','name':'nobody/s'");
     UNCHANGED(*state, "del", "'noun':'uplink','name':'l','cascade':true");
-    refused(*state, "{'method':'del','params':{'noun':'tenant','name':'beta'}}", WEFT_CONFLICT,
-            "tenant beta is used by port beta/h, segment beta/web");
-    refused(*state, "{'method':'del','params':{'noun':'segment','name':'acme/lab'}}", WEFT_CONFLICT,
-            "port acme/tr");
-    refused(*state, "{'method':'del','params':{'noun':'port','name':'acme/vm1'}}", WEFT_CONFLICT,
-            "static addresses of segment acme/web");
-    refused(*state, "{'method':'del','params':{'noun':'uplink','name':'lan0'}}", WEFT_CONFLICT,
-            "segment acme/lab");
+    api_refused(*state, "{'method':'del','params':{'noun':'tenant','name':'beta'}}", WEFT_CONFLICT,
+                "tenant beta is used by port beta/h, segment beta/web");
+    api_refused(*state, "{'method':'del','params':{'noun':'segment','name':'acme/lab'}}", WEFT_CONFLICT,
+                "port acme/tr");
+    api_refused(*state, "{'method':'del','params':{'noun':'port','name':'acme/vm1'}}", WEFT_CONFLICT,
+                "static addresses of segment acme/web");
+    api_refused(*state, "{'method':'del','params':{'noun':'uplink','name':'lan0'}}", WEFT_CONFLICT,
+                "segment acme/lab");
 }
 
 static void cascade_takes_what_needs_it(void **state)
@@ -170,68 +143,72 @@ static void cascade_takes_what_needs_it(void **state)
 
 static void names_that_are_wrong(void **state)
 {
-    refused(*state, "{'method':'add','params':{'noun':'ports','name':'acme/x'}}", WEFT_USAGE,
-            "did you mean \"port\"?");
-    refused(*state, "{'method':'add','params':{'noun':'fdb','name':'acme/x'}}", WEFT_USAGE,
-            "cannot be changed");
-    refused(*state, "{'method':'add','params':{'noun':'port','name':'vm1'}}", WEFT_USAGE, "TENANT/NAME");
-    refused(*state, "{'method':'add','params':{'noun':'port','name':'acme/a/b'}}", WEFT_USAGE, "TENANT/NAME");
-    refused(*state, "{'method':'add','params':{'noun':'tenant','name':'a/b'}}", WEFT_USAGE, "NAME");
-    refused(*state, "{'method':'add','params':{'noun':'tenant','name':''}}", WEFT_USAGE, "no name");
-    refused(*state, "{'method':'add','params':{'noun':'tenant','name':'abcdefghijklmnopqrstuvwxyzabcdef'}}",
-            WEFT_USAGE, "1 to 31");
-    refused(*state, "{'method':'add','params':{'noun':'tenant','name':'Acme'}}", WEFT_USAGE, "a-z");
-    refused(*state, "{'method':'del','params':{'noun':'tenant','name':'..'}}", WEFT_USAGE, "a-z");
-    refused(*state, "{'method':'add','params':{'noun':'port','name':'acne/x','values':{'segment':'web'}}}",
-            WEFT_NOT_FOUND, "did you mean \"acme\"?");
-    refused(*state, "{'method':'set','params':{'noun':'port','name':'acme/vm9','values':{}}}", WEFT_NOT_FOUND,
-            "vm9");
-    refused(*state, "{'method':'set','params':{'noun':'tenant','name':'nobody','values':{}}}", WEFT_NOT_FOUND,
-            "nobody");
-    refused(*state, "{'method':'set','params':{'noun':'segment','name':'acme/wbe','values':{}}}",
-            WEFT_NOT_FOUND, "did you mean \"web\"?");
-    refused(*state, "{'method':'set','params':{'noun':'uplink','name':'lan','values':{}}}", WEFT_NOT_FOUND,
-            "did you mean \"lan0\"?");
+    api_refused(*state, "{'method':'add','params':{'noun':'ports','name':'acme/x'}}", WEFT_USAGE,
+                "did you mean \"port\"?");
+    api_refused(*state, "{'method':'add','params':{'noun':'fdb','name':'acme/x'}}", WEFT_USAGE,
+                "cannot be changed");
+    api_refused(*state, "{'method':'add','params':{'noun':'port','name':'vm1'}}", WEFT_USAGE, "TENANT/NAME");
+    api_refused(*state, "{'method':'add','params':{'noun':'port','name':'acme/a/b'}}", WEFT_USAGE,
+                "TENANT/NAME");
+    api_refused(*state, "{'method':'add','params':{'noun':'tenant','name':'a/b'}}", WEFT_USAGE, "NAME");
+    api_refused(*state, "{'method':'add','params':{'noun':'tenant','name':''}}", WEFT_USAGE, "no name");
+    api_refused(*state,
+                "{'method':'add','params':{'noun':'tenant','name':'abcdefghijklmnopqrstuvwxyzabcdef'}}",
+                WEFT_USAGE, "1 to 31");
+    api_refused(*state, "{'method':'add','params':{'noun':'tenant','name':'Acme'}}", WEFT_USAGE, "a-z");
+    api_refused(*state, "{'method':'del','params':{'noun':'tenant','name':'..'}}", WEFT_USAGE, "a-z");
+    api_refused(*state,
+                "{'method':'add','params':{'noun':'port','name':'acne/x','values':{'segment':'web'}}}",
+                WEFT_NOT_FOUND, "did you mean \"acme\"?");
+    api_refused(*state, "{'method':'set','params':{'noun':'port','name':'acme/vm9','values':{}}}",
+                WEFT_NOT_FOUND, "vm9");
+    api_refused(*state, "{'method':'set','params':{'noun':'tenant','name':'nobody','values':{}}}",
+                WEFT_NOT_FOUND, "nobody");
+    api_refused(*state, "{'method':'set','params':{'noun':'segment','name':'acme/wbe','values':{}}}",
+                WEFT_NOT_FOUND, "did you mean \"web\"?");
+    api_refused(*state, "{'method':'set','params':{'noun':'uplink','name':'lan','values':{}}}",
+                WEFT_NOT_FOUND, "did you mean \"lan0\"?");
 }
 
 static void values_that_are_wrong(void **state)
 {
 #define SET_PORT(values)   "{'method':'set','params':{'noun':'port','name':'acme/vm1','values':{" values "}}}"
 #define SET_TENANT(values) "{'method':'set','params':{'noun':'tenant','name':'acme','values':{" values "}}}"
-    refused(*state, SET_PORT("'queus':1"), WEFT_USAGE, "unknown key; did you mean \"queues\"?");
-    refused(*state, SET_PORT("'*':1"), WEFT_USAGE, "unknown key");
-    refused(*state, SET_PORT("'':1"), WEFT_USAGE, "unknown key");
-    refused(*state, SET_PORT("'.queues':1"), WEFT_USAGE, "unknown key");
-    refused(*state, SET_PORT("'queues.x':1"), WEFT_USAGE, "has no key \"x\" below it");
-    refused(*state, SET_TENANT("'limits.porst':1"), WEFT_USAGE, "did you mean \"ports\"?");
-    refused(*state, SET_TENANT("'ports':{}"), WEFT_USAGE, "holds objects");
-    refused(*state, SET_TENANT("'segments.web':null"), WEFT_USAGE, "holds objects");
-    refused(*state, SET_TENANT("'flows':[]"), WEFT_INVALID, "not built");
-    refused(*state, SET_TENANT("'nat':{}"), WEFT_USAGE, "commands of their own");
-    refused(*state, SET_PORT("'queues':'many'"), WEFT_INVALID, "\"many\" is not a number");
-    refused(*state, SET_PORT("'queues':true"), WEFT_INVALID, "\"true\" is not a number");
-    refused(*state, SET_PORT("'queues':[1]"), WEFT_INVALID, "must be one value");
-    refused(*state, SET_PORT("'segment':'wbe'"), WEFT_INVALID, "did you mean \"web\"?");
-    refused(*state, SET_PORT("'segment':null"), WEFT_INVALID, "needs a segment");
-    refused(*state, SET_PORT("'ip':''"), WEFT_INVALID, "empty list");
-    refused(*state, SET_TENANT("'limits.ports':2"), WEFT_LIMIT, "tenant acme has 3 ports, its limit is 2");
-    refused(*state, SET_PORT("'queues':1,'x':1,'mtu':1"), WEFT_INVALID, "(and 1 more)");
-    refused(*state, "{'method':'set','params':{'noun':'port','name':'acme/vm1','values':[]}}", WEFT_USAGE,
-            "values");
-    refused(*state, "{'method':'set','params':{'noun':'port','name':'acme/vm1'}}", WEFT_USAGE,
-            "values is missing");
-    refused(*state, "{'method':'del','params':{'noun':'port','name':'acme/vm1','values':{}}}", WEFT_USAGE,
-            "no parameter \"values\"");
+    api_refused(*state, SET_PORT("'queus':1"), WEFT_USAGE, "unknown key; did you mean \"queues\"?");
+    api_refused(*state, SET_PORT("'*':1"), WEFT_USAGE, "unknown key");
+    api_refused(*state, SET_PORT("'':1"), WEFT_USAGE, "unknown key");
+    api_refused(*state, SET_PORT("'.queues':1"), WEFT_USAGE, "unknown key");
+    api_refused(*state, SET_PORT("'queues.x':1"), WEFT_USAGE, "has no key \"x\" below it");
+    api_refused(*state, SET_TENANT("'limits.porst':1"), WEFT_USAGE, "did you mean \"ports\"?");
+    api_refused(*state, SET_TENANT("'ports':{}"), WEFT_USAGE, "holds objects");
+    api_refused(*state, SET_TENANT("'segments.web':null"), WEFT_USAGE, "holds objects");
+    api_refused(*state, SET_TENANT("'flows':[]"), WEFT_INVALID, "not built");
+    api_refused(*state, SET_TENANT("'nat':{}"), WEFT_USAGE, "commands of their own");
+    api_refused(*state, SET_PORT("'queues':'many'"), WEFT_INVALID, "\"many\" is not a number");
+    api_refused(*state, SET_PORT("'queues':true"), WEFT_INVALID, "\"true\" is not a number");
+    api_refused(*state, SET_PORT("'queues':[1]"), WEFT_INVALID, "must be one value");
+    api_refused(*state, SET_PORT("'segment':'wbe'"), WEFT_INVALID, "did you mean \"web\"?");
+    api_refused(*state, SET_PORT("'segment':null"), WEFT_INVALID, "needs a segment");
+    api_refused(*state, SET_PORT("'ip':''"), WEFT_INVALID, "empty list");
+    api_refused(*state, SET_TENANT("'limits.ports':2"), WEFT_LIMIT,
+                "tenant acme has 3 ports, its limit is 2");
+    api_refused(*state, SET_PORT("'queues':1,'x':1,'mtu':1"), WEFT_INVALID, "(and 1 more)");
+    api_refused(*state, "{'method':'set','params':{'noun':'port','name':'acme/vm1','values':[]}}", WEFT_USAGE,
+                "values");
+    api_refused(*state, "{'method':'set','params':{'noun':'port','name':'acme/vm1'}}", WEFT_USAGE,
+                "values is missing");
+    api_refused(*state, "{'method':'del','params':{'noun':'port','name':'acme/vm1','values':{}}}", WEFT_USAGE,
+                "no parameter \"values\"");
 }
 
 static void somebody_else_changed_it(void **state)
 {
     EXPECT(*state, "set", "'noun':'port','name':'acme/vm1','values':{'queues':1},'expect_generation':5",
            "~ port acme/vm1 queues 2 -> 1");
-    refused(*state,
-            "{'method':'set','params':{'noun':'port','name':'acme/"
-            "vm1','values':{'queues':1},'expect_generation':4}}",
-            WEFT_CONFLICT, "generation 5 is in force, not 4");
+    api_refused(*state,
+                "{'method':'set','params':{'noun':'port','name':'acme/"
+                "vm1','values':{'queues':1},'expect_generation':4}}",
+                WEFT_CONFLICT, "generation 5 is in force, not 4");
 }
 
 /* Without a dataplane a change fails, and nothing is left of it. */
@@ -239,8 +216,8 @@ static void a_failed_change_changes_nothing(void **state)
 {
     struct controller *controller = *state;
     json_t *before = json_deep_copy(controller->model->config);
-    refused(controller, "{'method':'del','params':{'noun':'port','name':'acme/vm2'}}", WEFT_FAILED,
-            "the dataplane is not running; the old generation stays in force");
+    api_refused(controller, "{'method':'del','params':{'noun':'port','name':'acme/vm2'}}", WEFT_FAILED,
+                "the dataplane is not running; the old generation stays in force");
     assert_true(json_equal(before, controller->model->config));
     assert_int_equal(controller->generation, 5);
     assert_int_equal(store_current(controller->store), 0);
@@ -253,7 +230,7 @@ static void snippet(struct controller *controller, const char *port, const char 
     const char *text = NULL;
     snprintf(request, sizeof(request), "{'method':'port.snippet','params':{'name':'%s','for':'%s'}}", port,
              program);
-    json_t *answer = ask(controller, request);
+    json_t *answer = api_ask(controller, request);
     json_unpack(answer, "{s:{s:s}}", "result", "text", &text);
     assert_non_null(text);
     assert_non_null(strstr(text, wanted));
@@ -280,14 +257,14 @@ static void snippets(void **state)
     snippet(*state, "acme/vm2", "cloud-hypervisor", "vhost_mode=server,mtu=9000");
     snippet(*state, "acme/vm1", "weft-vmm",
             "--net socket=/run/weft/vhost/acme.vm1,mac=52:54:00:00:00:01,queues=2\n");
-    refused(*state, "{'method':'port.snippet','params':{'name':'acme/vm2','for':'weft-vmm'}}", WEFT_CONFLICT,
-            "dials");
-    refused(*state, "{'method':'port.snippet','params':{'name':'beta/h','for':'qemu'}}", WEFT_CONFLICT,
-            "interface t0");
-    refused(*state, "{'method':'port.snippet','params':{'name':'acme/vm1','for':'qemo'}}", WEFT_USAGE,
-            "did you mean \"qemu\"?");
-    refused(*state, "{'method':'port.snippet','params':{'name':'acme/x','for':'qemu'}}", WEFT_NOT_FOUND,
-            "no port \"x\"");
+    api_refused(*state, "{'method':'port.snippet','params':{'name':'acme/vm2','for':'weft-vmm'}}",
+                WEFT_CONFLICT, "dials");
+    api_refused(*state, "{'method':'port.snippet','params':{'name':'beta/h','for':'qemu'}}", WEFT_CONFLICT,
+                "interface t0");
+    api_refused(*state, "{'method':'port.snippet','params':{'name':'acme/vm1','for':'qemo'}}", WEFT_USAGE,
+                "did you mean \"qemu\"?");
+    api_refused(*state, "{'method':'port.snippet','params':{'name':'acme/x','for':'qemu'}}", WEFT_NOT_FOUND,
+                "no port \"x\"");
 }
 
 int main(void)

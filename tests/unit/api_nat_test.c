@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
-#include "api_server.h"
-#include "controller_fixture.h"
+#include "api_ask.h"
 
 static const char CONFIG[] =
     "version: 1\n"
@@ -43,26 +42,15 @@ static json_t *ask(struct controller *controller, const char *method, const char
 {
     char request[1024];
     snprintf(request, sizeof(request), "{'method':'%s','params':{%s}}", method, params);
-    for (char *at = request; *at; at++)
-        *at = *at == '\'' ? '"' : *at;
-    char *text = api_server_answer(controller, request, strlen(request));
-    assert_non_null(text);
-    print_message("%s\n", text);
-    json_t *answer = json_loads(text, 0, NULL);
-    free(text);
-    return answer;
+    return api_ask(controller, request);
 }
 
 static void refused(struct controller *controller, const char *method, const char *params, int code,
                     const char *words)
 {
-    json_t *answer = ask(controller, method, params);
-    const char *message = "";
-    int got = 0;
-    json_unpack(answer, "{s:{s:i, s:s}}", "error", "code", &got, "message", &message);
-    assert_int_equal(got, code);
-    assert_non_null(strstr(message, words));
-    json_decref(answer);
+    char request[1024];
+    snprintf(request, sizeof(request), "{'method':'%s','params':{%s}}", method, params);
+    api_refused(controller, request, code, words);
 }
 
 /* What a dry run says: its lines, with a newline after each. */
